@@ -1,0 +1,2 @@
+//! Trunkline
+pub mod proto;
