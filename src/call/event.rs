@@ -1,0 +1,199 @@
+//! What the world is told of a call: the events of `Watch`, the journal and the log.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use super::knobs::Clamp;
+use super::line::{Heard, Utterance};
+use super::record::CallRecord;
+use crate::ms::Ms;
+
+/// Something happened on a call. The journal gives it its sequence number.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Our id of the call.
+    pub call_id: std::sync::Arc<str>,
+    /// Wall time.
+    pub wall: SystemTime,
+    /// Media time; 0 before the answer.
+    pub at: Ms,
+    /// What the orchestrator wants back with each event.
+    pub correlation: std::sync::Arc<str>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum What {
+    /// An INVITE went out.
+    Dialling {
+        /// The profile.
+        trunk: String,
+        /// Whom.
+        callee: String,
+        /// As whom.
+        caller: String,
+    },
+    /// It rings.
+    Ringing {
+        /// 180–183.
+        sip_code: u16,
+        /// With SDP.
+        early_media: bool,
+    },
+    /// The call is up.
+    Answered {
+        /// "PCMA" or "PCMU".
+        codec: &'static str,
+        /// Where our media goes, as signalled.
+        remote_media: SocketAddr,
+    },
+    /// Somebody calls us.
+    Incoming {
+        /// The profile.
+        trunk: String,
+        /// Who.
+        caller: String,
+        /// Whom.
+        callee: String,
+        /// `Answer` or `Decline` is waited for.
+        waiting: bool,
+        /// User-to-User as received.
+        user_to_user: String,
+    },
+    /// A prompt's first sample went out.
+    PromptStarted {
+        /// The asker's id.
+        prompt_id: String,
+        /// What is said.
+        text: String,
+        /// From the end of the caller's utterance, if it answers one.
+        after_utterance: Option<Ms>,
+    },
+    /// A prompt's last sample went out.
+    PromptFinished {
+        /// The asker's id.
+        prompt_id: String,
+        /// Its length.
+        length: Ms,
+        /// Why it could not be played whole; empty for no fault.
+        fault: String,
+    },
+    /// A prompt was stopped.
+    PromptInterrupted {
+        /// What was heard of it.
+        heard: Heard,
+        /// Who stopped it.
+        by: StoppedBy,
+        /// Onset of the speech to the last sample; 0 unless by speech.
+        reaction: Ms,
+    },
+    /// A segment with a mark began to play.
+    Mark {
+        /// The asker's id.
+        prompt_id: String,
+        /// The mark.
+        mark: String,
+    },
+    /// The caller began to speak.
+    SpeechStarted {
+        /// Number of the utterance.
+        utterance: u32,
+        /// Onset.
+        start: Ms,
+        /// Under a prompt.
+        during_prompt: bool,
+    },
+    /// What the caller has said so far.
+    Partial {
+        /// Number of the utterance.
+        utterance: u32,
+        /// Replaces the one before.
+        text: String,
+    },
+    /// What the caller said.
+    Utterance {
+        /// As the dialogue gets it.
+        utterance: Utterance,
+        /// End of the speech to this event.
+        latency: Ms,
+    },
+    /// The caller says nothing.
+    NoInput {
+        /// How many times in a row.
+        count: u32,
+    },
+    /// The caller pressed a key.
+    Key {
+        /// 0-9 * # A-D.
+        key: char,
+    },
+    /// A knob was clamped.
+    KnobClamped(Clamp),
+    /// A service does not do its work.
+    ServiceTrouble {
+        /// Which.
+        service: Service,
+        /// What is wrong, with the endpoint.
+        reason: String,
+    },
+    /// The recording and the record are on disk.
+    RecordReady {
+        /// Stereo WAV; empty for none.
+        wav: String,
+        /// JSON.
+        json: String,
+    },
+    /// The call is over.
+    Ended(Box<CallRecord>),
+}
+
+/// Who stopped a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoppedBy {
+    /// The caller spoke.
+    Speech,
+    /// The caller pressed a key.
+    Key,
+    /// It was asked for.
+    Stop,
+    /// The call ended.
+    Hangup,
+}
+
+impl StoppedBy {
+    /// As the contract writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StoppedBy::Speech => "speech",
+            StoppedBy::Key => "key",
+            StoppedBy::Stop => "stop",
+            StoppedBy::Hangup => "hangup",
+        }
+    }
+}
+
+/// A service that a call depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// ASR.
+    Recognition,
+    /// TTS.
+    Synthesis,
+    /// The robot's brain.
+    Dialogue,
+}
+
+impl Service {
+    /// As the contract writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Service::Recognition => "recognition",
+            Service::Synthesis => "synthesis",
+            Service::Dialogue => "dialogue",
+        }
+    }
+}

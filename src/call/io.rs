@@ -1,0 +1,149 @@
+//! What goes into a call and what comes out of it: the one list of all that its shells carry for it.
+
+use super::action::Asked;
+use super::line::LineEvent;
+use super::prompt::{PromptNo, Text};
+use crate::ms::Ms;
+
+/// From the dialogue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromDialogue {
+    /// It asked for something.
+    Asked(Asked),
+    /// The stream is over or never came up; `None`: the dialogue closed it politely.
+    Closed(Option<String>),
+}
+
+/// To the dialogue.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToDialogue {
+    /// Open the stream.
+    Open,
+    /// Tell it.
+    Tell(LineEvent),
+    /// Close our side, after all that was told.
+    Close,
+}
+
+/// From recogniser and synthesiser.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromSpeech {
+    /// What has been understood so far.
+    Partial {
+        /// The utterance.
+        utterance: u32,
+        /// Replaces the one before.
+        text: String,
+    },
+    /// The text of an utterance.
+    Final {
+        /// The utterance.
+        utterance: u32,
+        /// What was understood.
+        text: String,
+        /// Other readings.
+        alternatives: Vec<String>,
+        /// 0 to 1.
+        confidence: Option<f32>,
+    },
+    /// Recognition does not work. `lost`: the stream is gone and will not come back for this call.
+    RecognitionTrouble {
+        /// What, with the endpoint.
+        reason: String,
+        /// No more results will come.
+        lost: bool,
+    },
+    /// Sound of a segment, in order, 8 kHz.
+    Sound {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The segment, from 0.
+        segment: u32,
+        /// The next samples.
+        samples: Vec<i16>,
+    },
+    /// All of the segment's sound has been given.
+    SoundEnd {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The segment.
+        segment: u32,
+    },
+    /// The segment's sound cannot be had, or no more of it.
+    SoundFailed {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The segment.
+        segment: u32,
+        /// What, with the endpoint or the file.
+        reason: String,
+    },
+}
+
+/// To the recogniser: its audio does not pass through the call, it comes straight from the media thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToRecogniser {
+    /// Speech began.
+    UtteranceStart {
+        /// The utterance.
+        utterance: u32,
+        /// Onset.
+        start: Ms,
+        /// Onset less the pre-roll.
+        from: Ms,
+    },
+    /// Speech ended: all audio up to now first, then this.
+    UtteranceEnd {
+        /// The utterance.
+        utterance: u32,
+        /// Onset.
+        start: Ms,
+        /// End.
+        stop: Ms,
+    },
+    /// The call is over: flush, then close.
+    Close,
+}
+
+/// To the synthesiser and the prompts folder: a segment whose sound is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// Text to be synthesised.
+    Text(Text),
+    /// A recording below the prompts folder.
+    File(String),
+}
+
+/// What was going on when a frame was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// The robot was speaking.
+    UnderPrompt,
+    /// The line was the caller's.
+    Open,
+}
+
+/// 20 ms of what the caller said, for recognition: it goes through a ring from the media thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeardFrame {
+    /// Media time of its first sample, on the caller's wire.
+    pub at: Ms,
+    /// What was going on.
+    pub label: Label,
+    /// 8 kHz.
+    pub samples: [i16; 160],
+}
+
+/// 20 ms of both sides, for the recording: it goes through a ring from the media thread to the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedFrame {
+    /// Media time of the robot's first sample; multiples of 20 ms.
+    pub robot_at: Ms,
+    /// What was sent; silence when nothing was.
+    pub robot: [i16; 160],
+    /// Media time of the caller's first sample, on the caller's wire: not a multiple of 20 ms, and it may slip by the clock's drift.
+    /// `None`: nothing came from the caller in this slot.
+    pub caller_at: Option<Ms>,
+    /// What came; only with `caller_at`.
+    pub caller: [i16; 160],
+}

@@ -1,0 +1,131 @@
+//! The knobs of a conversation (docs: the table in `docs/conversation.md`), and how a change to them is taken.
+//!
+//! Every knob exists per call and per turn; a change acts from the next frame. A value out of range is clamped and
+//! reported, never refused.
+
+use crate::ms::Ms;
+
+/// Who may stop a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BargeIn {
+    /// Nobody; keys neither.
+    Never,
+    /// Any speech of `min_speech`, and a key when `key_barge_in` is on.
+    Speech,
+}
+
+/// The knobs as they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knobs {
+    /// Silence after speech that ends an utterance, 200–2000 ms.
+    pub endpoint: Ms,
+    /// Voiced time that counts as speech, 20–1000 ms.
+    pub speech_start: Ms,
+    /// Audio before the onset that recognition still gets, 0–1000 ms.
+    pub pre_roll: Ms,
+    /// A longer utterance is ended and flagged, 1–300 s.
+    pub max_utterance: Ms,
+    /// Silence after the robot's last sound that counts as no answer, 1–60 s; 0 is off.
+    pub no_input: Ms,
+    /// Who may stop a prompt.
+    pub barge_in: BargeIn,
+    /// How much speech stops a prompt, 0–5000 ms.
+    pub min_speech: Ms,
+    /// The first part of a prompt that cannot be stopped, 0–60 s.
+    pub protect: Ms,
+    /// A key stops the prompt.
+    pub key_barge_in: bool,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Knobs {
+            endpoint: Ms(700),
+            speech_start: Ms(100),
+            pre_roll: Ms(300),
+            max_utterance: Ms(60_000),
+            no_input: Ms(5_000),
+            barge_in: BargeIn::Speech,
+            min_speech: Ms(200),
+            protect: Ms(0),
+            key_barge_in: true,
+        }
+    }
+}
+
+/// A change to some of them; `None` leaves a knob as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KnobChange {
+    /// See [`Knobs::endpoint`].
+    pub endpoint: Option<Ms>,
+    /// See [`Knobs::speech_start`].
+    pub speech_start: Option<Ms>,
+    /// See [`Knobs::pre_roll`].
+    pub pre_roll: Option<Ms>,
+    /// See [`Knobs::max_utterance`].
+    pub max_utterance: Option<Ms>,
+    /// See [`Knobs::no_input`].
+    pub no_input: Option<Ms>,
+    /// See [`Knobs::barge_in`].
+    pub barge_in: Option<BargeIn>,
+    /// See [`Knobs::min_speech`].
+    pub min_speech: Option<Ms>,
+    /// See [`Knobs::protect`].
+    pub protect: Option<Ms>,
+    /// See [`Knobs::key_barge_in`].
+    pub key_barge_in: Option<bool>,
+}
+
+/// A value that was out of range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clamp {
+    /// The knob's name in the contract.
+    pub knob: &'static str,
+    /// What was asked.
+    pub asked: Ms,
+    /// What it is now.
+    pub used: Ms,
+}
+
+impl Knobs {
+    /// Takes a change; says what had to be clamped.
+    pub fn apply(&mut self, change: &KnobChange) -> Vec<Clamp> {
+        let mut clamps = Vec::new();
+        let mut set = |knob, slot: &mut Ms, asked: Option<Ms>, low, high, zero_is_off: bool| {
+            let Some(asked) = asked else { return };
+            let off = zero_is_off && asked == Ms(0);
+            let used = if off { asked } else { Ms(asked.0.clamp(low, high)) };
+            if used != asked {
+                clamps.push(Clamp { knob, asked, used });
+            }
+            *slot = used;
+        };
+        set("endpoint_ms", &mut self.endpoint, change.endpoint, 200, 2_000, false);
+        set("speech_start_ms", &mut self.speech_start, change.speech_start, 20, 1_000, false);
+        set("pre_roll_ms", &mut self.pre_roll, change.pre_roll, 0, 1_000, false);
+        set("max_utterance_ms", &mut self.max_utterance, change.max_utterance, 1_000, 300_000, false);
+        set("no_input_ms", &mut self.no_input, change.no_input, 1_000, 60_000, true);
+        set("min_speech_ms", &mut self.min_speech, change.min_speech, 0, 5_000, false);
+        set("protect_ms", &mut self.protect, change.protect, 0, 60_000, false);
+        self.barge_in = change.barge_in.unwrap_or(self.barge_in);
+        self.key_barge_in = change.key_barge_in.unwrap_or(self.key_barge_in);
+        clamps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_range_is_clamped_and_reported() {
+        let mut knobs = Knobs::default();
+        let change = KnobChange { endpoint: Some(Ms(50)), no_input: Some(Ms(0)), ..KnobChange::default() };
+        let clamps = knobs.apply(&change);
+        assert_eq!(clamps, [Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) }]);
+        assert_eq!(knobs.endpoint, Ms(200));
+        assert_eq!(knobs.no_input, Ms(0), "0 switches the timer off, it is not below the range");
+        assert_eq!(knobs.protect, Knobs::default().protect, "what is not named stays");
+    }
+}

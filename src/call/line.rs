@@ -1,0 +1,190 @@
+//! What the dialogue is told: what happened on the line.
+
+use std::time::SystemTime;
+
+use super::knobs::Clamp;
+use crate::ms::Ms;
+
+/// One event for the dialogue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineEvent {
+    /// Number within the call, from 1, without gaps.
+    pub id: u64,
+    /// When.
+    pub at: Ms,
+    /// What.
+    pub what: Line,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Line {
+    /// The call is up; the first one.
+    Begin(Box<Begin>),
+    /// The caller said something and fell silent.
+    Utterance(Utterance),
+    /// What the caller has said so far.
+    Partial {
+        /// The utterance.
+        utterance: u32,
+        /// Replaces the one before.
+        text: String,
+    },
+    /// The caller says nothing.
+    NoInput {
+        /// How many times in a row.
+        count: u32,
+    },
+    /// A prompt ended.
+    PromptDone {
+        /// The asker's id of it.
+        prompt_id: String,
+        /// What was heard, when it was not heard whole.
+        interrupted: Option<Heard>,
+        /// Why it could not be played whole; empty for no fault.
+        fault: String,
+    },
+    /// The caller interrupts.
+    BargeIn(Heard),
+    /// A key was pressed.
+    Key {
+        /// 0-9 * # A-D.
+        key: char,
+        /// The prompt that it stopped.
+        interrupted: Option<Heard>,
+    },
+    /// A segment with a mark began to play.
+    Mark {
+        /// The asker's id of the prompt.
+        prompt_id: String,
+        /// The mark.
+        mark: String,
+    },
+    /// Something does not work.
+    Fault(Fault),
+    /// The call is over; the last one.
+    End {
+        /// Who hung up.
+        by: HungUpBy,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The call is up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begin {
+    /// Our id of the call.
+    pub call_id: String,
+    /// We dialled; else we were called.
+    pub outbound: bool,
+    /// The number that calls.
+    pub caller: String,
+    /// The number that is called.
+    pub callee: String,
+    /// The profile.
+    pub trunk: String,
+    /// Headers that the profile lets through.
+    pub headers: Vec<(String, String)>,
+    /// User-to-User as received.
+    pub user_to_user: String,
+    /// What the orchestrator gave along.
+    pub variables: Vec<(String, String)>,
+    /// Wall time of the answer.
+    pub answered_at: SystemTime,
+    /// What the orchestrator wants back.
+    pub correlation: String,
+}
+
+/// What was heard of a prompt that did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The asker's id of it.
+    pub prompt_id: String,
+    /// How much of it went out.
+    pub heard: Ms,
+    /// The segment that was playing, from 0.
+    pub segment: u32,
+    /// Characters of its text heard, estimated by time; 0 for a file.
+    pub characters: u32,
+}
+
+/// What became of the recognition of an utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    /// The recogniser's final word.
+    Final,
+    /// The final did not come in time: the last partial.
+    Partial,
+    /// Nothing came.
+    Missing,
+}
+
+/// The caller said something and fell silent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Utterance {
+    /// Number within the call, from 1.
+    pub utterance: u32,
+    /// What was understood.
+    pub text: String,
+    /// Other readings.
+    pub alternatives: Vec<String>,
+    /// Onset.
+    pub start: Ms,
+    /// End, without the silence that ended it.
+    pub stop: Ms,
+    /// Said under a prompt, and could not interrupt it.
+    pub during_prompt: bool,
+    /// Cut at `max_utterance`.
+    pub too_long: bool,
+    /// The prompt that it interrupted.
+    pub interrupted: Option<Heard>,
+    /// 0 to 1.
+    pub confidence: Option<f32>,
+    /// What became of the recognition.
+    pub quality: Quality,
+}
+
+/// Something does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Recognition.
+    Recognition(String),
+    /// Synthesis.
+    Synthesis(String),
+    /// An action was not understood, not allowed now, or is not built.
+    Action {
+        /// The dialogue's id of it.
+        action_id: String,
+        /// Names field and state.
+        reason: String,
+    },
+    /// A knob was clamped.
+    Knob(Clamp),
+    /// An action answered an older turn than the caller's last and was dropped.
+    Stale {
+        /// The dialogue's id of it.
+        action_id: String,
+        /// Which event it answered, and which is the last.
+        reason: String,
+    },
+}
+
+/// Who ended the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HungUpBy {
+    /// The dialogue, or we ourselves for want of one.
+    Robot,
+    /// The orchestrator.
+    Operator,
+    /// The far end, after the answer.
+    Caller,
+    /// The far end, before the answer.
+    CallerRinging,
+    /// Nobody meant to: time-out, lost media, no route.
+    Network,
+}

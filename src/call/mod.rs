@@ -1,0 +1,14 @@
+//! Floor 2: the call. Pure like the cores that it joins: time and inputs come in, outputs go out.
+//!
+//! - [`leg`]: the media of one leg, run by a media thread once every 20 ms: jitter buffer, ears, mouth, barge-in.
+//! - [`conversation`]: whose turn it is: prompts, utterances, the dialogue's actions, silence.
+//! - [`call`]: one call from INVITE to record: signalling, the leg's life, the conversation.
+//! - The values that they speak in: [`action`], [`line`], [`event`], [`record`], [`knobs`], [`prompt`].
+
+pub mod action;
+pub mod event;
+pub mod io;
+pub mod knobs;
+pub mod line;
+pub mod prompt;
+pub mod record;

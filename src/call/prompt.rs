@@ -1,0 +1,88 @@
+//! What the robot is to say: an ordered list of segments, joined without a gap.
+
+use std::sync::Arc;
+
+use super::knobs::BargeIn;
+use crate::ms::Ms;
+
+/// Number of a prompt within its call, from 1, in the order in which they were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PromptNo(pub u32);
+
+/// A prompt as it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The asker's id, returned in events; empty: the call makes one.
+    pub id: String,
+    /// What to say; at least one.
+    pub segments: Vec<Segment>,
+    /// Who may stop it; `None`: the call's knob.
+    pub barge_in: Option<BargeIn>,
+    /// The first part that cannot be stopped; `None`: the call's knob.
+    pub protect: Option<Ms>,
+    /// Said because nobody answered.
+    pub silent: bool,
+}
+
+/// A part of a prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// What.
+    pub source: Source,
+    /// Reported when this segment begins to play; empty for none.
+    pub mark: String,
+}
+
+/// Where a segment's sound comes from.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Source {
+    /// Synthesised.
+    Text(Text),
+    /// A recording: path below the prompts folder.
+    File(String),
+    /// Nothing for a while.
+    Silence(Ms),
+}
+
+/// Speech to be synthesised.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Text {
+    /// What.
+    pub text: Arc<str>,
+    /// A voice of the speech service; empty for the configured one.
+    pub voice: String,
+    /// BCP 47 tag; empty for the configured one.
+    pub language: String,
+    /// Factor, 0.5–2.0.
+    pub speed: Option<f32>,
+    /// Semitones, −12 to 12.
+    pub pitch: Option<f32>,
+    /// dB, −40 to 10.
+    pub volume: Option<f32>,
+    /// The text is SSML.
+    pub ssml: bool,
+}
+
+impl Prompt {
+    /// A prompt of one text, with the call's own knobs.
+    pub fn text(text: &str) -> Prompt {
+        Prompt::of(Source::Text(Text { text: text.into(), ..Text::default() }))
+    }
+
+    /// A prompt of one segment, with the call's own knobs.
+    pub fn of(source: Source) -> Prompt {
+        let segments = vec![Segment { source, mark: String::new() }];
+        Prompt { id: String::new(), segments, barge_in: None, protect: None, silent: false }
+    }
+
+    /// What is said, for the record: texts as they are, recordings in brackets.
+    pub fn spoken(&self) -> String {
+        let parts = self.segments.iter().filter_map(|s| match &s.source {
+            Source::Text(t) => Some(t.text.to_string()),
+            Source::File(path) => Some(format!("[{path}]")),
+            Source::Silence(_) => None,
+        });
+        parts.collect::<Vec<_>>().join(" ")
+    }
+}

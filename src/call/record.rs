@@ -1,0 +1,166 @@
+//! The record of a call: what is left of it when it is over, as JSON on disk and as `CallRecord` on `Watch`.
+
+use std::time::SystemTime;
+
+use serde::{Serialize, Serializer};
+
+use super::line::HungUpBy;
+use crate::ms::Ms;
+
+/// How a call ended, told in one enumeration whatever told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was answered.
+    Success,
+    /// No such number.
+    Notexist,
+    /// Out of service.
+    Stopped,
+    /// Switched off.
+    Poweroff,
+    /// Could not be reached.
+    Cantbeconnected,
+    /// Busy.
+    Linebusy,
+    /// Rang, and nobody answered.
+    Nooneheard,
+    /// Something else; see the SIP code.
+    Else,
+    /// Our own: no free channel.
+    NoChannel,
+    /// Our own: the caller number's limit.
+    NumberLimit,
+    /// Our own: its deadline had passed.
+    Deadline,
+    /// Our own: cancelled before the answer.
+    Cancelled,
+}
+
+/// All there is to know of a call that is over.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallRecord {
+    /// Our id of the call.
+    pub call_id: String,
+    /// "outbound" or "inbound".
+    pub direction: &'static str,
+    /// The profile.
+    pub trunk: String,
+    /// The number that called.
+    pub caller: String,
+    /// The number that was called.
+    pub callee: String,
+    /// When it began.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: SystemTime,
+    /// When it rang.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub rang_at: Option<SystemTime>,
+    /// When it was answered.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub answered_at: Option<SystemTime>,
+    /// When it ended.
+    #[serde(serialize_with = "rfc3339")]
+    pub ended_at: SystemTime,
+    /// Begin to answer or end.
+    pub setup_ms: Ms,
+    /// Answer to end.
+    pub talk_ms: Ms,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Final status of the INVITE; 0 for none.
+    pub sip_code: u16,
+    /// Its reason phrase and, after "; ", a Reason header.
+    pub sip_reason: String,
+    /// Who hung up.
+    pub hung_up_by: HungUpBy,
+    /// Why.
+    pub end_reason: String,
+    /// All keys pressed.
+    pub keys: String,
+    /// Who said what, in order of their beginning.
+    pub turns: Vec<Turn>,
+    /// How the line was.
+    pub quality: LineQuality,
+    /// Facts from the dialogue.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// What went wrong.
+    pub faults: Vec<String>,
+    /// The recording; empty for none.
+    pub wav: String,
+    /// The orchestrator's id of the request; empty for inbound.
+    pub request_id: String,
+    /// What the orchestrator wants back.
+    pub correlation: String,
+    /// SIP Call-ID.
+    pub sip_call_id: String,
+}
+
+/// Who speaks in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The robot.
+    Speech,
+    /// The caller.
+    Voice,
+}
+
+/// One segment of the talk.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Turn {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub text: String,
+    /// Begin.
+    #[serde(rename = "start")]
+    pub start: Ms,
+    /// End.
+    #[serde(rename = "stop")]
+    pub stop: Ms,
+    /// Its length.
+    pub length_ms: Ms,
+    /// The other side cut in.
+    pub interrupted: bool,
+    /// When.
+    pub interrupted_at: Option<Ms>,
+    /// Said because nobody answered.
+    pub silent: bool,
+    /// Prompt or utterance.
+    pub id: String,
+    /// End of the caller's utterance to the first sample of this prompt, if it answers one.
+    pub answered_after_ms: Option<Ms>,
+}
+
+/// RTP both ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct LineQuality {
+    /// Packets received.
+    pub received: u64,
+    /// Lost on the way.
+    pub lost: u64,
+    /// Came too late to be played.
+    pub late: u64,
+    /// 20 ms frames that had to be made up.
+    pub concealed: u64,
+    /// Interarrival jitter, RFC 3550 §6.4.1, in µs.
+    pub jitter_us: u32,
+    /// Packets sent.
+    pub sent: u64,
+    /// Frames in which a prompt's audio had not come in time.
+    pub under_runs: u64,
+}
+
+fn rfc3339<S: Serializer>(at: &SystemTime, s: S) -> Result<S::Ok, S::Error> {
+    let stamp = jiff::Timestamp::try_from(*at).map_err(serde::ser::Error::custom)?;
+    s.serialize_str(&format!("{stamp:.3}"))
+}
+
+fn rfc3339_or_null<S: Serializer>(at: &Option<SystemTime>, s: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => rfc3339(at, s),
+        None => s.serialize_none(),
+    }
+}

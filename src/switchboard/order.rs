@@ -1,0 +1,144 @@
+//! What the faces ask of the switchboard, and why it may say no.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::call::knobs::KnobChange;
+
+/// Whom to dial, how, and what then.
+#[derive(Debug, Clone, Default)]
+pub struct DialOrder {
+    /// Idempotency key, 1 to 4,096 bytes.
+    pub request_id: String,
+    /// Number, user, or a whole `sip:` URI.
+    pub callee: String,
+    /// Shown number; empty: the trunk's.
+    pub caller: String,
+    /// Shown name; empty: none.
+    pub caller_name: String,
+    /// Profile; empty: the only one.
+    pub trunk: String,
+    /// `None`: the trunk's.
+    pub ring_timeout: Option<Duration>,
+    /// Not to be dialled after it.
+    pub not_after: Option<SystemTime>,
+    /// `None`: as configured.
+    pub record: Option<bool>,
+    /// File name of the recording; empty: the call's id.
+    pub recording_name: String,
+    /// For the INVITE.
+    pub headers: Vec<(String, String)>,
+    /// User-to-User header as it is written; empty: none.
+    pub user_to_user: String,
+    /// For the dialogue.
+    pub variables: Vec<(String, String)>,
+    /// Empty: the default one.
+    pub dialogue: String,
+    /// Empty: the default one.
+    pub speech: String,
+    /// First change to the configured knobs.
+    pub knobs: KnobChange,
+    /// Returned in events.
+    pub correlation: String,
+}
+
+/// Why the switchboard said no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A field makes no sense.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Its name in the contract.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A limit was hit.
+    #[error("no channel: {limit}")]
+    Exhausted {
+        /// Which, with its value.
+        limit: String,
+    },
+    /// There is no such call.
+    #[error("call {0} is not up")]
+    NotFound(String),
+    /// Its time has passed.
+    #[error("not_after has passed")]
+    TooLate,
+    /// The call is in a state that does not allow it.
+    #[error("{0}")]
+    WrongState(String),
+    /// No new calls are taken.
+    #[error("draining: no new calls are taken")]
+    Draining,
+}
+
+/// What became of a command at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The call does it.
+    Done,
+    /// It was a hang-up before the answer: the call is cancelled.
+    Cancelled,
+}
+
+/// A call that is up.
+#[derive(Debug, Clone)]
+pub struct CallState {
+    /// Our id.
+    pub call_id: Arc<str>,
+    /// We dialled.
+    pub outbound: bool,
+    /// The profile.
+    pub trunk: Arc<str>,
+    /// The number that calls.
+    pub caller: Arc<str>,
+    /// The number that is called.
+    pub callee: Arc<str>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// When it began.
+    pub started_at: SystemTime,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// An INVITE went out, or came in.
+    Dialling,
+    /// It rings.
+    Ringing,
+    /// `Answer` or `Decline` is waited for.
+    Waiting,
+    /// It is up.
+    Talking,
+    /// It is being ended.
+    Ending,
+}
+
+/// A trunk.
+#[derive(Debug, Clone)]
+pub struct TrunkState {
+    /// The profile's name.
+    pub name: String,
+    /// Calls over it now.
+    pub channels_used: usize,
+    /// Most calls; 0: no limit.
+    pub channels_max: usize,
+    /// How its registration stands.
+    pub registration: Registered,
+}
+
+/// How a registration stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registered {
+    /// None is asked for.
+    NotAsked,
+    /// Being tried.
+    Trying,
+    /// Up.
+    Up,
+    /// It failed and will be tried again.
+    Failed(String),
+}
