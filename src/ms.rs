@@ -8,7 +8,8 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 
 /// A span, or a moment counted from an origin that the context names, in whole milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
 pub struct Ms(pub u32);
 
 impl Ms {
@@ -31,24 +32,14 @@ impl Ms {
     /// How many samples of `rate` Hz last this long, rounded down; saturates at `u32::MAX`.
     pub const fn samples(self, rate: u32) -> u32 {
         let samples = self.0 as u64 * rate as u64 / 1000;
-        if samples > u32::MAX as u64 {
-            u32::MAX
-        } else {
-            samples as u32
-        }
+        if samples > u32::MAX as u64 { u32::MAX } else { samples as u32 }
     }
 
     /// How long `samples` of `rate` Hz last, rounded down; `rate` 0 counts as 1.
     pub const fn of_samples(samples: u64, rate: u32) -> Ms {
         let rate = if rate == 0 { 1 } else { rate as u64 };
-        let ms = (samples / rate)
-            .saturating_mul(1000)
-            .saturating_add(samples % rate * 1000 / rate);
-        if ms > u32::MAX as u64 {
-            Ms::MAX
-        } else {
-            Ms(ms as u32)
-        }
+        let ms = (samples / rate).saturating_mul(1000).saturating_add(samples % rate * 1000 / rate);
+        if ms > u32::MAX as u64 { Ms::MAX } else { Ms(ms as u32) }
     }
 
     /// `self − other`, or zero if `other` is longer.

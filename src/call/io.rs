@@ -1,9 +1,16 @@
 //! What goes into a call and what comes out of it: the one list of all that its shells carry for it.
 
-use super::action::Asked;
+use std::net::SocketAddr;
+
+use super::action::{Action, Asked};
+use super::event::What;
+use super::knobs::KnobChange;
+use super::leg::{self, LegEvent};
 use super::line::LineEvent;
 use super::prompt::{PromptNo, Text};
+use super::record::{CallRecord, LineQuality};
 use crate::ms::Ms;
+use crate::sip::message::{Message, Target};
 
 /// From the dialogue.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +68,15 @@ pub enum FromSpeech {
         segment: u32,
         /// The next samples.
         samples: Vec<i16>,
+    },
+    /// A recording's sound, whole, 8 kHz.
+    Recording {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The segment.
+        segment: u32,
+        /// Other calls may play it too.
+        samples: std::sync::Arc<[i16]>,
     },
     /// All of the segment's sound has been given.
     SoundEnd {
@@ -146,4 +162,86 @@ pub struct RecordedFrame {
     pub caller_at: Option<Ms>,
     /// What came; only with `caller_at`.
     pub caller: [i16; 160],
+}
+
+/// Into a call.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A SIP message of its dialog.
+    Sip {
+        /// The message.
+        message: Message,
+        /// Who sent it.
+        source: SocketAddr,
+    },
+    /// Something could not be sent.
+    Unsent {
+        /// Where to.
+        to: Target,
+    },
+    /// From its leg.
+    Leg(LegEvent),
+    /// Its leg is gone.
+    LegClosed(LineQuality),
+    /// From its dialogue.
+    Dialogue(FromDialogue),
+    /// From recogniser, synthesiser or prompts folder.
+    Speech(FromSpeech),
+    /// From the orchestrator.
+    Command(Action),
+    /// The orchestrator answers a call that waits, with changes to its knobs.
+    Answer(KnobChange),
+    /// The orchestrator refuses a call that waits, with a SIP status.
+    Decline {
+        /// 400–699.
+        status: u16,
+        /// Empty: the status' own.
+        reason: String,
+    },
+    /// We are going down.
+    Shutdown,
+}
+
+/// Out of a call.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// A SIP message.
+    Transmit {
+        /// Where to.
+        to: Target,
+        /// The datagram.
+        payload: Vec<u8>,
+    },
+    /// The call is up: media flows from now on, recogniser and recorder are connected.
+    OpenLeg(Box<leg::Setup>),
+    /// To its leg.
+    Leg(leg::Command),
+    /// No more media: [`Input::LegClosed`] is waited for.
+    CloseLeg,
+    /// To its dialogue.
+    Dialogue(ToDialogue),
+    /// To its recogniser.
+    Recogniser(ToRecogniser),
+    /// A segment's sound is wanted.
+    Want {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The segment.
+        segment: u32,
+        /// What.
+        wanted: Wanted,
+    },
+    /// The prompt's sound is not wanted any more.
+    Unwant(PromptNo),
+    /// To the world.
+    Tell {
+        /// Media time.
+        at: Ms,
+        /// What happened.
+        what: What,
+    },
+    /// The call is over; its signalling may still have to repeat itself for a while.
+    Over(Box<CallRecord>),
 }

@@ -88,6 +88,12 @@ pub struct Clamp {
     pub used: Ms,
 }
 
+impl std::fmt::Display for Clamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} is out of range, {} is used", self.knob, self.asked.0, self.used.0)
+    }
+}
+
 impl Knobs {
     /// Takes a change; says what had to be clamped.
     pub fn apply(&mut self, change: &KnobChange) -> Vec<Clamp> {

@@ -188,3 +188,16 @@ pub enum HungUpBy {
     /// Nobody meant to: time-out, lost media, no route.
     Network,
 }
+
+impl HungUpBy {
+    /// As the contracts write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HungUpBy::Robot => "robot",
+            HungUpBy::Operator => "operator",
+            HungUpBy::Caller => "caller",
+            HungUpBy::CallerRinging => "caller_ringing",
+            HungUpBy::Network => "network",
+        }
+    }
+}

@@ -6,9 +6,15 @@
 //! - The values that they speak in: [`action`], [`line`], [`event`], [`record`], [`knobs`], [`prompt`].
 
 pub mod action;
+#[allow(clippy::module_inception)]
+pub mod call;
+pub mod conversation;
 pub mod event;
 pub mod io;
 pub mod knobs;
+pub mod leg;
 pub mod line;
+mod outcome;
 pub mod prompt;
 pub mod record;
+mod speaker;

@@ -145,8 +145,8 @@ pub struct LineQuality {
     pub late: u64,
     /// 20 ms frames that had to be made up.
     pub concealed: u64,
-    /// Interarrival jitter, RFC 3550 §6.4.1, in µs.
-    pub jitter_us: u32,
+    /// Interarrival jitter, RFC 3550 §6.4.1.
+    pub jitter_ms: Ms,
     /// Packets sent.
     pub sent: u64,
     /// Frames in which a prompt's audio had not come in time.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use crate::call::call::Phase;
 use crate::call::knobs::KnobChange;
 
 /// Whom to dial, how, and what then.
@@ -100,21 +101,6 @@ pub struct CallState {
     pub phase: Phase,
     /// When it began.
     pub started_at: SystemTime,
-}
-
-/// Where a call stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// An INVITE went out, or came in.
-    Dialling,
-    /// It rings.
-    Ringing,
-    /// `Answer` or `Decline` is waited for.
-    Waiting,
-    /// It is up.
-    Talking,
-    /// It is being ended.
-    Ending,
 }
 
 /// A trunk.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::call::knobs::Knobs;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
-use crate::sip::session::Target;
+use crate::sip::message::Target;
 
 /// The switchboard's own settings.
 #[derive(Debug, Clone)]

@@ -1,0 +1,58 @@
+# Two commands are all that is needed: `make demo` and `make test`.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+trunkline := $(CARGO_TARGET_DIR)/release/trunkline
+cargo := cargo
+
+# mold links faster; without it everything works the same.
+# Added once: a make within this make must not see other flags, or everything would be built twice.
+ifneq ($(shell command -v mold 2>/dev/null),)
+ifeq ($(findstring -fuse-ld=,$(RUSTFLAGS)),)
+RUSTFLAGS += -C link-arg=-fuse-ld=mold
+endif
+endif
+export RUSTFLAGS
+
+.PHONY: help demo test build check-style docs check-wire run-tests bench
+
+help:
+	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
+	@echo 'make test    install what is missing, then style, lints, docs and every test'
+	@echo 'make build   the release binary: $(trunkline)'
+	@echo 'make bench   the benches of the packet path'
+
+# Setup runs in a make of its own and the rest in another: only then is a mold that it has just installed seen.
+demo:
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory build
+	$(trunkline) demo
+
+test:
+	@scripts/setup test
+	@$(MAKE) --no-print-directory check-style docs check-wire
+	@$(MAKE) --no-print-directory run-tests
+
+build:
+	$(cargo) build --release --locked
+
+check-style:
+	$(cargo) fmt --check
+	$(cargo) clippy --locked --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS='-D warnings' $(cargo) doc --locked --no-deps --document-private-items
+
+# The instrument before the measurement: the script that judges our packets is itself held against known faults.
+check-wire:
+	python3 -m unittest discover --start-directory tests/wire --pattern 'test_*.py'
+
+run-tests:
+ifneq ($(shell cargo nextest --version 2>/dev/null),)
+	$(cargo) nextest run --locked
+else
+	$(cargo) test --locked --lib --bins --tests
+endif
+	$(cargo) test --locked --doc
+
+bench:
+	$(cargo) bench --locked

@@ -1,0 +1,651 @@
+//! One call, from the INVITE to its record: joins the signalling, the leg's life and the conversation.
+//!
+//! ```text
+//! dial      Dialling ─ 18x ► Ringing ─ 2xx ► Talking ─ BYE ► Ending ─ leg closed, last text came ► Over
+//! incoming  Ringing | Waiting ─ Answer, ACK ► Talking ─ …
+//! ```
+//! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::action::Action;
+use super::conversation::{Conversation, Rules};
+use super::event::What;
+use super::io::{Input, Output};
+use super::knobs::Knobs;
+use super::leg::{self, LegEvent};
+use super::line::{Begin, HungUpBy};
+use super::outcome;
+use super::record::{CallRecord, LineQuality, Outcome};
+use crate::codec::g711::Law;
+use crate::ms::Ms;
+use crate::rtp::packet::PayloadType;
+use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
+use crate::sip::Local;
+use crate::sip::message::{HeaderName, Reason, Request};
+use crate::sip::session::{self, Dial, Event, ExtraHeaders, Session};
+
+/// A leg that does not say goodbye is not waited for any longer.
+const LEG_FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a call is given along.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Our id of it.
+    pub call_id: Arc<str>,
+    /// The profile.
+    pub trunk: String,
+    /// The orchestrator's id of the request; empty for inbound.
+    pub request_id: String,
+    /// What the orchestrator wants back.
+    pub correlation: String,
+    /// For the dialogue.
+    pub variables: Vec<(String, String)>,
+    /// Headers of the INVITE that the dialogue gets to see.
+    pub pass_headers: Vec<String>,
+    /// First values.
+    pub knobs: Knobs,
+    /// For the conversation.
+    pub rules: Rules,
+    /// Hang up when no RTP came for this long.
+    pub rtp_timeout: Duration,
+    /// Where our media is reached.
+    pub local_media: SocketAddr,
+    /// Codecs, the preferred one first.
+    pub formats: Vec<AudioFormat>,
+}
+
+/// When an inbound call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answering {
+    /// At once.
+    Now,
+    /// It rings for so long, then it is answered.
+    After(Duration),
+    /// It rings until it is told.
+    Told,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// An INVITE went out, or came in.
+    Dialling,
+    /// It rings.
+    Ringing,
+    /// `Answer` or `Decline` is waited for.
+    Waiting,
+    /// It is up.
+    Talking,
+    /// It is being ended.
+    Ending,
+    /// It is over.
+    Over,
+}
+
+/// Timers, each with its reason.
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    /// It has rung long enough: cancel, or answer.
+    Ring,
+    /// The leg does not say goodbye.
+    LegFarewell,
+}
+const TIMERS: usize = 2;
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    plan: Plan,
+    session: Session,
+    conversation: Option<Conversation>,
+    negotiator: Negotiator,
+    /// The SDP answer to the offer that was read.
+    reply: Option<Vec<u8>>,
+    agreed: Option<Negotiated>,
+    leg_open: bool,
+    phase: Phase,
+    timers: [Option<Instant>; TIMERS],
+    caller: String,
+    callee: String,
+    rng: StdRng,
+    /// Wall time of an instant.
+    wall: (Instant, SystemTime),
+    started: Instant,
+    rang: Option<Instant>,
+    answered: Option<Instant>,
+    ended: Option<Instant>,
+    sip_code: u16,
+    sip_reason: String,
+    outcome: Outcome,
+    /// Who ends the call and why, from the moment that somebody wants to.
+    ending: Option<(HungUpBy, String)>,
+    quality: LineQuality,
+    out: VecDeque<Output>,
+}
+
+impl Call {
+    /// Places a call. It is cancelled when it has rung for `ring_timeout`.
+    pub fn dial(
+        now: Instant,
+        wall: SystemTime,
+        plan: Plan,
+        ring_timeout: Duration,
+        local: Local,
+        mut dial: Dial,
+        mut rng: StdRng,
+    ) -> Call {
+        let mut negotiator = negotiator(&plan, &mut rng);
+        dial.offer = negotiator.offer(Direction::SendRecv);
+        let session_rng = StdRng::seed_from_u64(rng.random());
+        let caller = dial.from.uri.user_text().unwrap_or_default();
+        let callee = dial.to.uri.user_text().unwrap_or_else(|| dial.to.uri.as_str().to_owned());
+        let session = Session::dial(now, local, dial, session_rng);
+        let mut call = Call::new(now, wall, plan, session, negotiator, (caller, callee), rng);
+        call.timers[Timer::Ring as usize] = Some(now + ring_timeout);
+        let (trunk, callee, caller) = (call.plan.trunk.clone(), call.callee.clone(), call.caller.clone());
+        call.tell(now, What::Dialling { trunk, callee, caller });
+        call.pump(now);
+        call
+    }
+
+    /// Takes a call whose INVITE has been read. One whose SDP does not fit is refused with 488.
+    pub fn incoming(
+        now: Instant,
+        wall: SystemTime,
+        plan: Plan,
+        answering: Answering,
+        session: Session,
+        mut rng: StdRng,
+    ) -> Call {
+        let negotiator = negotiator(&plan, &mut rng);
+        let invite = session.invite();
+        let caller = invite.from().ok().and_then(|from| from.uri.user_text()).unwrap_or_default();
+        let callee = invite.uri().user_text().unwrap_or_default();
+        let mut call = Call::new(now, wall, plan, session, negotiator, (caller, callee), rng);
+        let what = What::Incoming {
+            trunk: call.plan.trunk.clone(),
+            caller: call.caller.clone(),
+            callee: call.callee.clone(),
+            waiting: answering == Answering::Told,
+            user_to_user: user_to_user(call.session.invite()),
+        };
+        call.tell(now, what);
+        if let Some(offer) = call.session.offer().map(<[u8]>::to_vec)
+            && let Err(error) = call.take_offer(&offer)
+        {
+            call.reject(now, error.status(), format!("SDP offer: {error}"));
+        } else {
+            match answering {
+                Answering::Now => call.answer(now),
+                Answering::After(time) => call.ring(now, Phase::Ringing, Some(time)),
+                Answering::Told => call.ring(now, Phase::Waiting, None),
+            }
+        }
+        call.pump(now);
+        call
+    }
+
+    fn new(
+        now: Instant,
+        wall: SystemTime,
+        plan: Plan,
+        session: Session,
+        negotiator: Negotiator,
+        (caller, callee): (String, String),
+        rng: StdRng,
+    ) -> Call {
+        Call {
+            plan,
+            session,
+            conversation: None,
+            negotiator,
+            reply: None,
+            agreed: None,
+            leg_open: false,
+            phase: Phase::Dialling,
+            timers: [None; TIMERS],
+            caller,
+            callee,
+            rng,
+            wall: (now, wall),
+            started: now,
+            rang: None,
+            answered: None,
+            ended: None,
+            sip_code: 0,
+            sip_reason: String::new(),
+            outcome: Outcome::Else,
+            ending: None,
+            quality: LineQuality::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The Call-ID by which its messages are known.
+    pub fn sip_call_id(&self) -> &str {
+        self.session.call_id()
+    }
+
+    /// The number that calls.
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    /// The number that is called.
+    pub fn callee(&self) -> &str {
+        &self.callee
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Wall time of a moment of this call.
+    pub fn wall(&self, now: Instant) -> SystemTime {
+        self.wall.1 + now.saturating_duration_since(self.wall.0)
+    }
+
+    /// What is left when the call is over: its signalling, which may have to repeat itself until [`Session::is_over`].
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+
+    /// Something came in.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Sip { message, source } => self.session.handle(now, session::Input::Message { message, source }),
+            Input::Unsent { to } => self.session.handle(now, session::Input::TransportError { to }),
+            Input::Leg(event) => self.leg(now, event),
+            Input::LegClosed(quality) => {
+                self.quality = quality;
+                self.leg_open = false;
+            }
+            Input::Dialogue(from) => self.converse(|c| c.dialogue(now, from)),
+            Input::Speech(from) => self.converse(|c| c.speech(now, from)),
+            Input::Command(action) => self.command(now, action),
+            Input::Answer(change) if self.phase == Phase::Waiting => {
+                for clamp in self.plan.knobs.apply(&change) {
+                    self.tell(now, What::KnobClamped(clamp));
+                }
+                self.answer(now);
+            }
+            Input::Decline { status, reason } if self.phase == Phase::Waiting => {
+                self.ending = Some((HungUpBy::Operator, "declined".to_owned()));
+                let reason = (!reason.is_empty()).then_some(reason);
+                self.session
+                    .handle(now, session::Input::Reject { code: status, reason, headers: ExtraHeaders::default() });
+                self.sip_code = status;
+            }
+            Input::Answer(_) | Input::Decline { .. } => {}
+            Input::Shutdown => self.hang_up(now, HungUpBy::Operator, "shutting down"),
+        }
+        self.pump(now);
+    }
+
+    /// The deadline has come.
+    pub fn tick(&mut self, now: Instant) {
+        self.session.handle(now, session::Input::Timer);
+        self.converse(|c| c.tick(now));
+        if self.due(now, Timer::Ring) {
+            match self.session.is_outgoing() {
+                true => {
+                    self.outcome = if self.rang.is_some() { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
+                    self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
+                }
+                false => self.answer(now),
+            }
+        }
+        if self.due(now, Timer::LegFarewell) {
+            self.leg_open = false;
+        }
+        self.pump(now);
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Call::tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let conversation = self.conversation.as_ref().and_then(Conversation::deadline);
+        self.timers.iter().copied().flatten().chain(conversation).chain(self.session.deadline()).min()
+    }
+
+    fn converse(&mut self, with: impl FnOnce(&mut Conversation)) {
+        if let Some(conversation) = &mut self.conversation {
+            with(conversation);
+        }
+    }
+
+    fn tell(&mut self, now: Instant, what: What) {
+        let at = self.conversation.as_ref().map_or(Ms(0), |c| c.at(now));
+        self.out.push_back(Output::Tell { at, what });
+    }
+
+    fn due(&mut self, now: Instant, timer: Timer) -> bool {
+        let slot = &mut self.timers[timer as usize];
+        let due = slot.is_some_and(|at| at <= now);
+        if due {
+            *slot = None;
+        }
+        due
+    }
+
+    /// Brings out all that the parts want, until nothing is left.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            while let Some(output) = self.session.poll() {
+                match output {
+                    session::Output::Transmit { to, payload } => self.out.push_back(Output::Transmit { to, payload }),
+                    session::Output::Event(event) => self.signalled(now, event),
+                }
+            }
+            let Some(conversation) = &mut self.conversation else { break };
+            while let Some(output) = conversation.poll() {
+                self.out.push_back(output);
+            }
+            match conversation.take_hangup() {
+                Some((by, reason)) => self.hang_up(now, by, &reason),
+                None => break,
+            }
+        }
+        self.settle(now);
+    }
+
+    fn leg(&mut self, now: Instant, event: LegEvent) {
+        if let LegEvent::LineDead { .. } = event {
+            let reason = format!("no RTP for {} s", self.plan.rtp_timeout.as_secs());
+            return self.hang_up(now, HungUpBy::Network, &reason);
+        }
+        self.converse(|c| c.leg(now, event));
+    }
+
+    fn command(&mut self, now: Instant, action: Action) {
+        match (action, &mut self.conversation) {
+            (Action::Hangup { reason, .. }, None) => {
+                self.outcome = Outcome::Cancelled;
+                let reason = if reason.is_empty() { "cancelled" } else { &reason };
+                self.hang_up(now, HungUpBy::Operator, reason);
+            }
+            (action, Some(conversation)) => conversation.act(now, action, HungUpBy::Operator),
+            // The switchboard has refused it: there is no conversation yet.
+            (_, None) => {}
+        }
+    }
+
+    fn signalled(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Ringing { code, sdp } => {
+                if code >= 180 {
+                    self.rang.get_or_insert(now);
+                    self.phase = Phase::Ringing;
+                    self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
+                }
+            }
+            Event::Answered { sdp } => {
+                self.sip_code = 200;
+                self.sip_reason = "OK".to_owned();
+                self.up(now, sdp);
+            }
+            Event::Confirmed { sdp } => self.up(now, sdp),
+            Event::Reoffer { sdp } => self.reoffered(now, sdp),
+            Event::ReofferConfirmed { sdp } => {
+                if let Some(sdp) = sdp {
+                    self.renegotiated(now, &sdp);
+                }
+            }
+            Event::Refused(refusal) => {
+                self.sip_code = refusal.code;
+                self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
+                if self.ending.is_none() {
+                    self.outcome = outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some());
+                }
+                let reason = format!("{} {}", refusal.code, refusal.reason);
+                self.over(now, HungUpBy::CallerRinging, reason);
+            }
+            Event::TimedOut => {
+                self.sip_code = 408;
+                self.sip_reason = "Request Timeout".to_owned();
+                self.outcome = Outcome::Cantbeconnected;
+                self.over(now, HungUpBy::Network, "the trunk did not answer the INVITE".to_owned());
+            }
+            Event::Cancelled { by_peer, reasons } => {
+                self.sip_code = if self.sip_code == 0 { 487 } else { self.sip_code };
+                self.sip_reason = outcome::told(&self.sip_reason, &reasons);
+                if by_peer {
+                    self.outcome = Outcome::Nooneheard;
+                }
+                let by = if by_peer { HungUpBy::CallerRinging } else { HungUpBy::Operator };
+                self.over(now, by, "cancelled before the answer".to_owned());
+            }
+            Event::Ended { by_peer, reasons } => {
+                let by = if by_peer { HungUpBy::Caller } else { HungUpBy::Network };
+                self.over(now, by, outcome::told("BYE", &reasons));
+            }
+            Event::Failed(failure) => {
+                self.outcome = if self.answered.is_some() { Outcome::Success } else { Outcome::Cantbeconnected };
+                self.over(now, HungUpBy::Network, format!("signalling failed: {failure:?}"));
+            }
+            // INFO carries keys: they belong to the issue of keys. Progress without meaning for the call.
+            _ => {}
+        }
+    }
+
+    fn ring(&mut self, now: Instant, phase: Phase, time: Option<Duration>) {
+        self.phase = phase;
+        self.rang = Some(now);
+        self.timers[Timer::Ring as usize] = time.map(|time| now + time);
+        self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp: None });
+    }
+
+    fn answer(&mut self, now: Instant) {
+        self.timers[Timer::Ring as usize] = None;
+        self.phase = Phase::Ringing;
+        self.sip_code = 200;
+        self.sip_reason = "OK".to_owned();
+        // An INVITE without an offer gets ours; the ACK brings the answer.
+        let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer(Direction::SendRecv));
+        self.session.handle(now, session::Input::Answer { headers: ExtraHeaders::default(), sdp });
+    }
+
+    fn reject(&mut self, now: Instant, code: u16, reason: String) {
+        self.sip_code = code;
+        self.outcome = Outcome::Cantbeconnected;
+        self.ending = Some((HungUpBy::Network, reason));
+        self.session.handle(now, session::Input::Reject { code, reason: None, headers: ExtraHeaders::default() });
+    }
+
+    /// The call is up: media and conversation begin.
+    fn up(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
+        self.timers[Timer::Ring as usize] = None;
+        self.answered = Some(now);
+        self.outcome = Outcome::Success;
+        if let Some(sdp) = sdp {
+            match self.negotiator.accept(&sdp) {
+                Ok(agreed) => self.agreed = Some(agreed),
+                Err(error) => return self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
+            }
+        }
+        let Some(agreed) = self.agreed else {
+            return self.hang_up(now, HungUpBy::Network, "answered without SDP");
+        };
+        let media = media(&agreed);
+        self.phase = Phase::Talking;
+        self.leg_open = true;
+        let setup =
+            leg::Setup { media, knobs: self.plan.knobs, rtp_timeout: self.plan.rtp_timeout, seed: self.rng.random() };
+        self.out.push_back(Output::OpenLeg(Box::new(setup)));
+        self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
+        let begin = self.begin(now);
+        self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs, begin));
+    }
+
+    fn begin(&self, now: Instant) -> Begin {
+        let invite = self.session.invite();
+        let header = |name: &String| invite.named(name).map(|value| (name.clone(), value.into_owned()));
+        let inbound = !self.session.is_outgoing();
+        Begin {
+            call_id: self.plan.call_id.to_string(),
+            outbound: !inbound,
+            caller: self.caller.clone(),
+            callee: self.callee.clone(),
+            trunk: self.plan.trunk.clone(),
+            headers: self.plan.pass_headers.iter().filter(|_| inbound).filter_map(header).collect(),
+            user_to_user: if inbound { user_to_user(invite) } else { String::new() },
+            variables: self.plan.variables.clone(),
+            answered_at: self.wall(now),
+            correlation: self.plan.correlation.clone(),
+        }
+    }
+
+    fn take_offer(&mut self, offer: &[u8]) -> Result<(), NegotiationError> {
+        let (reply, agreed) = self.negotiator.answer(offer)?;
+        (self.reply, self.agreed) = (Some(reply), Some(agreed));
+        Ok(())
+    }
+
+    fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
+        let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
+        let input = match taken {
+            Ok(()) => {
+                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer(Direction::SendRecv));
+                session::Input::AnswerReoffer { sdp }
+            }
+            Err(error) => session::Input::RejectReoffer { code: error.status() },
+        };
+        self.session.handle(now, input);
+        self.media_changed();
+    }
+
+    fn renegotiated(&mut self, now: Instant, answer: &[u8]) {
+        match self.negotiator.accept(answer) {
+            Ok(agreed) => {
+                self.agreed = Some(agreed);
+                self.media_changed();
+            }
+            Err(error) => self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
+        }
+    }
+
+    fn media_changed(&mut self) {
+        if let Some(agreed) = self.agreed.filter(|_| self.leg_open) {
+            self.out.push_back(Output::Leg(leg::Command::Media(media(&agreed))));
+        }
+    }
+
+    /// We want the call to end: CANCEL, a refusal or BYE, as its state asks for.
+    fn hang_up(&mut self, now: Instant, by: HungUpBy, reason: &str) {
+        if matches!(self.phase, Phase::Ending | Phase::Over) || self.ending.is_some() {
+            return;
+        }
+        self.ending = Some((by, reason.to_owned()));
+        self.session.handle(now, session::Input::Bye { headers: ExtraHeaders::default(), reason: None::<Reason> });
+    }
+
+    /// The signalling has told the end.
+    fn over(&mut self, now: Instant, by: HungUpBy, reason: String) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(now);
+        self.phase = Phase::Ending;
+        self.timers = [None; TIMERS];
+        let (by, reason) = self.ending.get_or_insert((by, reason)).clone();
+        self.converse(|c| c.end(now, by, &reason));
+        if self.leg_open {
+            self.out.push_back(Output::CloseLeg);
+            self.timers[Timer::LegFarewell as usize] = Some(now + LEG_FAREWELL);
+        }
+    }
+
+    /// Writes the record once nothing is waited for any more.
+    fn settle(&mut self, now: Instant) {
+        let settled = self.conversation.as_mut().is_none_or(Conversation::settled);
+        if self.phase != Phase::Ending || self.leg_open || !settled {
+            return;
+        }
+        while let Some(output) = self.conversation.as_mut().and_then(Conversation::poll) {
+            self.out.push_back(output);
+        }
+        self.phase = Phase::Over;
+        let record = self.record(now);
+        self.out.push_back(Output::Over(Box::new(record)));
+    }
+
+    fn record(&mut self, now: Instant) -> CallRecord {
+        let ended = self.ended.unwrap_or(now);
+        let span = |from: Instant, to: Instant| Ms::from(to.saturating_duration_since(from));
+        let (by, reason) = self.ending.clone().unwrap_or((HungUpBy::Network, String::new()));
+        let told = self.conversation.take().map(Conversation::into_told).unwrap_or_default();
+        CallRecord {
+            call_id: self.plan.call_id.to_string(),
+            direction: if self.session.is_outgoing() { "outbound" } else { "inbound" },
+            trunk: self.plan.trunk.clone(),
+            caller: self.caller.clone(),
+            callee: self.callee.clone(),
+            started_at: self.wall(self.started),
+            rang_at: self.rang.map(|at| self.wall(at)),
+            answered_at: self.answered.map(|at| self.wall(at)),
+            ended_at: self.wall(ended),
+            setup_ms: span(self.started, self.answered.unwrap_or(ended)),
+            talk_ms: self.answered.map_or(Ms(0), |answered| span(answered, ended)),
+            outcome: self.outcome,
+            sip_code: self.sip_code,
+            sip_reason: self.sip_reason.clone(),
+            hung_up_by: by,
+            end_reason: reason,
+            keys: told.keys,
+            turns: told.turns,
+            quality: self.quality,
+            labels: told.labels,
+            faults: told.faults,
+            wav: String::new(),
+            request_id: self.plan.request_id.clone(),
+            correlation: self.plan.correlation.clone(),
+            sip_call_id: self.session.call_id().to_owned(),
+        }
+    }
+}
+
+/// The payload type at which we take RFC 4733 events, whatever the far end's is.
+const TELEPHONE_EVENT: u8 = 101;
+
+fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
+    let capabilities = Capabilities {
+        formats: plan.formats.clone(),
+        telephone_event: Some(TELEPHONE_EVENT),
+        ptime_ms: 20,
+        // RTCP belongs to the issue of media quality: until it is built, it is not promised.
+        rtcp_mux: false,
+    };
+    // RFC 8866 §5.2: a number that fits into 63 bits.
+    Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
+}
+
+fn media(agreed: &Negotiated) -> leg::Media {
+    leg::Media {
+        law: match agreed.codec {
+            AudioFormat::Pcmu => Law::Mu,
+            AudioFormat::Pcma => Law::A,
+        },
+        payload_type: PayloadType::new(agreed.payload_type).unwrap_or(PayloadType::PCMA),
+        telephone_event: agreed.telephone_event.and_then(PayloadType::new),
+        telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
+        remote: agreed.remote,
+        sends: agreed.sends,
+    }
+}
+
+/// RFC 7433 User-to-User, as received.
+fn user_to_user(invite: &Request) -> String {
+    invite.text(HeaderName::UserToUser).map(|value| value.into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,621 @@
+//! Whose turn it is (DESIGN: "the conversation contract"): joins the leg's ears and mouth with recogniser and dialogue.
+//!
+//! The rules that users notice live here and in [`super::leg`]: the leg decides in the frame whether speech stops a prompt; here it is
+//! decided what that means for the talk.
+//!
+//! - An utterance is told when its text has come, at the latest [`Rules::final_timeout`] after its end, then with the best partial.
+//! - `no_input` runs from the robot's last sample, while nobody speaks and nobody owes an answer.
+//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there, and a synthesiser
+//!   that cannot speak, end the call politely: fallback prompt, then hang up. Never dead air.
+//! - Hanging up after a prompt waits for the end of all that is queued, however it ended, and [`GRACE`] more.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::action::{Action, Asked};
+use super::event::{Service, StoppedBy, What};
+use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser};
+use super::knobs::{BargeIn, Knobs};
+use super::leg::{self, LegEvent, Sound, Stopped};
+use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use super::prompt::{Prompt, PromptNo, Source};
+use super::record::{Role, Turn};
+use super::speaker::{Entry, Speaker};
+use crate::ms::Ms;
+
+/// From the last sample of the last word to the BYE: what the far end's jitter buffer still has to play.
+pub const GRACE: Duration = Duration::from_millis(200);
+
+/// What the conversation of a call is held to.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How long the dialogue may take to answer.
+    pub dialogue_timeout: Duration,
+    /// How long the recogniser may take from the end of an utterance to its final text.
+    pub final_timeout: Duration,
+    /// Played before the call is given up: path below the prompts folder.
+    pub fallback_prompt: Option<String>,
+    /// There is a dialogue; else the orchestrator holds the conversation by itself.
+    pub dialogue: bool,
+    /// There is a recogniser; else utterances are told without text.
+    pub recogniser: bool,
+}
+
+/// Timers, each with its reason.
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    /// The caller says nothing.
+    NoInput,
+    /// The dialogue owes an answer.
+    Dialogue,
+    /// The far end plays the last word.
+    Grace,
+}
+const TIMERS: usize = 3;
+
+/// An utterance whose text has not come.
+#[derive(Debug)]
+struct Pending {
+    utterance: Utterance,
+    deadline: Instant,
+}
+
+/// What a conversation leaves for the record.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// All keys pressed.
+    pub keys: String,
+    /// Facts from the dialogue.
+    pub labels: BTreeMap<String, String>,
+    /// What went wrong.
+    pub faults: Vec<String>,
+    /// Who said what.
+    pub turns: Vec<Turn>,
+}
+
+/// The conversation of one call, from the answer on.
+#[derive(Debug)]
+pub struct Conversation {
+    rules: Rules,
+    answered: Instant,
+    knobs: Knobs,
+    speaker: Speaker,
+    timers: [Option<Instant>; TIMERS],
+    /// The utterance that goes on.
+    speaking: Option<(u32, Ms)>,
+    partials: BTreeMap<u32, String>,
+    pending: VecDeque<Pending>,
+    /// What the utterance that goes on has interrupted.
+    interrupted: Option<Heard>,
+    /// What the key that comes next has interrupted.
+    interrupted_by_key: Option<Heard>,
+    /// End of the last utterance that has not been answered.
+    unanswered: Option<Ms>,
+    silences: u32,
+    last_event: u64,
+    /// The last event by which the caller took the turn.
+    last_turn: u64,
+    wants_partials: bool,
+    recogniser_lost: bool,
+    /// Asked for, by whom and why.
+    hangup: Option<(HungUpBy, String)>,
+    /// Nothing is left to wait for.
+    hangup_due: bool,
+    given_up: bool,
+    ended: bool,
+    let_go: bool,
+    told: Told,
+    out: VecDeque<Output>,
+}
+
+impl Conversation {
+    /// The call has been answered.
+    pub fn new(now: Instant, rules: Rules, knobs: Knobs, begin: Begin) -> Conversation {
+        let mut conversation = Conversation {
+            rules,
+            answered: now,
+            knobs,
+            speaker: Speaker::default(),
+            timers: [None; TIMERS],
+            speaking: None,
+            partials: BTreeMap::new(),
+            pending: VecDeque::new(),
+            interrupted: None,
+            interrupted_by_key: None,
+            unanswered: None,
+            silences: 0,
+            last_event: 0,
+            last_turn: 0,
+            wants_partials: false,
+            recogniser_lost: false,
+            hangup: None,
+            hangup_due: false,
+            given_up: false,
+            ended: false,
+            let_go: false,
+            told: Told::default(),
+            out: VecDeque::new(),
+        };
+        if conversation.rules.dialogue {
+            conversation.out.push_back(Output::Dialogue(ToDialogue::Open));
+        }
+        conversation.ask(now, Line::Begin(Box::new(begin)));
+        conversation.rest(now);
+        conversation
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// The hang-up that was asked for, when nothing is left to wait for.
+    pub fn take_hangup(&mut self) -> Option<(HungUpBy, String)> {
+        if !std::mem::take(&mut self.hangup_due) {
+            return None;
+        }
+        self.hangup.clone()
+    }
+
+    /// When [`Conversation::tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let pending = self.pending.iter().map(|p| p.deadline);
+        self.timers.iter().copied().flatten().chain(pending).min()
+    }
+
+    /// Media time now.
+    pub fn at(&self, now: Instant) -> Ms {
+        Ms::from(now.saturating_duration_since(self.answered))
+    }
+
+    /// Time has come.
+    pub fn tick(&mut self, now: Instant) {
+        while let Some(late) = self.pending.iter().position(|p| p.deadline <= now) {
+            if let Some(mut pending) = self.pending.remove(late) {
+                if let Some(text) = self.partials.remove(&pending.utterance.utterance) {
+                    pending.utterance.text = text;
+                    pending.utterance.quality = Quality::Partial;
+                }
+                if !self.recogniser_lost && self.rules.recogniser {
+                    let no = pending.utterance.utterance;
+                    self.trouble(now, Service::Recognition, format!("no final text for utterance {no} in time"));
+                }
+                self.deliver(now, pending.utterance);
+            }
+        }
+        if self.due(now, Timer::Grace) {
+            self.hangup_due = true;
+        }
+        if self.due(now, Timer::Dialogue) {
+            self.give_up(
+                now,
+                Service::Dialogue,
+                format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()),
+            );
+        }
+        if self.due(now, Timer::NoInput) {
+            self.silences += 1;
+            self.event(now, What::NoInput { count: self.silences });
+            self.ask(now, Line::NoInput { count: self.silences });
+            self.rest(now);
+        }
+    }
+
+    /// The leg heard or said something.
+    pub fn leg(&mut self, now: Instant, event: LegEvent) {
+        if self.ended {
+            return;
+        }
+        match event {
+            // Until now the answer was the origin; from now on both clocks are one.
+            LegEvent::Began { at } => self.answered = at,
+            LegEvent::SpeechStarted { utterance, onset, under_prompt } => {
+                self.speaking = Some((utterance, onset));
+                self.timers[Timer::NoInput as usize] = None;
+                let from = onset.saturating_sub(self.knobs.pre_roll);
+                self.recogniser(ToRecogniser::UtteranceStart { utterance, start: onset, from });
+                self.event(now, What::SpeechStarted { utterance, start: onset, during_prompt: under_prompt });
+            }
+            LegEvent::Utterance { utterance, start, stop, too_long, during_prompt } => {
+                self.utterance_ended(now, utterance, (start, stop), too_long, during_prompt);
+            }
+            LegEvent::PromptStarted { prompt, at } => self.prompt_started(now, prompt, at),
+            LegEvent::SegmentStarted { prompt, segment, .. } => {
+                if let Some(mark) = self.speaker.segment_started(prompt, segment, &mut self.out) {
+                    let prompt_id = self.speaker.entry(prompt).map(|e| e.prompt.id.clone()).unwrap_or_default();
+                    self.event(now, What::Mark { prompt_id: prompt_id.clone(), mark: mark.clone() });
+                    self.tell(now, Line::Mark { prompt_id, mark });
+                }
+            }
+            LegEvent::PromptFinished { prompt, at, length } => {
+                if let Some(entry) = self.speaker.over(prompt, &mut self.out) {
+                    self.robot_turn(&entry, at, false);
+                    let (prompt_id, fault) = (entry.prompt.id, entry.fault);
+                    self.event(
+                        now,
+                        What::PromptFinished { prompt_id: prompt_id.clone(), length, fault: fault.clone() },
+                    );
+                    self.tell(now, Line::PromptDone { prompt_id, interrupted: None, fault });
+                }
+                self.rest(now);
+            }
+            LegEvent::PromptInterrupted { prompt, at, heard, segment, segment_heard, by } => {
+                for entry in self.speaker.stopped(prompt, &mut self.out) {
+                    self.prompt_stopped(now, entry, at, (heard, segment, segment_heard), by);
+                }
+                self.rest(now);
+            }
+            LegEvent::Key { key, .. } => {
+                self.told.keys.push(key);
+                self.silences = 0;
+                self.event(now, What::Key { key });
+                let interrupted = self.interrupted_by_key.take();
+                self.last_turn = self.ask(now, Line::Key { key, interrupted });
+                self.rest(now);
+            }
+            // The call's own business; see there.
+            LegEvent::LineDead { .. } | LegEvent::Spent(_) => {}
+        }
+    }
+
+    /// Recogniser or synthesiser said something.
+    pub fn speech(&mut self, now: Instant, from: FromSpeech) {
+        match from {
+            FromSpeech::Partial { utterance, text } => {
+                if !self.partial_wanted(utterance) {
+                    return;
+                }
+                self.partials.insert(utterance, text.clone());
+                self.event(now, What::Partial { utterance, text: text.clone() });
+                if self.wants_partials {
+                    self.tell(now, Line::Partial { utterance, text });
+                }
+            }
+            FromSpeech::Final { utterance, text, alternatives, confidence } => {
+                // Late ones have been given up, repeated ones have been told.
+                let Some(at) = self.pending.iter().position(|p| p.utterance.utterance == utterance) else { return };
+                let Some(mut pending) = self.pending.remove(at) else { return };
+                self.partials.remove(&utterance);
+                let quality = Quality::Final;
+                pending.utterance = Utterance { text, alternatives, confidence, quality, ..pending.utterance };
+                self.deliver(now, pending.utterance);
+            }
+            FromSpeech::RecognitionTrouble { reason, lost } => {
+                self.trouble(now, Service::Recognition, reason.clone());
+                self.tell(now, Line::Fault(Fault::Recognition(reason)));
+                if lost {
+                    self.recogniser_lost = true;
+                    self.pending.iter_mut().for_each(|p| p.deadline = now);
+                    self.tick(now);
+                }
+            }
+            FromSpeech::Sound { prompt, segment, samples } => {
+                self.speaker.sound(prompt, segment, Sound::Own(samples), &mut self.out);
+            }
+            FromSpeech::Recording { prompt, segment, samples } => {
+                self.speaker.sound(prompt, segment, Sound::Shared(samples), &mut self.out);
+                self.speaker.sound_end(prompt, segment, &mut self.out);
+            }
+            FromSpeech::SoundEnd { prompt, segment } => self.speaker.sound_end(prompt, segment, &mut self.out),
+            FromSpeech::SoundFailed { prompt, segment, reason } => {
+                if self.speaker.sound_failed(prompt, segment, &reason, &mut self.out) {
+                    self.tell(now, Line::Fault(Fault::Synthesis(reason.clone())));
+                    self.give_up(now, Service::Synthesis, reason);
+                }
+            }
+        }
+    }
+
+    /// The dialogue said something.
+    pub fn dialogue(&mut self, now: Instant, from: FromDialogue) {
+        if self.given_up || self.ended {
+            return;
+        }
+        match from {
+            FromDialogue::Asked(asked) => self.asked(now, asked),
+            FromDialogue::Closed(reason) => {
+                if self.hangup.is_none() {
+                    let reason = reason.unwrap_or_else(|| "it closed its stream without hanging up".to_owned());
+                    self.give_up(now, Service::Dialogue, reason);
+                }
+            }
+        }
+    }
+
+    /// Does what was asked, by the dialogue or by the orchestrator.
+    pub fn act(&mut self, now: Instant, action: Action, by: HungUpBy) {
+        if self.ended {
+            return;
+        }
+        match action {
+            Action::Say(prompt) => {
+                let answers = self.unanswered.take();
+                self.timers[Timer::NoInput as usize] = None;
+                self.speaker.say(prompt, answers, &self.knobs, &mut self.out);
+            }
+            Action::Stop => self.out.push_back(Output::Leg(leg::Command::Stop)),
+            Action::Hangup { now: at_once, reason } => {
+                self.hangup = Some((by, reason));
+                self.hangup_due |= at_once;
+            }
+            Action::Set(change) => {
+                for clamp in self.knobs.apply(&change) {
+                    self.event(now, What::KnobClamped(clamp));
+                    self.tell(now, Line::Fault(Fault::Knob(clamp)));
+                }
+                self.out.push_back(Output::Leg(leg::Command::Knobs(self.knobs)));
+                if change.no_input.is_some() {
+                    self.timers[Timer::NoInput as usize] = None;
+                }
+            }
+            Action::Partials(on) => self.wants_partials = on,
+            Action::Wait(time) => {
+                let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
+                self.timers[Timer::Dialogue as usize] = Some(now + time);
+            }
+            Action::Label { key, value } => {
+                self.told.labels.insert(key, value);
+            }
+            Action::SendKeys(keys) => self.out.push_back(Output::Leg(leg::Command::SendKeys(keys))),
+        }
+        self.rest(now);
+    }
+
+    /// The call is over. What the robot was saying is recorded as far as it went; what the caller was saying is waited for:
+    /// see [`Conversation::settled`].
+    pub fn end(&mut self, now: Instant, by: HungUpBy, reason: &str) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let at = self.at(now);
+        for entry in self.speaker.clear(&mut self.out) {
+            let heard = entry.started.map_or(Ms(0), |started| at.saturating_sub(started));
+            let heard = Speaker::heard(&entry, heard, 0, heard);
+            self.event(now, What::PromptInterrupted { heard, by: StoppedBy::Hangup, reaction: Ms(0) });
+            self.robot_turn(&entry, at, true);
+        }
+        if let Some((utterance, start)) = self.speaking {
+            self.utterance_ended(now, utterance, (start, at), false, false);
+        }
+        self.tell(now, Line::End { by, reason: reason.to_owned() });
+        if self.rules.dialogue {
+            self.out.push_back(Output::Dialogue(ToDialogue::Close));
+        }
+        self.timers = [None; TIMERS];
+    }
+
+    /// Whether nothing is waited for any more, after the end: then the recogniser is let go.
+    pub fn settled(&mut self) -> bool {
+        let settled = self.ended && self.pending.is_empty();
+        if settled && !std::mem::replace(&mut self.let_go, true) {
+            self.recogniser(ToRecogniser::Close);
+            self.told.turns.sort_by_key(|turn| turn.start);
+        }
+        settled
+    }
+
+    /// What is left for the record.
+    pub fn into_told(self) -> Told {
+        self.told
+    }
+
+    fn asked(&mut self, now: Instant, asked: Asked) {
+        let Asked { action_id, answers, even_if_stale, action } = asked;
+        let action = match action {
+            Ok(action) => action,
+            Err(reason) => {
+                self.told.faults.push(format!("dialogue: {reason}"));
+                return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
+            }
+        };
+        let takes_turn = !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_));
+        if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
+            let reason =
+                format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
+            return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
+        }
+        if takes_turn {
+            self.timers[Timer::Dialogue as usize] = None;
+        }
+        self.act(now, action, HungUpBy::Robot);
+    }
+
+    fn utterance_ended(
+        &mut self,
+        now: Instant,
+        utterance: u32,
+        (start, stop): (Ms, Ms),
+        too_long: bool,
+        during_prompt: bool,
+    ) {
+        self.speaking = None;
+        self.recogniser(ToRecogniser::UtteranceEnd { utterance, start, stop });
+        let utterance = Utterance {
+            utterance,
+            text: String::new(),
+            alternatives: Vec::new(),
+            start,
+            stop,
+            during_prompt,
+            too_long,
+            interrupted: self.interrupted.take(),
+            confidence: None,
+            quality: Quality::Missing,
+        };
+        let without = self.recogniser_lost || !self.rules.recogniser;
+        let deadline = if without { now } else { now + self.rules.final_timeout };
+        self.pending.push_back(Pending { utterance, deadline });
+    }
+
+    fn prompt_started(&mut self, now: Instant, no: PromptNo, at: Ms) {
+        let Some(entry) = self.speaker.started(no, at) else { return };
+        let what = What::PromptStarted {
+            prompt_id: entry.prompt.id.clone(),
+            text: entry.prompt.spoken(),
+            after_utterance: entry.answers.map(|stop| at.saturating_sub(stop)),
+        };
+        self.event(now, what);
+    }
+
+    fn prompt_stopped(
+        &mut self,
+        now: Instant,
+        entry: Entry,
+        at: Ms,
+        (heard, segment, segment_heard): (Ms, u32, Ms),
+        by: Stopped,
+    ) {
+        // Those that had not begun were heard not at all, whatever was heard of the one that was stopped first.
+        let heard = match entry.started {
+            Some(_) => Speaker::heard(&entry, heard, segment, segment_heard),
+            None => Speaker::heard(&entry, Ms(0), 0, Ms(0)),
+        };
+        let (stopped_by, reaction) = match by {
+            Stopped::Speech { onset } => (StoppedBy::Speech, at.saturating_sub(onset)),
+            Stopped::Key => (StoppedBy::Key, Ms(0)),
+            Stopped::Asked => (StoppedBy::Stop, Ms(0)),
+        };
+        self.event(now, What::PromptInterrupted { heard: heard.clone(), by: stopped_by, reaction });
+        if entry.started.is_some() {
+            self.robot_turn(&entry, at, true);
+            match by {
+                Stopped::Speech { .. } => {
+                    self.interrupted = Some(heard.clone());
+                    self.tell(now, Line::BargeIn(heard.clone()));
+                }
+                Stopped::Key => self.interrupted_by_key = Some(heard.clone()),
+                Stopped::Asked => {}
+            }
+        }
+        self.tell(now, Line::PromptDone { prompt_id: entry.prompt.id, interrupted: Some(heard), fault: entry.fault });
+    }
+
+    fn robot_turn(&mut self, entry: &Entry, stop: Ms, interrupted: bool) {
+        let Some(start) = entry.started else { return };
+        self.told.turns.push(Turn {
+            role: Role::Speech,
+            text: entry.prompt.spoken(),
+            start,
+            stop,
+            length_ms: stop.saturating_sub(start),
+            interrupted,
+            interrupted_at: interrupted.then_some(stop),
+            silent: entry.prompt.silent,
+            id: entry.prompt.id.clone(),
+            answered_after_ms: entry.answers.map(|end| start.saturating_sub(end)),
+        });
+    }
+
+    fn caller_turn(&mut self, utterance: &Utterance) {
+        let Utterance { utterance: no, start, stop, .. } = *utterance;
+        self.told.turns.push(Turn {
+            role: Role::Voice,
+            text: utterance.text.clone(),
+            start,
+            stop,
+            length_ms: stop.saturating_sub(start),
+            interrupted: false,
+            interrupted_at: None,
+            silent: false,
+            id: format!("utterance-{no}"),
+            answered_after_ms: None,
+        });
+    }
+
+    fn deliver(&mut self, now: Instant, utterance: Utterance) {
+        self.caller_turn(&utterance);
+        self.silences = 0;
+        let latency = self.at(now).saturating_sub(utterance.stop);
+        self.event(now, What::Utterance { utterance: utterance.clone(), latency });
+        if self.ended {
+            return;
+        }
+        if utterance.during_prompt {
+            self.tell(now, Line::Utterance(utterance));
+        } else {
+            self.unanswered = Some(utterance.stop);
+            self.last_turn = self.ask(now, Line::Utterance(utterance));
+        }
+        self.rest(now);
+    }
+
+    /// Tells the dialogue something that it has to answer.
+    fn ask(&mut self, now: Instant, line: Line) -> u64 {
+        if self.rules.dialogue && !self.given_up && self.hangup.is_none() {
+            self.timers[Timer::Dialogue as usize] = Some(now + self.rules.dialogue_timeout);
+        }
+        self.tell(now, line);
+        self.last_event
+    }
+
+    fn tell(&mut self, now: Instant, what: Line) {
+        self.last_event += 1;
+        if self.rules.dialogue {
+            let event = LineEvent { id: self.last_event, at: self.at(now), what };
+            self.out.push_back(Output::Dialogue(ToDialogue::Tell(event)));
+        }
+    }
+
+    fn event(&mut self, now: Instant, what: What) {
+        self.out.push_back(Output::Tell { at: self.at(now), what });
+    }
+
+    fn recogniser(&mut self, to: ToRecogniser) {
+        if self.rules.recogniser {
+            self.out.push_back(Output::Recogniser(to));
+        }
+    }
+
+    fn trouble(&mut self, now: Instant, service: Service, reason: String) {
+        self.told.faults.push(format!("{}: {reason}", service.as_str()));
+        self.event(now, What::ServiceTrouble { service, reason });
+    }
+
+    fn partial_wanted(&self, utterance: u32) -> bool {
+        self.speaking.is_some_and(|(no, _)| no == utterance)
+            || self.pending.iter().any(|p| p.utterance.utterance == utterance)
+    }
+
+    /// A service without which the talk cannot go on: fallback prompt, then hang up.
+    fn give_up(&mut self, now: Instant, service: Service, reason: String) {
+        if self.ended {
+            return;
+        }
+        self.trouble(now, service, reason.clone());
+        if std::mem::replace(&mut self.given_up, true) {
+            return;
+        }
+        self.timers[Timer::Dialogue as usize] = None;
+        if let Some(path) = self.rules.fallback_prompt.clone() {
+            let prompt =
+                Prompt { id: "fallback".to_owned(), barge_in: Some(BargeIn::Never), ..Prompt::of(Source::File(path)) };
+            self.speaker.say(prompt, None, &self.knobs, &mut self.out);
+        }
+        self.hangup = Some((HungUpBy::Robot, format!("{}: {reason}", service.as_str())));
+        self.rest(now);
+    }
+
+    /// Nothing may be left to do now: then the hang-up that was waited for comes, or the caller's silence begins to count.
+    fn rest(&mut self, now: Instant) {
+        if !self.speaker.idle() {
+            self.timers[Timer::NoInput as usize] = None;
+            self.timers[Timer::Grace as usize] = None;
+        } else if self.hangup.is_some() {
+            self.timers[Timer::Grace as usize].get_or_insert(now + GRACE);
+        } else if self.speaking.is_some() || !self.pending.is_empty() || self.timers[Timer::Dialogue as usize].is_some()
+        {
+            self.timers[Timer::NoInput as usize] = None;
+        } else if self.knobs.no_input > Ms(0) {
+            self.timers[Timer::NoInput as usize].get_or_insert(now + self.knobs.no_input.as_duration());
+        }
+    }
+
+    fn due(&mut self, now: Instant, timer: Timer) -> bool {
+        let slot = &mut self.timers[timer as usize];
+        let due = slot.is_some_and(|at| at <= now);
+        if due {
+            *slot = None;
+        }
+        due
+    }
+}

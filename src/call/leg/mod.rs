@@ -1,0 +1,553 @@
+//! The media of one leg, 20 ms at a time: what a media thread does for a call when its slot on the wheel has come.
+//!
+//! ```text
+//! receive()  packet → latch → telephone events | jitter buffer
+//! tick()     jitter buffer → decode or conceal → VAD → endpoints → may the caller interrupt? → recogniser ring
+//!            prompt queue → encode → packet                                                    → recorder ring
+//! ```
+//! Pure: packets and commands come in with their moment, everything goes out through an [`Outlet`]. Nothing allocates once the leg is made,
+//! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
+
+mod keys;
+mod latch;
+mod mouth;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::io::{HeardFrame, Label, RecordedFrame};
+use super::knobs::{BargeIn, Knobs};
+use super::prompt::PromptNo;
+use super::record::LineQuality;
+use crate::codec::g711::Law;
+use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
+use crate::dsp::vad::Vad;
+use crate::ms::Ms;
+use crate::rtp::frames::{Frames, Sound as Origin};
+use crate::rtp::jitter::{DelayLimits, JitterBuffer};
+use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
+use crate::rtp::sender::Sender;
+use crate::rtp::telephone_event as event;
+use keys::KeyQueue;
+use latch::Latch;
+use mouth::{Item, Mouth};
+
+pub use mouth::Sound;
+
+/// Samples of a frame: 20 ms at 8 kHz.
+pub const FRAME: usize = 160;
+/// The time of a frame.
+pub const SLOT: Duration = Duration::from_millis(20);
+/// Keys that may come within one slot; more would not be a hand.
+const KEYS: usize = 8;
+
+/// What signalling has agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Media {
+    /// PCMA or PCMU.
+    pub law: Law,
+    /// Its number, both ways.
+    pub payload_type: PayloadType,
+    /// The number of RFC 4733 events in what we send.
+    pub telephone_event: Option<PayloadType>,
+    /// Their number in what we receive: ours, where the far end's differs.
+    pub telephone_event_in: Option<PayloadType>,
+    /// Where our packets go, until theirs come from elsewhere.
+    pub remote: SocketAddr,
+    /// We may send: not while the far end holds us.
+    pub sends: bool,
+}
+
+/// How a leg begins.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What signalling has agreed on.
+    pub media: Media,
+    /// First values.
+    pub knobs: Knobs,
+    /// [`LegEvent::LineDead`] when nothing came for this long.
+    pub rtp_timeout: Duration,
+    /// For SSRC, sequence and timestamp.
+    pub seed: u64,
+}
+
+/// What the call tells its leg.
+#[derive(Debug)]
+pub enum Command {
+    /// A prompt begins; its sounds follow, then its close, before the next prompt.
+    Prompt {
+        /// Its number.
+        no: PromptNo,
+        /// Who may stop it.
+        barge_in: BargeIn,
+        /// The first part that cannot be stopped.
+        protect: Ms,
+    },
+    /// Sound of the prompt that has begun.
+    Sound {
+        /// The prompt.
+        no: PromptNo,
+        /// Its segment.
+        segment: u32,
+        /// The next samples.
+        sound: Sound,
+    },
+    /// The prompt has no more sound.
+    Close {
+        /// The prompt.
+        no: PromptNo,
+    },
+    /// Stop speaking, and drop what is queued.
+    Stop,
+    /// The knobs, from the next frame.
+    Knobs(Knobs),
+    /// Keys to send: 0-9 * # A-D.
+    SendKeys(String),
+    /// Signalling has agreed anew.
+    Media(Media),
+}
+
+/// Who stopped a prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The caller spoke.
+    Speech {
+        /// From when on.
+        onset: Ms,
+    },
+    /// The caller pressed a key.
+    Key,
+    /// [`Command::Stop`].
+    Asked,
+}
+
+/// What a leg tells its call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LegEvent {
+    /// Media time began.
+    Began {
+        /// Its origin.
+        at: Instant,
+    },
+    /// The caller began to speak.
+    SpeechStarted {
+        /// Number of the utterance, from 1.
+        utterance: u32,
+        /// Onset, back-dated.
+        onset: Ms,
+        /// The robot speaks.
+        under_prompt: bool,
+    },
+    /// The caller fell silent.
+    Utterance {
+        /// Number of the utterance.
+        utterance: u32,
+        /// Onset.
+        start: Ms,
+        /// End, without the silence that ended it.
+        stop: Ms,
+        /// Cut at `max_utterance`.
+        too_long: bool,
+        /// Began and ended under a prompt, and did not stop it.
+        during_prompt: bool,
+    },
+    /// A prompt's first sample went out.
+    PromptStarted {
+        /// The prompt.
+        prompt: PromptNo,
+        /// When.
+        at: Ms,
+    },
+    /// A segment's first sample went out.
+    SegmentStarted {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The segment.
+        segment: u32,
+        /// When.
+        at: Ms,
+    },
+    /// A prompt's last sample went out.
+    PromptFinished {
+        /// The prompt.
+        prompt: PromptNo,
+        /// When.
+        at: Ms,
+        /// How much went out.
+        length: Ms,
+    },
+    /// A prompt was stopped or, never heard, dropped.
+    PromptInterrupted {
+        /// The prompt.
+        prompt: PromptNo,
+        /// End of its last sample.
+        at: Ms,
+        /// How much went out.
+        heard: Ms,
+        /// The segment that was heard.
+        segment: u32,
+        /// How much of that.
+        segment_heard: Ms,
+        /// Who stopped it.
+        by: Stopped,
+    },
+    /// The caller pressed a key.
+    Key {
+        /// 0-9 * # A-D.
+        key: char,
+        /// When.
+        at: Ms,
+    },
+    /// Nothing came from the far end for as long as [`Setup::rtp_timeout`].
+    LineDead {
+        /// When.
+        at: Ms,
+    },
+    /// A buffer that has been played: to be freed elsewhere than on the media thread.
+    Spent(Vec<i16>),
+}
+
+/// Where all goes that comes out of a leg.
+pub trait Outlet {
+    /// To the call.
+    fn event(&mut self, event: LegEvent);
+    /// To the recogniser.
+    fn heard(&mut self, frame: &HeardFrame);
+    /// To the recorder.
+    fn record(&mut self, frame: &RecordedFrame);
+    /// To the far end.
+    fn send(&mut self, to: SocketAddr, packet: &[u8]);
+}
+
+/// Packets that were refused, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Not RTP.
+    pub malformed: u64,
+    /// Of no payload type that was agreed on.
+    pub payload_type: u64,
+    /// From somebody else.
+    pub source: u64,
+}
+
+/// What the robot said lately, so that an utterance can be placed under it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Voice {
+    /// From when to when the robot spoke without a pause; no end while it speaks.
+    since: Ms,
+    until: Option<Ms>,
+    spoke: bool,
+}
+
+/// One leg.
+#[derive(Debug)]
+pub struct Leg {
+    media: Media,
+    knobs: Knobs,
+    rtp_timeout: Duration,
+    latch: Latch,
+    // ears
+    jitter: JitterBuffer,
+    frames: Frames,
+    events: event::Receiver,
+    pressed: [Option<event::Key>; KEYS],
+    vad: Vad,
+    endpointer: Endpointer,
+    /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
+    voiced: bool,
+    noisy: bool,
+    utterance: u32,
+    onset: Option<Ms>,
+    /// Voiced time of this utterance under the prompt that is heard.
+    voiced_under: Ms,
+    interrupting: bool,
+    heard_at: Option<Instant>,
+    refused: Refused,
+    // mouth
+    mouth: Mouth,
+    voice: Voice,
+    sender: Sender,
+    keys: KeyQueue,
+    stop: bool,
+    // time
+    origin: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Leg {
+    /// A leg that has heard and said nothing.
+    pub fn new(setup: Setup) -> Leg {
+        let mut rng = StdRng::seed_from_u64(setup.seed);
+        let mut leg = Leg {
+            media: setup.media,
+            knobs: setup.knobs,
+            rtp_timeout: setup.rtp_timeout,
+            latch: Latch::new(setup.media.remote),
+            jitter: JitterBuffer::new(8_000, DelayLimits::default()),
+            frames: Frames::default(),
+            events: event::Receiver::default(),
+            pressed: [None; KEYS],
+            vad: Vad::default(),
+            endpointer: Endpointer::new(EndpointKnobs::default()),
+            voiced: false,
+            noisy: false,
+            utterance: 0,
+            onset: None,
+            voiced_under: Ms(0),
+            interrupting: false,
+            heard_at: None,
+            refused: Refused::default(),
+            mouth: Mouth::new(),
+            voice: Voice::default(),
+            sender: Sender::new(&mut rng),
+            keys: KeyQueue::default(),
+            stop: false,
+            origin: None,
+            last: None,
+        };
+        leg.turn(setup.knobs);
+        leg
+    }
+
+    /// A datagram came. One that does not belong here is counted and forgotten.
+    pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let Ok(packet) = Packet::parse(datagram) else {
+            self.refused.malformed += 1;
+            return;
+        };
+        let is_audio = packet.payload_type == self.media.payload_type;
+        let number = Some(packet.payload_type);
+        let is_event = number == self.media.telephone_event || number == self.media.telephone_event_in;
+        let is_comfort_noise = packet.payload_type == PayloadType::CN;
+        if !is_audio && !is_event && !is_comfort_noise {
+            self.refused.payload_type += 1;
+            return;
+        }
+        if !self.latch.admit(from) {
+            self.refused.source += 1;
+            return;
+        }
+        self.heard_at = Some(now);
+        // Events and comfort noise take part in the sequence, but have nothing to play.
+        let samples = if is_audio { packet.payload.len() as u32 } else { 0 };
+        self.jitter.insert(now, &packet, samples);
+        if is_event {
+            self.events.handle(now, packet.timestamp, packet.payload);
+        }
+    }
+
+    /// The call wants something.
+    pub fn command(&mut self, command: Command, outlet: &mut impl Outlet) {
+        let mut events = |event| outlet.event(event);
+        match command {
+            Command::Prompt { no, barge_in, protect } => {
+                self.mouth.push(Item::Open { no, barge_in, protect }, &mut events);
+            }
+            Command::Sound { no, segment, sound } => {
+                self.mouth.push(Item::Sound { no, segment, sound }, &mut events);
+            }
+            Command::Close { no } => self.mouth.push(Item::Close { no }, &mut events),
+            Command::Stop => self.stop = true,
+            Command::Knobs(knobs) => self.turn(knobs),
+            Command::SendKeys(keys) => self.keys.press(&keys),
+            Command::Media(media) => {
+                self.media = media;
+                self.latch.signal(media.remote);
+            }
+        }
+    }
+
+    /// The leg's slot has come; `slot` is its nominal moment, a whole number of [`SLOT`]s after the first one.
+    pub fn tick(&mut self, slot: Instant, outlet: &mut impl Outlet) {
+        let (origin, first) = match self.origin {
+            Some(origin) => (origin, false),
+            None => (slot, true),
+        };
+        if first {
+            self.origin = Some(origin);
+            self.heard_at.get_or_insert(origin);
+            outlet.event(LegEvent::Began { at: origin });
+        }
+        // A thread that overslept a slot does not send it late: the media clock has gone on.
+        let since = self.last.map_or(SLOT, |last| slot.saturating_duration_since(last));
+        let missed = (since.as_millis() / SLOT.as_millis()).saturating_sub(1);
+        self.sender.advance(missed as u32 * FRAME as u32);
+        self.last = Some(slot);
+        let at = Ms::from(slot.saturating_duration_since(origin));
+        let (heard, origin_of_sound) = self.listen(slot, origin, outlet);
+        let spoke = self.speak(slot, at, outlet);
+        self.place_voice(at, spoke.is_some());
+        let robot = spoke.unwrap_or([0; FRAME]);
+        self.send(&robot, outlet);
+        outlet.record(&RecordedFrame {
+            robot_at: at,
+            robot,
+            caller_at: (origin_of_sound != Origin::Silence).then_some(heard.at),
+            caller: heard.samples,
+        });
+        outlet.heard(&heard);
+        if let Some(last) = self.heard_at
+            && slot.saturating_duration_since(last) >= self.rtp_timeout
+        {
+            self.heard_at = None;
+            outlet.event(LegEvent::LineDead { at });
+        }
+    }
+
+    /// How the line was.
+    pub fn quality(&self) -> LineQuality {
+        let jitter = self.jitter.stats();
+        LineQuality {
+            received: jitter.received,
+            lost: jitter.lost,
+            late: jitter.late,
+            concealed: jitter.concealed,
+            jitter_ms: jitter.jitter,
+            sent: self.sender.sent().packets,
+            under_runs: self.mouth.under_runs(),
+        }
+    }
+
+    /// Packets that were refused.
+    pub fn refused(&self) -> Refused {
+        self.refused
+    }
+
+    fn turn(&mut self, knobs: Knobs) {
+        self.knobs = knobs;
+        self.endpointer.set_knobs(EndpointKnobs {
+            endpoint: knobs.endpoint,
+            speech_start: knobs.speech_start,
+            max_utterance: knobs.max_utterance,
+        });
+    }
+
+    /// Ears: one frame from the jitter buffer, and what it means.
+    fn listen(&mut self, slot: Instant, origin: Instant, outlet: &mut impl Outlet) -> (HeardFrame, Origin) {
+        let mut samples = [0; FRAME];
+        let law = self.media.law;
+        let decode = |_: PayloadType, payload: &[u8], out: &mut [i16]| law.decode(payload, out);
+        let frame = self.frames.next(&mut self.jitter, slot, !self.noisy, decode, &mut samples);
+        (self.voiced, self.noisy) = match frame.sound {
+            Origin::Silence => (false, false),
+            Origin::Audio | Origin::Concealed => {
+                let verdict = self.vad.push(&samples);
+                (verdict.voiced, verdict.gate)
+            }
+        };
+        let at = Ms::from(frame.wire.saturating_duration_since(origin));
+        let boundary = self.endpointer.push(self.voiced, at);
+        if self.mouth.playing() {
+            if self.voiced {
+                self.voiced_under = self.voiced_under + Ms(20);
+            }
+        } else {
+            self.voiced_under = Ms(0);
+        }
+        match boundary {
+            Some(Boundary::Started { onset }) => {
+                self.utterance += 1;
+                self.onset = Some(onset);
+                let under_prompt = self.mouth.playing();
+                outlet.event(LegEvent::SpeechStarted { utterance: self.utterance, onset, under_prompt });
+            }
+            Some(Boundary::Ended { start, stop, too_long }) => {
+                let during_prompt = !self.interrupting && self.was_speaking(start) && self.was_speaking(stop);
+                let utterance = self.utterance;
+                outlet.event(LegEvent::Utterance { utterance, start, stop, too_long, during_prompt });
+                self.onset = None;
+                self.interrupting = false;
+                self.voiced_under = Ms(0);
+            }
+            None if self.onset.is_none() && !self.voiced => self.voiced_under = Ms(0),
+            None => {}
+        }
+        let label = if self.mouth.playing() { Label::UnderPrompt } else { Label::Open };
+        (HeardFrame { at, label, samples }, frame.sound)
+    }
+
+    /// Mouth: who may stop it does; then the next frame of what is to be said.
+    fn speak(&mut self, slot: Instant, at: Ms, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
+        let mut frame = [0; FRAME];
+        self.take_keys(slot);
+        let by = self.who_stops();
+        let pressed = std::mem::take(&mut self.pressed);
+        let mut events = |event| outlet.event(event);
+        let spoke = match by {
+            Some(by) => {
+                self.interrupting = matches!(by, Stopped::Speech { .. });
+                self.mouth.stop(at, by, &mut frame, &mut events)
+            }
+            None => self.mouth.draw(at, &mut frame, &mut events),
+        };
+        for key in pressed.into_iter().flatten() {
+            outlet.event(LegEvent::Key { key: key.as_char(), at });
+        }
+        spoke.then_some(frame)
+    }
+
+    fn take_keys(&mut self, slot: Instant) {
+        self.events.tick(slot);
+        while let Some(told) = self.events.poll() {
+            let event::KeyEvent::Pressed(press) = told else { continue };
+            // More keys in one slot than a hand can press are noise.
+            if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
+                *free = Some(press.key);
+            }
+        }
+    }
+
+    fn who_stops(&mut self) -> Option<Stopped> {
+        if std::mem::take(&mut self.stop) {
+            return Some(Stopped::Asked);
+        }
+        let (BargeIn::Speech, true) = self.mouth.policy()? else { return None };
+        if self.knobs.key_barge_in && self.pressed[0].is_some() {
+            return Some(Stopped::Key);
+        }
+        let onset = self.onset?;
+        let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
+        enough.then_some(Stopped::Speech { onset })
+    }
+
+    fn was_speaking(&self, at: Ms) -> bool {
+        self.voice.spoke && self.voice.since <= at && self.voice.until.is_none_or(|until| at <= until)
+    }
+
+    fn place_voice(&mut self, at: Ms, spoke: bool) {
+        let Voice { since, until, spoke: before } = self.voice;
+        self.voice = match (spoke, until) {
+            (true, None) if before => self.voice,
+            (true, _) => Voice { since: at, until: None, spoke: true },
+            (false, None) if before => Voice { since, until: Some(at), spoke: true },
+            (false, _) => self.voice,
+        };
+    }
+
+    /// One packet: keys first, then the frame. Silence is sent too: it keeps NATs open, and far ends take a pause for a dead line.
+    fn send(&mut self, frame: &[i16; FRAME], outlet: &mut impl Outlet) {
+        let mut datagram = [0; HEADER_LEN + FRAME];
+        let remote = self.latch.remote();
+        if self.media.sends {
+            let event = self
+                .media
+                .telephone_event
+                .and_then(|number| Some((number, self.keys.next_packet(self.sender.timestamp())?)));
+            let length = match event {
+                Some((number, key)) => {
+                    self.sender.event(key.marker, number, key.timestamp, &key.payload, &mut datagram)
+                }
+                None => {
+                    let mut payload = [0; FRAME];
+                    self.media.law.encode(frame, &mut payload);
+                    self.sender.audio(self.media.payload_type, &payload, &mut datagram)
+                }
+            };
+            outlet.send(remote, &datagram[..length]);
+        }
+        self.sender.advance(FRAME as u32);
+    }
+}

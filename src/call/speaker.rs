@@ -1,0 +1,369 @@
+//! The robot's side of the talk: prompts from the asking to the last sample.
+//!
+//! A prompt's segments are made elsewhere and come in any order; here they are put in order and handed to the leg as one stream
+//! ([`leg::Command`]). Segments are asked for a little ahead of what is heard, so that later ones are made while earlier ones play.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::io::{Output, Wanted};
+use super::knobs::Knobs;
+use super::leg::{self, Sound};
+use super::line::Heard;
+use super::prompt::{Prompt, PromptNo, Source};
+use crate::ms::Ms;
+
+/// Segments that are made or waiting beyond the one that is heard.
+const LOOK_AHEAD: u32 = 2;
+/// How often a segment is asked for anew, when nothing of it has come.
+const RETRIES: u8 = 1;
+/// Speech runs at about so many characters a second; used for the heard text while a segment's length is not known.
+const CHARACTERS_A_SECOND: u64 = 15;
+
+/// All prompts that are not over.
+#[derive(Debug, Default)]
+pub(super) struct Speaker {
+    prompts: BTreeMap<PromptNo, Entry>,
+    last: u32,
+    /// The last prompt that the leg knows of.
+    opened: Option<PromptNo>,
+    /// The next segment to hand to the leg.
+    feed: Option<(PromptNo, u32)>,
+    /// Segments asked for, less those that began to be heard.
+    ahead: u32,
+}
+
+/// A prompt on its way.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) prompt: Prompt,
+    pub(super) started: Option<Ms>,
+    /// End of the caller's utterance that it answers.
+    pub(super) answers: Option<Ms>,
+    /// Why it could not be played whole.
+    pub(super) fault: String,
+    parts: Vec<Part>,
+}
+
+/// A segment on its way.
+#[derive(Debug, Default)]
+struct Part {
+    asked: bool,
+    retries: u8,
+    ended: bool,
+    samples: u64,
+    /// Came before its turn.
+    waiting: VecDeque<Sound>,
+}
+
+impl Speaker {
+    /// Takes a prompt on; it is heard after all others.
+    pub(super) fn say(
+        &mut self,
+        mut prompt: Prompt,
+        answers: Option<Ms>,
+        knobs: &Knobs,
+        out: &mut VecDeque<Output>,
+    ) -> PromptNo {
+        self.last += 1;
+        let no = PromptNo(self.last);
+        if prompt.id.is_empty() {
+            prompt.id = format!("prompt-{}", self.last);
+        }
+        prompt.barge_in = Some(prompt.barge_in.unwrap_or(knobs.barge_in));
+        prompt.protect = Some(prompt.protect.unwrap_or(knobs.protect));
+        let parts = prompt.segments.iter().map(|_| Part::default()).collect();
+        self.prompts.insert(no, Entry { prompt, started: None, answers, fault: String::new(), parts });
+        if self.feed.is_none() {
+            self.open(no, out);
+        }
+        self.pump(out);
+        no
+    }
+
+    /// Whether nothing is said and nothing waits.
+    pub(super) fn idle(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
+    pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {
+        self.prompts.get(&no)
+    }
+
+    /// The prompt's first sample went out.
+    pub(super) fn started(&mut self, no: PromptNo, at: Ms) -> Option<&Entry> {
+        let entry = self.prompts.get_mut(&no)?;
+        entry.started = Some(at);
+        Some(entry)
+    }
+
+    /// A segment began to be heard: there is room for one more ahead. Its mark, if it has one.
+    pub(super) fn segment_started(&mut self, no: PromptNo, segment: u32, out: &mut VecDeque<Output>) -> Option<String> {
+        self.ahead = self.ahead.saturating_sub(1);
+        let mark = self.prompts.get(&no)?.prompt.segments.get(segment as usize)?.mark.clone();
+        self.pump(out);
+        (!mark.is_empty()).then_some(mark)
+    }
+
+    /// The leg stopped a prompt, and with it all that it knew of, each with an event of its own. Those that it did not know yet are
+    /// dropped here: the queue is emptied as a whole.
+    pub(super) fn stopped(&mut self, no: PromptNo, out: &mut VecDeque<Output>) -> Vec<Entry> {
+        let unknown = self.opened.map_or(PromptNo(1), |opened| PromptNo(opened.0 + 1));
+        let mut stopped: BTreeMap<_, _> = self.prompts.split_off(&unknown);
+        stopped.extend(self.prompts.remove_entry(&no));
+        if self.feed.is_some_and(|(feeding, _)| feeding == no) {
+            self.feed = None;
+        }
+        if self.prompts.is_empty() {
+            self.ahead = 0;
+        }
+        let unwanted = stopped.iter().filter(|(_, entry)| entry.parts.iter().any(|p| p.asked && !p.ended));
+        out.extend(unwanted.map(|(no, _)| Output::Unwant(*no)));
+        stopped.into_values().collect()
+    }
+
+    /// The prompt's last sample went out.
+    pub(super) fn over(&mut self, no: PromptNo, out: &mut VecDeque<Output>) -> Option<Entry> {
+        let entry = self.prompts.remove(&no)?;
+        self.pump(out);
+        Some(entry)
+    }
+
+    /// The call is over: nothing more is said. Those that had begun.
+    pub(super) fn clear(&mut self, out: &mut VecDeque<Output>) -> Vec<Entry> {
+        let wanted = self.prompts.iter().filter(|(_, entry)| entry.parts.iter().any(|p| p.asked && !p.ended));
+        out.extend(wanted.map(|(no, _)| Output::Unwant(*no)));
+        self.feed = None;
+        std::mem::take(&mut self.prompts).into_values().filter(|entry| entry.started.is_some()).collect()
+    }
+
+    /// What was heard of a prompt that was stopped.
+    pub(super) fn heard(entry: &Entry, heard: Ms, segment: u32, segment_heard: Ms) -> Heard {
+        let characters = match entry.prompt.segments.get(segment as usize).map(|s| &s.source) {
+            Some(Source::Text(text)) => {
+                let all = text.text.chars().count() as u64;
+                let part = &entry.parts[segment as usize];
+                let characters = match (part.ended, part.samples / 8) {
+                    (true, length) if length > 0 => all * u64::from(segment_heard.0) / length,
+                    _ => CHARACTERS_A_SECOND * u64::from(segment_heard.0) / 1_000,
+                };
+                characters.min(all) as u32
+            }
+            _ => 0,
+        };
+        Heard { prompt_id: entry.prompt.id.clone(), heard, segment, characters }
+    }
+
+    /// Sound came.
+    pub(super) fn sound(&mut self, no: PromptNo, segment: u32, sound: Sound, out: &mut VecDeque<Output>) {
+        let Some(part) = self.part(no, segment) else { return };
+        part.samples += sound.len() as u64;
+        part.waiting.push_back(sound);
+        self.forward(out);
+    }
+
+    /// All the sound of a segment has come.
+    pub(super) fn sound_end(&mut self, no: PromptNo, segment: u32, out: &mut VecDeque<Output>) {
+        let Some(part) = self.part(no, segment) else { return };
+        part.ended = true;
+        self.forward(out);
+        self.pump(out);
+    }
+
+    /// A segment cannot be had. False: it is asked for once more. True: it is given up, and the prompt goes on without it.
+    pub(super) fn sound_failed(
+        &mut self,
+        no: PromptNo,
+        segment: u32,
+        reason: &str,
+        out: &mut VecDeque<Output>,
+    ) -> bool {
+        let Some(part) = self.part(no, segment) else { return false };
+        if part.ended {
+            return false;
+        }
+        if part.samples == 0 && part.retries < RETRIES {
+            part.retries += 1;
+            out.extend(self.want(no, segment));
+            return false;
+        }
+        if let Some(entry) = self.prompts.get_mut(&no) {
+            entry.fault = reason.to_owned();
+        }
+        self.sound_end(no, segment, out);
+        true
+    }
+
+    fn part(&mut self, no: PromptNo, segment: u32) -> Option<&mut Part> {
+        self.prompts.get_mut(&no)?.parts.get_mut(segment as usize)
+    }
+
+    fn want(&self, no: PromptNo, segment: u32) -> Option<Output> {
+        let wanted = match &self.prompts.get(&no)?.prompt.segments.get(segment as usize)?.source {
+            Source::Text(text) => Wanted::Text(text.clone()),
+            Source::File(path) => Wanted::File(path.clone()),
+            Source::Silence(_) => return None,
+        };
+        Some(Output::Want { prompt: no, segment, wanted })
+    }
+
+    /// Asks for segments, as far ahead as is allowed.
+    fn pump(&mut self, out: &mut VecDeque<Output>) {
+        let mut fed = false;
+        while self.ahead < LOOK_AHEAD {
+            let next = self.prompts.iter().find_map(|(&no, entry)| {
+                entry.parts.iter().position(|part| !part.asked).map(|segment| (no, segment as u32))
+            });
+            let Some((no, segment)) = next else { break };
+            self.ahead += 1;
+            let source = self.prompts[&no].prompt.segments[segment as usize].source.clone();
+            let want = self.want(no, segment);
+            let Some(part) = self.part(no, segment) else { break };
+            part.asked = true;
+            if let Source::Silence(length) = source {
+                part.samples = u64::from(length.samples(8_000));
+                part.waiting.push_back(Sound::Silence(length.samples(8_000)));
+                part.ended = true;
+                fed = true;
+            }
+            out.extend(want);
+        }
+        if fed {
+            self.forward(out);
+        }
+    }
+
+    fn open(&mut self, no: PromptNo, out: &mut VecDeque<Output>) {
+        let Some(entry) = self.prompts.get(&no) else { return };
+        let (Some(barge_in), Some(protect)) = (entry.prompt.barge_in, entry.prompt.protect) else { return };
+        self.feed = Some((no, 0));
+        self.opened = Some(no);
+        out.push_back(Output::Leg(leg::Command::Prompt { no, barge_in, protect }));
+    }
+
+    /// Hands to the leg all that is there of the segment whose turn it is, and of those after it.
+    fn forward(&mut self, out: &mut VecDeque<Output>) {
+        while let Some((no, segment)) = self.feed {
+            let Some(part) = self.part(no, segment) else {
+                // Past the last segment.
+                out.push_back(Output::Leg(leg::Command::Close { no }));
+                self.feed = None;
+                if let Some(&next) = self.prompts.range(PromptNo(no.0 + 1)..).next().map(|(next, _)| next) {
+                    self.open(next, out);
+                }
+                continue;
+            };
+            let (ended, silent) = (part.ended, part.samples == 0);
+            let sounds = part.waiting.drain(..);
+            out.extend(sounds.map(|sound| Output::Leg(leg::Command::Sound { no, segment, sound })));
+            if !ended {
+                break;
+            }
+            if silent {
+                // Nothing of it will be heard, so nothing will say that it began.
+                self.ahead = self.ahead.saturating_sub(1);
+            }
+            self.feed = Some((no, segment + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::prompt::{Segment, Text};
+
+    fn prompt(parts: &[&str]) -> Prompt {
+        let segment = |text: &&str| match text.strip_prefix('~') {
+            Some(ms) => Source::Silence(Ms(ms.parse().expect("a number"))),
+            None => Source::Text(Text { text: (*text).into(), ..Text::default() }),
+        };
+        let segments = parts.iter().map(|t| Segment { source: segment(t), mark: String::new() }).collect();
+        Prompt { segments, ..Prompt::text("") }
+    }
+
+    /// Shows outputs shortly: `want 1.0`, `open 1`, `1.0+160`, `close 1`, `unwant 1`.
+    fn shown(out: &mut VecDeque<Output>) -> String {
+        let one = |o| match o {
+            Output::Want { prompt, segment, .. } => format!("want {}.{segment}", prompt.0),
+            Output::Unwant(prompt) => format!("unwant {}", prompt.0),
+            Output::Leg(leg::Command::Prompt { no, .. }) => format!("open {}", no.0),
+            Output::Leg(leg::Command::Sound { no, segment, sound }) => format!("{}.{segment}+{}", no.0, sound.len()),
+            Output::Leg(leg::Command::Close { no }) => format!("close {}", no.0),
+            other => format!("{other:?}"),
+        };
+        out.drain(..).map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn segments_are_made_ahead_and_handed_over_in_order() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let no = speaker.say(prompt(&["one", "~40", "three", "four"]), None, &knobs, &mut out);
+        assert_eq!(shown(&mut out), "open 1, want 1.0", "the silence is the second one ahead");
+        speaker.sound(no, 0, Sound::Own(vec![0; 80]), &mut out);
+        speaker.sound(no, 0, Sound::Own(vec![0; 80]), &mut out);
+        speaker.sound_end(no, 0, &mut out);
+        assert_eq!(shown(&mut out), "1.0+80, 1.0+80, 1.1+320");
+        speaker.segment_started(no, 0, &mut out);
+        speaker.segment_started(no, 1, &mut out);
+        assert_eq!(shown(&mut out), "want 1.2, want 1.3");
+        speaker.sound(no, 3, Sound::Own(vec![0; 7]), &mut out);
+        speaker.sound_end(no, 3, &mut out);
+        assert_eq!(shown(&mut out), "", "the third is not there yet");
+        speaker.sound(no, 2, Sound::Own(vec![0; 5]), &mut out);
+        speaker.sound_end(no, 2, &mut out);
+        assert_eq!(shown(&mut out), "1.2+5, 1.3+7, close 1");
+        assert!(speaker.over(no, &mut out).is_some() && speaker.idle());
+    }
+
+    #[test]
+    fn the_next_prompt_is_made_while_the_first_plays() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let one = speaker.say(prompt(&["one"]), None, &knobs, &mut out);
+        let two = speaker.say(prompt(&["two"]), None, &knobs, &mut out);
+        speaker.sound(two, 0, Sound::Own(vec![0; 9]), &mut out);
+        speaker.sound_end(two, 0, &mut out);
+        assert_eq!(shown(&mut out), "open 1, want 1.0, want 2.0");
+        speaker.sound_end(one, 0, &mut out);
+        assert_eq!(shown(&mut out), "close 1, open 2, 2.0+9, close 2");
+    }
+
+    #[test]
+    fn a_failed_segment_is_asked_for_once_more_then_left_out() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let no = speaker.say(prompt(&["one", "two"]), None, &knobs, &mut out);
+        shown(&mut out);
+        assert!(!speaker.sound_failed(no, 0, "refused", &mut out));
+        assert_eq!(shown(&mut out), "want 1.0");
+        assert!(speaker.sound_failed(no, 0, "refused", &mut out));
+        speaker.sound(no, 1, Sound::Own(vec![0; 5]), &mut out);
+        speaker.sound_end(no, 1, &mut out);
+        assert_eq!(shown(&mut out), "1.1+5, close 1");
+        assert_eq!(speaker.over(no, &mut out).map(|e| e.fault), Some("refused".to_owned()));
+    }
+
+    #[test]
+    fn a_stopped_prompt_is_not_made_any_further() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let one = speaker.say(prompt(&["one", "two", "three"]), None, &knobs, &mut out);
+        speaker.sound(one, 0, Sound::Own(vec![0; 80]), &mut out);
+        shown(&mut out);
+        speaker.say(prompt(&["queued"]), None, &knobs, &mut out);
+        let stopped = speaker.stopped(one, &mut out);
+        assert_eq!(stopped.iter().map(|e| &*e.prompt.id).collect::<Vec<_>>(), ["prompt-1", "prompt-2"]);
+        assert_eq!(shown(&mut out), "unwant 1");
+        speaker.sound(one, 0, Sound::Own(vec![0; 80]), &mut out);
+        assert_eq!(shown(&mut out), "", "what was on its way is dropped");
+        speaker.say(prompt(&["next"]), None, &knobs, &mut out);
+        assert_eq!(shown(&mut out), "open 3, want 3.0");
+    }
+
+    #[test]
+    fn what_was_heard_is_told_in_characters() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let no = speaker.say(prompt(&["你好世界"]), None, &knobs, &mut out);
+        speaker.sound(no, 0, Sound::Own(vec![0; 8_000]), &mut out);
+        speaker.sound_end(no, 0, &mut out);
+        let entry = speaker.over(no, &mut out).expect("it was there");
+        assert_eq!(Speaker::heard(&entry, Ms(500), 0, Ms(500)).characters, 2);
+    }
+}

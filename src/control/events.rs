@@ -1,0 +1,201 @@
+//! What the orchestrator is told: events, records and states as the contract writes them.
+
+use crate::call::event::{Event, What};
+use crate::call::record::{CallRecord, LineQuality, Outcome, Role, Turn};
+use crate::dialogue::convert;
+use crate::journal::Sequenced;
+use crate::proto::control::v1 as proto;
+use crate::proto::control::v1::event::{self as happened, Event as Told};
+use crate::proto::dialogue::v1 as dialogue;
+use crate::switchboard::order::{CallState, Phase, Registered, TrunkState};
+
+/// An event with its number.
+pub(super) fn event(event: &Sequenced) -> proto::Event {
+    let Sequenced { sequence, event: Event { call_id, wall, at, correlation, what } } = event;
+    proto::Event {
+        sequence: *sequence,
+        call_id: call_id.to_string(),
+        wall_time: Some((*wall).into()),
+        at_ms: at.0,
+        correlation: correlation.to_string(),
+        event: Some(told(what.clone())),
+    }
+}
+
+fn told(what: What) -> Told {
+    match what {
+        What::Dialling { trunk, callee, caller } => Told::Dialling(happened::Dialling { trunk, callee, caller }),
+        What::Ringing { sip_code, early_media } => {
+            Told::Ringing(happened::Ringing { sip_code: sip_code.into(), early_media })
+        }
+        What::Answered { codec, remote_media } => {
+            Told::Answered(happened::Answered { codec: codec.into(), remote_media: remote_media.to_string() })
+        }
+        What::Incoming { trunk, caller, callee, waiting, user_to_user } => {
+            Told::Incoming(happened::Incoming { trunk, caller, callee, waiting, user_to_user })
+        }
+        What::PromptStarted { prompt_id, text, after_utterance } => Told::PromptStarted(happened::PromptStarted {
+            prompt_id,
+            text,
+            after_utterance_ms: convert::millis(after_utterance),
+        }),
+        What::PromptFinished { prompt_id, length, fault } => {
+            Told::PromptFinished(happened::PromptFinished { prompt_id, length_ms: length.0, fault })
+        }
+        What::PromptInterrupted { heard, by, reaction } => Told::PromptInterrupted(happened::PromptInterrupted {
+            heard: Some(convert::heard(heard)),
+            by: by.as_str().into(),
+            reaction_ms: reaction.0,
+        }),
+        What::Mark { prompt_id, mark } => Told::PromptMark(dialogue::Mark { prompt_id, mark }),
+        What::SpeechStarted { utterance, start, during_prompt } => {
+            Told::SpeechStarted(happened::SpeechStarted { utterance_id: utterance, start_ms: start.0, during_prompt })
+        }
+        What::Partial { utterance, text } => Told::Utterance(happened::Utterance {
+            utterance: Some(dialogue::Utterance { utterance_id: utterance, text, ..Default::default() }),
+            r#final: false,
+            latency_ms: 0,
+        }),
+        What::Utterance { utterance, latency } => Told::Utterance(happened::Utterance {
+            utterance: Some(convert::utterance(utterance)),
+            r#final: true,
+            latency_ms: latency.0,
+        }),
+        What::NoInput { count } => Told::NoInput(dialogue::NoInput { count }),
+        What::Key { key } => Told::Key(happened::Key { key: key.into() }),
+        What::KnobClamped(clamp) => Told::KnobClamped(happened::KnobClamped {
+            knob: clamp.knob.into(),
+            asked: clamp.asked.0,
+            used: clamp.used.0,
+        }),
+        What::ServiceTrouble { service, reason } => {
+            Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
+        }
+        What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
+        What::Ended(record) => Told::Ended(happened::Ended { record: Some(self::record(*record)) }),
+    }
+}
+
+fn record(record: CallRecord) -> proto::CallRecord {
+    proto::CallRecord {
+        call_id: record.call_id,
+        direction: direction(record.direction == "outbound"),
+        trunk: record.trunk,
+        caller: record.caller,
+        callee: record.callee,
+        started_at: Some(record.started_at.into()),
+        rang_at: record.rang_at.map(Into::into),
+        answered_at: record.answered_at.map(Into::into),
+        ended_at: Some(record.ended_at.into()),
+        setup_ms: record.setup_ms.0,
+        talk_ms: record.talk_ms.0,
+        outcome: outcome(record.outcome).into(),
+        sip_code: record.sip_code.into(),
+        sip_reason: record.sip_reason,
+        hung_up_by: record.hung_up_by.as_str().into(),
+        end_reason: record.end_reason,
+        keys: record.keys,
+        turns: record.turns.into_iter().map(turn).collect(),
+        quality: Some(quality(record.quality)),
+        labels: record.labels.into_iter().collect(),
+        faults: record.faults,
+        wav: record.wav,
+        request_id: record.request_id,
+        correlation: record.correlation,
+        sip_call_id: record.sip_call_id,
+    }
+}
+
+fn outcome(outcome: Outcome) -> proto::Outcome {
+    match outcome {
+        Outcome::Success => proto::Outcome::Success,
+        Outcome::Notexist => proto::Outcome::Notexist,
+        Outcome::Stopped => proto::Outcome::Stopped,
+        Outcome::Poweroff => proto::Outcome::Poweroff,
+        Outcome::Cantbeconnected => proto::Outcome::Cantbeconnected,
+        Outcome::Linebusy => proto::Outcome::Linebusy,
+        Outcome::Nooneheard => proto::Outcome::Nooneheard,
+        Outcome::Else => proto::Outcome::Else,
+        Outcome::NoChannel => proto::Outcome::NoChannel,
+        Outcome::NumberLimit => proto::Outcome::NumberLimit,
+        Outcome::Deadline => proto::Outcome::Deadline,
+        Outcome::Cancelled => proto::Outcome::Cancelled,
+    }
+}
+
+fn turn(turn: Turn) -> proto::call_record::Turn {
+    let role = match turn.role {
+        Role::Speech => "speech",
+        Role::Voice => "voice",
+    };
+    proto::call_record::Turn {
+        role: role.into(),
+        text: turn.text,
+        start_ms: turn.start.0,
+        stop_ms: turn.stop.0,
+        interrupted: turn.interrupted,
+        interrupted_at_ms: turn.interrupted_at.unwrap_or_default().0,
+        silent: turn.silent,
+        id: turn.id,
+        answered_after_ms: convert::millis(turn.answered_after_ms),
+    }
+}
+
+fn quality(quality: LineQuality) -> proto::call_record::Quality {
+    proto::call_record::Quality {
+        received: quality.received,
+        lost: quality.lost,
+        late: quality.late,
+        concealed: quality.concealed,
+        jitter_ms: quality.jitter_ms.0,
+        sent: quality.sent,
+        under_runs: quality.under_runs,
+    }
+}
+
+fn direction(outbound: bool) -> i32 {
+    let direction = if outbound { dialogue::Direction::Outbound } else { dialogue::Direction::Inbound };
+    direction.into()
+}
+
+/// A call that is up.
+pub(super) fn call(state: CallState) -> proto::CallState {
+    let phase = match state.phase {
+        Phase::Dialling => "dialling",
+        Phase::Ringing => "ringing",
+        Phase::Waiting => "waiting",
+        Phase::Talking => "talking",
+        Phase::Ending | Phase::Over => "ending",
+    };
+    proto::CallState {
+        call_id: state.call_id.to_string(),
+        direction: direction(state.outbound),
+        trunk: state.trunk.to_string(),
+        caller: state.caller.to_string(),
+        callee: state.callee.to_string(),
+        state: phase.into(),
+        started_at: Some(state.started_at.into()),
+    }
+}
+
+/// A trunk.
+pub(super) fn trunk(state: TrunkState) -> proto::TrunkState {
+    let (registration, reason) = match state.registration {
+        Registered::NotAsked => ("none", String::new()),
+        Registered::Trying => ("registering", String::new()),
+        Registered::Up => ("registered", String::new()),
+        Registered::Failed(reason) => ("failed", reason),
+    };
+    proto::TrunkState {
+        name: state.name,
+        channels_used: count(state.channels_used),
+        channels_max: count(state.channels_max),
+        registration: registration.into(),
+        reason,
+    }
+}
+
+/// A count as the contract writes it.
+pub(super) fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,219 @@
+//! What the dialogue, or the orchestrator, asks for.
+
+use std::path::{Component, Path};
+
+use super::{MAX_ID, Refused, id};
+use crate::call::action::{Action, Asked};
+use crate::call::knobs::{BargeIn, KnobChange};
+use crate::call::prompt::{Prompt, Segment, Source, Text};
+use crate::ms::Ms;
+use crate::proto::dialogue::v1 as proto;
+
+const MAX_TEXT: usize = 16 * 1024;
+
+/// An action of the dialogue. What cannot be honoured is said in words in [`Asked::action`].
+pub fn asked(message: proto::Action) -> Asked {
+    let proto::Action { mut action_id, answers, if_stale, action } = message;
+    let mut refused = None;
+    if action_id.len() > MAX_ID {
+        refused = id("action_id", action_id.clone()).err();
+        // The fault has to name the action somehow.
+        action_id.truncate(action_id.floor_char_boundary(MAX_ID));
+    }
+    let even_if_stale = match proto::Stale::try_from(if_stale) {
+        Ok(proto::Stale::Play) => true,
+        Ok(proto::Stale::Drop | proto::Stale::Unspecified) => false,
+        Err(_) => {
+            refused.get_or_insert_with(|| unknown("if_stale", if_stale));
+            false
+        }
+    };
+    let action = match refused {
+        Some(refused) => Err(refused),
+        None => self::action(action),
+    };
+    Asked { action_id, answers, even_if_stale, action: action.map_err(|refused| refused.to_string()) }
+}
+
+fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
+    use proto::action::Action as Asked;
+    match action {
+        Some(Asked::Say(message)) => Ok(Action::Say(say("say", message)?)),
+        Some(Asked::Stop(proto::Stop {})) => Ok(Action::Stop),
+        Some(Asked::Collect(_)) => Err(Refused::not_built("collect", "key collections")),
+        Some(Asked::Transfer(_)) => Err(Refused::not_built("transfer", "transfers")),
+        Some(Asked::Hangup(message)) => Ok(hangup(message)),
+        Some(Asked::Set(message)) => Ok(Action::Set(knobs("set", message)?)),
+        Some(Asked::Expect(message)) => expect(message),
+        Some(Asked::Wait(proto::Wait { for_ms })) => Ok(Action::Wait(span("wait.for_ms", for_ms, 0, 60_000)?)),
+        Some(Asked::Label(message)) => label("label", message),
+        None => Err(Refused {
+            kind: super::Kind::NotBuilt,
+            field: "action".into(),
+            reason: "is unset, or not known to this version".into(),
+        }),
+    }
+}
+
+/// A prompt. `path`: where the message stands in the contract.
+pub fn say(path: &str, message: proto::Say) -> Result<Prompt, Refused> {
+    let proto::Say { prompt_id, segments, barge_in, protect_ms, more, silent } = message;
+    if more {
+        return Err(Refused::not_built(format!("{path}.more"), "continued texts"));
+    }
+    if segments.is_empty() {
+        return Err(Refused::invalid(format!("{path}.segments"), "at least one is needed"));
+    }
+    let protect = match protect_ms {
+        Some(ms) => Some(span(&format!("{path}.protect_ms"), ms, 0, 60_000)?),
+        None => None,
+    };
+    let segments = segments.into_iter().enumerate();
+    let segments = segments.map(|(n, part)| segment(&format!("{path}.segments[{n}]"), part));
+    Ok(Prompt {
+        id: id(&format!("{path}.prompt_id"), prompt_id)?,
+        barge_in: self::barge_in(&format!("{path}.barge_in"), barge_in)?,
+        protect,
+        silent,
+        segments: segments.collect::<Result<_, _>>()?,
+    })
+}
+
+fn segment(path: &str, message: proto::Segment) -> Result<Segment, Refused> {
+    use proto::segment::Segment as Part;
+    let source = match message.segment {
+        Some(Part::Text(message)) => Source::Text(text(&format!("{path}.text"), message)?),
+        Some(Part::File(proto::File { path: file })) => Source::File(below(&format!("{path}.file.path"), file)?),
+        Some(Part::Tone(_)) => return Err(Refused::not_built(format!("{path}.tone"), "tones")),
+        Some(Part::Silence(proto::Silence { duration_ms })) => {
+            Source::Silence(span(&format!("{path}.silence.duration_ms"), duration_ms, 20, 60_000)?)
+        }
+        None => return Err(Refused::invalid(path, "is empty, or of a kind not known to this version")),
+    };
+    Ok(Segment { source, mark: id(&format!("{path}.mark"), message.mark)? })
+}
+
+fn text(path: &str, message: proto::Text) -> Result<Text, Refused> {
+    let proto::Text { text, voice, speed, pitch, volume, language, ssml } = message;
+    if text.trim().is_empty() {
+        return Err(Refused::invalid(format!("{path}.text"), "is empty"));
+    }
+    if text.len() > MAX_TEXT {
+        return Err(Refused::invalid(
+            format!("{path}.text"),
+            format!("has {} bytes, at most 16,384 are taken", text.len()),
+        ));
+    }
+    Ok(Text {
+        text: text.into(),
+        voice: id(&format!("{path}.voice"), voice)?,
+        language: id(&format!("{path}.language"), language)?,
+        speed: within(&format!("{path}.speed"), speed, 0.5, 2.0)?,
+        pitch: within(&format!("{path}.pitch"), pitch, -12.0, 12.0)?,
+        volume: within(&format!("{path}.volume"), volume, -40.0, 10.0)?,
+        ssml,
+    })
+}
+
+/// The end of a call.
+pub fn hangup(message: proto::Hangup) -> Action {
+    Action::Hangup { now: message.now, reason: message.reason }
+}
+
+/// A fact for the record. `path`: where the message stands in the contract.
+pub fn label(path: &str, message: proto::Label) -> Result<Action, Refused> {
+    if message.key.is_empty() {
+        return Err(Refused::invalid(format!("{path}.key"), "is empty"));
+    }
+    Ok(Action::Label { key: id(&format!("{path}.key"), message.key)?, value: message.value })
+}
+
+/// A change of knobs. `path`: where the message stands in the contract. Values out of range pass: the call clamps and reports them.
+pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
+    let not_built = |knob: &str, what: &str| Err(Refused::not_built(format!("{path}.{knob}"), what));
+    if message.min_words.is_some() {
+        return not_built("min_words", "word counts");
+    }
+    if !message.ignore.is_empty() {
+        return not_built("ignore", "filler words");
+    }
+    match proto::OnBargeIn::try_from(message.on_barge_in) {
+        // To stop is all that there is, so it is honoured when it is asked for.
+        Ok(proto::OnBargeIn::Unspecified | proto::OnBargeIn::Stop) => {}
+        Ok(proto::OnBargeIn::Pause) => return not_built("on_barge_in", "pauses on barge-in"),
+        Err(_) => return Err(unknown(&format!("{path}.on_barge_in"), message.on_barge_in)),
+    }
+    if message.verdict_ms.is_some() {
+        return not_built("verdict_ms", "pauses on barge-in");
+    }
+    // 0 is off, which it is.
+    if message.filler_after_ms.is_some_and(|ms| ms != 0) {
+        return not_built("filler_after_ms", "bridging phrases");
+    }
+    if message.background.is_some() {
+        return not_built("background", "background sounds");
+    }
+    Ok(KnobChange {
+        endpoint: message.endpoint_ms.map(Ms),
+        speech_start: message.speech_start_ms.map(Ms),
+        pre_roll: message.pre_roll_ms.map(Ms),
+        max_utterance: message.max_utterance_ms.map(Ms),
+        no_input: message.no_input_ms.map(Ms),
+        barge_in: barge_in(&format!("{path}.barge_in"), message.barge_in)?,
+        min_speech: message.min_speech_ms.map(Ms),
+        protect: message.protect_ms.map(Ms),
+        key_barge_in: message.key_barge_in,
+    })
+}
+
+fn expect(message: proto::Expect) -> Result<Action, Refused> {
+    if !message.phrases.is_empty() {
+        return Err(Refused::not_built("expect.phrases", "phrases"));
+    }
+    if !message.grammar.is_empty() {
+        return Err(Refused::not_built("expect.grammar", "grammars"));
+    }
+    Ok(Action::Partials(message.partials))
+}
+
+fn barge_in(field: &str, policy: i32) -> Result<Option<BargeIn>, Refused> {
+    match proto::BargeInPolicy::try_from(policy) {
+        Ok(proto::BargeInPolicy::Unspecified) => Ok(None),
+        Ok(proto::BargeInPolicy::Never) => Ok(Some(BargeIn::Never)),
+        Ok(proto::BargeInPolicy::Speech) => Ok(Some(BargeIn::Speech)),
+        Ok(proto::BargeInPolicy::Words) => Err(Refused::not_built(field, "interruptions by words")),
+        Err(_) => Err(unknown(field, policy)),
+    }
+}
+
+fn unknown(field: &str, value: i32) -> Refused {
+    Refused::invalid(field, format!("{value} is not known to this version"))
+}
+
+fn span(field: &str, ms: u32, low: u32, high: u32) -> Result<Ms, Refused> {
+    if !(low..=high).contains(&ms) {
+        return Err(Refused::invalid(field, format!("{ms} is out of range, {low} to {high}")));
+    }
+    Ok(Ms(ms))
+}
+
+fn within(field: &str, value: Option<f32>, low: f32, high: f32) -> Result<Option<f32>, Refused> {
+    match value {
+        Some(value) if !(low..=high).contains(&value) => {
+            Err(Refused::invalid(field, format!("{value} is out of range, {low} to {high}")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// A path that cannot lead out of the folder that it is relative to, whatever the folder is.
+fn below(field: &str, path: String) -> Result<String, Refused> {
+    if path.is_empty() {
+        return Err(Refused::invalid(field, "is empty"));
+    }
+    let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if !inside || path.contains(['\\', '\0']) || path.len() > MAX_ID {
+        return Err(Refused::invalid(field, "does not lie below the prompts folder"));
+    }
+    Ok(path)
+}

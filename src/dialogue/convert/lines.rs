@@ -1,0 +1,95 @@
+//! What the dialogue is told.
+
+use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Quality, Utterance};
+use crate::ms::Ms;
+use crate::proto::dialogue::v1 as proto;
+use crate::proto::dialogue::v1::fault::Which;
+use crate::proto::dialogue::v1::line_event::Event;
+
+/// An event as the contract writes it.
+pub fn line_event(event: LineEvent) -> proto::LineEvent {
+    proto::LineEvent { event_id: event.id, at_ms: event.at.0, event: Some(line(event.what)) }
+}
+
+fn line(what: Line) -> Event {
+    match what {
+        Line::Begin(begin) => Event::Begin(self::begin(*begin)),
+        Line::Utterance(said) => Event::Utterance(utterance(said)),
+        Line::Partial { utterance, text } => Event::Partial(proto::Partial { utterance_id: utterance, text }),
+        Line::NoInput { count } => Event::NoInput(proto::NoInput { count }),
+        Line::PromptDone { prompt_id, interrupted, fault } => {
+            Event::PromptDone(proto::PromptDone { prompt_id, interrupted: interrupted.map(heard), fault })
+        }
+        Line::BargeIn(stopped) => Event::BargeIn(proto::BargeIn { interrupted: Some(heard(stopped)) }),
+        Line::Key { key, interrupted } => {
+            Event::Key(proto::Key { key: key.into(), interrupted: interrupted.map(heard) })
+        }
+        Line::Mark { prompt_id, mark } => Event::Mark(proto::Mark { prompt_id, mark }),
+        Line::Fault(fault) => Event::Fault(self::fault(fault)),
+        Line::End { by, reason } => Event::End(proto::End { by: by.as_str().into(), reason }),
+    }
+}
+
+fn begin(begin: Begin) -> proto::Begin {
+    let direction = if begin.outbound { proto::Direction::Outbound } else { proto::Direction::Inbound };
+    let headers = begin.headers.into_iter().map(|(name, value)| proto::Header { name, value });
+    proto::Begin {
+        call_id: begin.call_id,
+        direction: direction.into(),
+        caller: begin.caller,
+        callee: begin.callee,
+        trunk: begin.trunk,
+        headers: headers.collect(),
+        user_to_user: begin.user_to_user,
+        variables: begin.variables.into_iter().collect(),
+        answered_at: Some(begin.answered_at.into()),
+        correlation: begin.correlation,
+    }
+}
+
+/// What was heard of a prompt, as the contract writes it.
+pub fn heard(heard: Heard) -> proto::Heard {
+    proto::Heard {
+        prompt_id: heard.prompt_id,
+        heard_ms: heard.heard.0,
+        segment: heard.segment,
+        characters: heard.characters,
+    }
+}
+
+/// What the caller said, as the contract writes it.
+pub fn utterance(said: Utterance) -> proto::Utterance {
+    let quality = match said.quality {
+        Quality::Final => proto::TextQuality::Final,
+        Quality::Partial => proto::TextQuality::Partial,
+        Quality::Missing => proto::TextQuality::Missing,
+    };
+    proto::Utterance {
+        utterance_id: said.utterance,
+        text: said.text,
+        alternatives: said.alternatives,
+        start_ms: said.start.0,
+        stop_ms: said.stop.0,
+        during_prompt: said.during_prompt,
+        too_long: said.too_long,
+        interrupted: said.interrupted.map(heard),
+        confidence: said.confidence,
+        quality: quality.into(),
+    }
+}
+
+fn fault(fault: Fault) -> proto::Fault {
+    let (which, reason, action_id) = match fault {
+        Fault::Recognition(reason) => (Which::Recognition, reason, String::new()),
+        Fault::Synthesis(reason) => (Which::Synthesis, reason, String::new()),
+        Fault::Action { action_id, reason } => (Which::Action, reason, action_id),
+        Fault::Knob(clamp) => (Which::Knob, clamp.to_string(), String::new()),
+        Fault::Stale { action_id, reason } => (Which::Stale, reason, action_id),
+    };
+    proto::Fault { which: which.into(), reason, action_id }
+}
+
+/// An optional span as the contract writes it.
+pub fn millis(span: Option<Ms>) -> Option<u32> {
+    span.map(|ms| ms.0)
+}

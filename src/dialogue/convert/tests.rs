@@ -1,0 +1,315 @@
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::call::action::Action;
+use crate::call::knobs::{BargeIn, Clamp, KnobChange};
+use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use crate::call::prompt::{Prompt, Segment, Source, Text};
+use crate::ms::Ms;
+use crate::proto::dialogue::v1 as proto;
+use proto::action::Action as Act;
+use proto::segment::Segment as Part;
+
+fn ask(action: Act) -> Result<Action, String> {
+    asked(proto::Action { action: Some(action), ..Default::default() }).action
+}
+
+fn part(part: Part) -> proto::Segment {
+    proto::Segment { segment: Some(part), mark: String::new() }
+}
+
+fn words(text: &str) -> proto::Text {
+    proto::Text { text: text.into(), ..Default::default() }
+}
+
+fn saying(segments: Vec<proto::Segment>) -> proto::Say {
+    proto::Say { segments, ..Default::default() }
+}
+
+fn refusal(action: Act) -> String {
+    ask(action).expect_err("is refused")
+}
+
+#[test]
+fn a_prompt_with_everything() {
+    let text = proto::Text {
+        text: "hello".into(),
+        voice: "v".into(),
+        speed: Some(1.5),
+        pitch: Some(-12.0),
+        volume: Some(10.0),
+        language: "en".into(),
+        ssml: true,
+    };
+    let say = proto::Say {
+        prompt_id: "p".into(),
+        segments: vec![
+            proto::Segment { segment: Some(Part::Text(text)), mark: "m".into() },
+            part(Part::File(proto::File { path: "a/b.wav".into() })),
+            part(Part::Silence(proto::Silence { duration_ms: 20 })),
+        ],
+        barge_in: proto::BargeInPolicy::Never.into(),
+        protect_ms: Some(60_000),
+        more: false,
+        silent: true,
+    };
+    let text = Text {
+        text: "hello".into(),
+        voice: "v".into(),
+        language: "en".into(),
+        speed: Some(1.5),
+        pitch: Some(-12.0),
+        volume: Some(10.0),
+        ssml: true,
+    };
+    let plain = |source| Segment { source, mark: String::new() };
+    let prompt = Prompt {
+        id: "p".into(),
+        segments: vec![
+            Segment { source: Source::Text(text), mark: "m".into() },
+            plain(Source::File("a/b.wav".into())),
+            plain(Source::Silence(Ms(20))),
+        ],
+        barge_in: Some(BargeIn::Never),
+        protect: Some(Ms(60_000)),
+        silent: true,
+    };
+    assert_eq!(ask(Act::Say(say)), Ok(Action::Say(prompt)));
+}
+
+#[test]
+fn every_other_action() {
+    assert_eq!(ask(Act::Stop(proto::Stop {})), Ok(Action::Stop));
+    let hangup = proto::Hangup { now: true, reason: "r".into() };
+    assert_eq!(ask(Act::Hangup(hangup)), Ok(Action::Hangup { now: true, reason: "r".into() }));
+    let expect = proto::Expect { partials: true, ..Default::default() };
+    assert_eq!(ask(Act::Expect(expect)), Ok(Action::Partials(true)));
+    assert_eq!(ask(Act::Wait(proto::Wait { for_ms: 9 })), Ok(Action::Wait(Ms(9))));
+    let label = proto::Label { key: "k".into(), value: "v".into() };
+    assert_eq!(ask(Act::Label(label)), Ok(Action::Label { key: "k".into(), value: "v".into() }));
+    let knobs = proto::Knobs {
+        endpoint_ms: Some(1),
+        speech_start_ms: Some(2),
+        pre_roll_ms: Some(3),
+        max_utterance_ms: Some(4),
+        no_input_ms: Some(5),
+        barge_in: proto::BargeInPolicy::Speech.into(),
+        min_speech_ms: Some(6),
+        protect_ms: Some(7),
+        on_barge_in: proto::OnBargeIn::Stop.into(),
+        key_barge_in: Some(false),
+        filler_after_ms: Some(0),
+        ..Default::default()
+    };
+    let change = KnobChange {
+        endpoint: Some(Ms(1)),
+        speech_start: Some(Ms(2)),
+        pre_roll: Some(Ms(3)),
+        max_utterance: Some(Ms(4)),
+        no_input: Some(Ms(5)),
+        barge_in: Some(BargeIn::Speech),
+        min_speech: Some(Ms(6)),
+        protect: Some(Ms(7)),
+        key_barge_in: Some(false),
+    };
+    assert_eq!(ask(Act::Set(knobs)), Ok(Action::Set(change)));
+    assert_eq!(ask(Act::Set(proto::Knobs::default())), Ok(Action::Set(KnobChange::default())));
+}
+
+#[test]
+fn what_is_not_built_is_named() {
+    let tone = part(Part::Tone(proto::Tone::default()));
+    let hi = || part(Part::Text(words("hi")));
+    let knobs = |set: fn(&mut proto::Knobs)| {
+        let mut knobs = proto::Knobs::default();
+        set(&mut knobs);
+        Act::Set(knobs)
+    };
+    let cases = [
+        (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
+        (Act::Say(proto::Say { more: true, ..saying(vec![hi()]) }), "say.more: continued texts"),
+        (Act::Say(proto::Say { barge_in: 3, ..saying(vec![hi()]) }), "say.barge_in: interruptions by words"),
+        (Act::Collect(proto::Collect::default()), "collect: key collections"),
+        (Act::Transfer(proto::Transfer::default()), "transfer: transfers"),
+        (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
+        (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
+        (knobs(|k| k.barge_in = 3), "set.barge_in: interruptions by words"),
+        (knobs(|k| k.min_words = Some(1)), "set.min_words: word counts"),
+        (knobs(|k| k.ignore.push("uh".into())), "set.ignore: filler words"),
+        (knobs(|k| k.on_barge_in = 2), "set.on_barge_in: pauses on barge-in"),
+        (knobs(|k| k.verdict_ms = Some(1)), "set.verdict_ms: pauses on barge-in"),
+        (knobs(|k| k.filler_after_ms = Some(1)), "set.filler_after_ms: bridging phrases"),
+        (knobs(|k| k.background = Some(Default::default())), "set.background: background sounds"),
+    ];
+    for (action, what) in cases {
+        assert_eq!(refusal(action), format!("UNIMPLEMENTED: {what} are not built yet"));
+    }
+    let unset = asked(proto::Action::default()).action;
+    assert_eq!(unset, Err("UNIMPLEMENTED: action: is unset, or not known to this version".into()));
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let file = |path: &str| Act::Say(saying(vec![part(Part::File(proto::File { path: path.into() }))]));
+    let text = |set: fn(&mut proto::Text)| {
+        let mut text = words("hi");
+        set(&mut text);
+        Act::Say(saying(vec![part(Part::Silence(proto::Silence { duration_ms: 20 })), part(Part::Text(text))]))
+    };
+    let silence = |duration_ms| Act::Say(saying(vec![part(Part::Silence(proto::Silence { duration_ms }))]));
+    let hi = || part(Part::Text(words("hi")));
+    let long = "x".repeat(4097);
+    let cases = [
+        (Act::Say(saying(vec![])), "say.segments: at least one is needed"),
+        (
+            Act::Say(saying(vec![Default::default()])),
+            "say.segments[0]: is empty, or of a kind not known to this version",
+        ),
+        (text(|t| t.text = " \n".into()), "say.segments[1].text.text: is empty"),
+        (text(|t| t.text = "x".repeat(16_385)), "say.segments[1].text.text: has 16385 bytes, at most 16,384 are taken"),
+        (text(|t| t.speed = Some(2.1)), "say.segments[1].text.speed: 2.1 is out of range, 0.5 to 2"),
+        (text(|t| t.speed = Some(f32::NAN)), "say.segments[1].text.speed: NaN is out of range, 0.5 to 2"),
+        (text(|t| t.pitch = Some(-13.0)), "say.segments[1].text.pitch: -13 is out of range, -12 to 12"),
+        (text(|t| t.volume = Some(f32::INFINITY)), "say.segments[1].text.volume: inf is out of range, -40 to 10"),
+        (silence(19), "say.segments[0].silence.duration_ms: 19 is out of range, 20 to 60000"),
+        (silence(60_001), "say.segments[0].silence.duration_ms: 60001 is out of range, 20 to 60000"),
+        (file(""), "say.segments[0].file.path: is empty"),
+        (file("/etc/passwd"), "say.segments[0].file.path: does not lie below the prompts folder"),
+        (file("a/../../b"), "say.segments[0].file.path: does not lie below the prompts folder"),
+        (file("a\\b"), "say.segments[0].file.path: does not lie below the prompts folder"),
+        (
+            Act::Say(proto::Say { protect_ms: Some(60_001), ..saying(vec![hi()]) }),
+            "say.protect_ms: 60001 is out of range, 0 to 60000",
+        ),
+        (Act::Say(proto::Say { barge_in: 9, ..saying(vec![hi()]) }), "say.barge_in: 9 is not known to this version"),
+        (
+            Act::Say(proto::Say { prompt_id: long.clone(), ..saying(vec![hi()]) }),
+            "say.prompt_id: has 4097 bytes, at most 4,096 are kept",
+        ),
+        (
+            Act::Say(saying(vec![proto::Segment { mark: long, ..hi() }])),
+            "say.segments[0].mark: has 4097 bytes, at most 4,096 are kept",
+        ),
+        (Act::Wait(proto::Wait { for_ms: 60_001 }), "wait.for_ms: 60001 is out of range, 0 to 60000"),
+        (Act::Label(proto::Label::default()), "label.key: is empty"),
+        (
+            Act::Set(proto::Knobs { on_barge_in: 9, ..Default::default() }),
+            "set.on_barge_in: 9 is not known to this version",
+        ),
+    ];
+    for (action, what) in cases {
+        assert_eq!(refusal(action), format!("INVALID_ARGUMENT: {what}"));
+    }
+}
+
+#[test]
+fn an_answer_names_itself_and_its_event() {
+    let stop = || Some(Act::Stop(proto::Stop {}));
+    let stale = |if_stale| asked(proto::Action { action_id: "a".into(), answers: 7, if_stale, action: stop() });
+    assert_eq!((stale(0).action_id.as_str(), stale(0).answers), ("a", 7));
+    assert!(!stale(0).even_if_stale && !stale(1).even_if_stale && stale(2).even_if_stale);
+    assert_eq!(stale(9).action, Err("INVALID_ARGUMENT: if_stale: 9 is not known to this version".into()));
+    let long = asked(proto::Action { action_id: "é".repeat(3000), action: stop(), ..Default::default() });
+    assert_eq!(long.action_id.len(), 4096);
+    assert_eq!(long.action, Err("INVALID_ARGUMENT: action_id: has 6000 bytes, at most 4,096 are kept".into()));
+}
+
+#[test]
+fn every_line_event() {
+    use proto::line_event::Event;
+    let tell = |what| {
+        let told = line_event(LineEvent { id: 3, at: Ms(40), what });
+        assert_eq!((told.event_id, told.at_ms), (3, 40));
+        told.event.expect("is set")
+    };
+    let heard = Heard { prompt_id: "p".into(), heard: Ms(5), segment: 1, characters: 2 };
+    let told = proto::Heard { prompt_id: "p".into(), heard_ms: 5, segment: 1, characters: 2 };
+    let begin = Begin {
+        call_id: "c".into(),
+        outbound: true,
+        caller: "1".into(),
+        callee: "2".into(),
+        trunk: "t".into(),
+        headers: vec![("X-A".into(), "b".into())],
+        user_to_user: "u".into(),
+        variables: vec![("k".into(), "v".into())],
+        answered_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
+        correlation: "z".into(),
+    };
+    let begun = proto::Begin {
+        call_id: "c".into(),
+        direction: proto::Direction::Outbound.into(),
+        caller: "1".into(),
+        callee: "2".into(),
+        trunk: "t".into(),
+        headers: vec![proto::Header { name: "X-A".into(), value: "b".into() }],
+        user_to_user: "u".into(),
+        variables: [("k".to_string(), "v".to_string())].into(),
+        answered_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
+        correlation: "z".into(),
+    };
+    assert_eq!(tell(Line::Begin(Box::new(begin))), Event::Begin(begun));
+    let said = Utterance {
+        utterance: 1,
+        text: "yes".into(),
+        alternatives: vec!["yet".into()],
+        start: Ms(10),
+        stop: Ms(20),
+        during_prompt: true,
+        too_long: true,
+        interrupted: Some(heard.clone()),
+        confidence: Some(0.5),
+        quality: Quality::Partial,
+    };
+    let told_said = proto::Utterance {
+        utterance_id: 1,
+        text: "yes".into(),
+        alternatives: vec!["yet".into()],
+        start_ms: 10,
+        stop_ms: 20,
+        during_prompt: true,
+        too_long: true,
+        interrupted: Some(told.clone()),
+        confidence: Some(0.5),
+        quality: proto::TextQuality::Partial.into(),
+    };
+    assert_eq!(tell(Line::Utterance(said)), Event::Utterance(told_said));
+    assert_eq!(
+        tell(Line::Partial { utterance: 1, text: "y".into() }),
+        Event::Partial(proto::Partial { utterance_id: 1, text: "y".into() })
+    );
+    assert_eq!(tell(Line::NoInput { count: 2 }), Event::NoInput(proto::NoInput { count: 2 }));
+    assert_eq!(
+        tell(Line::PromptDone { prompt_id: "p".into(), interrupted: Some(heard.clone()), fault: "f".into() }),
+        Event::PromptDone(proto::PromptDone {
+            prompt_id: "p".into(),
+            interrupted: Some(told.clone()),
+            fault: "f".into()
+        })
+    );
+    assert_eq!(tell(Line::BargeIn(heard.clone())), Event::BargeIn(proto::BargeIn { interrupted: Some(told.clone()) }));
+    assert_eq!(
+        tell(Line::Key { key: '#', interrupted: Some(heard) }),
+        Event::Key(proto::Key { key: "#".into(), interrupted: Some(told) })
+    );
+    assert_eq!(
+        tell(Line::Mark { prompt_id: "p".into(), mark: "m".into() }),
+        Event::Mark(proto::Mark { prompt_id: "p".into(), mark: "m".into() })
+    );
+    assert_eq!(
+        tell(Line::End { by: HungUpBy::CallerRinging, reason: "r".into() }),
+        Event::End(proto::End { by: "caller_ringing".into(), reason: "r".into() })
+    );
+    let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
+    let faults = [
+        (Fault::Recognition("r".into()), proto::fault::Which::Recognition, "r", ""),
+        (Fault::Synthesis("r".into()), proto::fault::Which::Synthesis, "r", ""),
+        (Fault::Action { action_id: "a".into(), reason: "r".into() }, proto::fault::Which::Action, "r", "a"),
+        (Fault::Knob(clamp), proto::fault::Which::Knob, "endpoint_ms: 50 is out of range, 200 is used", ""),
+        (Fault::Stale { action_id: "a".into(), reason: "r".into() }, proto::fault::Which::Stale, "r", "a"),
+    ];
+    for (fault, which, reason, action_id) in faults {
+        let told = proto::Fault { which: which.into(), reason: reason.into(), action_id: action_id.into() };
+        assert_eq!(tell(Line::Fault(fault)), Event::Fault(told));
+    }
+}

@@ -1,0 +1,302 @@
+//! The thread that owns the recordings folder.
+//!
+//! A media thread puts a frame of each recorded call into a ring every 20 ms and never waits; this thread empties all rings about ten
+//! times a second. When the disk stands still it falls behind, the rings fill, and the media threads count what they
+//! could not put: holes in recordings, and nothing else.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::bus::ToBus;
+use super::metrics::Metrics;
+use super::name::{self, Stem};
+use super::recording::Recording;
+use super::{Finished, event_of};
+use crate::call::event::What;
+use crate::call::io::RecordedFrame;
+use crate::call::record::CallRecord;
+use crate::ms::Ms;
+
+/// The rings are emptied so often.
+const DRAIN_EVERY: Duration = Duration::from_millis(100);
+
+/// A media thread is told of a call's end at the same time as we are: so long its last frames are waited for.
+const LAST_FRAMES: Duration = Duration::from_millis(500);
+
+/// What the disk thread is asked.
+pub(super) enum ToDisk {
+    Open { call_id: Arc<str>, name: Stem, frames: rtrb::Consumer<RecordedFrame> },
+    Finish(Box<Finish>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The end of a call.
+pub(super) struct Finish {
+    pub record: CallRecord,
+    pub name: Stem,
+    pub at: Ms,
+    pub reply: oneshot::Sender<Finished>,
+}
+
+impl Finish {
+    /// Tells the call's last two events, and whoever waits.
+    pub(super) fn conclude(
+        self,
+        bus: &Sender<ToBus>,
+        wav: Option<PathBuf>,
+        json: Option<PathBuf>,
+        faults: Vec<String>,
+    ) {
+        let Finish { mut record, at, reply, .. } = self;
+        let tell = |event| {
+            let _ = bus.send(ToBus::Tell(Box::new(event)));
+        };
+        for fault in &faults {
+            if !record.faults.contains(fault) {
+                record.faults.push(fault.clone());
+            }
+        }
+        if wav.is_some() || json.is_some() {
+            let ready = What::RecordReady { wav: shown(wav.as_deref()), json: shown(json.as_deref()) };
+            tell(event_of(&record, at, ready));
+        }
+        let ended = event_of(&record, at, What::Ended(Box::new(record.clone())));
+        tell(ended);
+        // Nobody has to wait.
+        let _ = reply.send(Finished { wav, json, faults });
+    }
+}
+
+/// Starts the thread; it ends at [`ToDisk::Shutdown`] or with the last sender.
+pub(super) fn start(folder: PathBuf, bus: Sender<ToBus>, metrics: Metrics) -> io::Result<Sender<ToDisk>> {
+    let (to_disk, inbox) = mpsc::channel();
+    let disk = Disk { folder, bus, metrics, open: HashMap::new() };
+    thread::Builder::new().name("journal-disk".into()).spawn(move || disk.run(&inbox))?;
+    Ok(to_disk)
+}
+
+struct Disk {
+    folder: PathBuf,
+    bus: Sender<ToBus>,
+    metrics: Metrics,
+    open: HashMap<Arc<str>, Open>,
+}
+
+/// A call that is recorded.
+struct Open {
+    frames: rtrb::Consumer<RecordedFrame>,
+    file: Result<OpenFile, String>,
+    finish: Option<(Box<Finish>, Instant)>,
+}
+
+struct OpenFile {
+    stem: Stem,
+    path: PathBuf,
+    recording: Recording<BufWriter<File>>,
+}
+
+impl Disk {
+    fn run(mut self, inbox: &Receiver<ToDisk>) {
+        let mut drain_at = Instant::now();
+        loop {
+            let asked = if self.open.is_empty() {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(drain_at.saturating_duration_since(Instant::now()))
+            };
+            match asked {
+                Ok(ToDisk::Open { call_id, name, frames }) => self.open(call_id, &name, frames),
+                Ok(ToDisk::Finish(finish)) => self.finish(finish),
+                Ok(ToDisk::Shutdown(reply)) => {
+                    self.close_all();
+                    // Nobody has to wait.
+                    let _ = reply.send(());
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.close_all(),
+            }
+            let now = Instant::now();
+            if now >= drain_at {
+                self.drain(now);
+                // From the end of the work: a slow disk is not asked again at once.
+                drain_at = Instant::now() + DRAIN_EVERY;
+            }
+        }
+    }
+
+    fn open(&mut self, call_id: Arc<str>, name: &Stem, frames: rtrb::Consumer<RecordedFrame>) {
+        let made = name::create_wav(&self.folder, name).and_then(|(stem, path, file)| {
+            let file = BufWriter::with_capacity(16_384, file);
+            let recording = Recording::new(file, Instant::now()).map_err(io::Error::other)?;
+            Ok(OpenFile { stem, path, recording })
+        });
+        let file = made.map_err(|e| {
+            let fault = format!("recording: cannot be made in {}: {e}", self.folder.display());
+            self.count_fault(&call_id, &fault);
+            fault
+        });
+        let open = Open { frames, file, finish: None };
+        self.metrics.recordings_open.inc();
+        if let Some(before) = self.open.insert(call_id, open) {
+            // Opened twice: the first one is closed as it is.
+            self.close(before);
+        }
+    }
+
+    fn finish(&mut self, finish: Box<Finish>) {
+        let call_id = finish.record.call_id.as_str();
+        match self.open.get_mut(call_id) {
+            None => self.conclude(*finish, None, Vec::new()),
+            Some(open) => {
+                let call_id: Arc<str> = call_id.into();
+                open.finish = Some((finish, Instant::now() + LAST_FRAMES));
+                self.drain_one(&call_id, Instant::now());
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        let calls: Vec<_> = self.open.keys().cloned().collect();
+        for call_id in calls {
+            self.drain_one(&call_id, now);
+        }
+    }
+
+    /// Empties a ring; closes the recording when its call is over and the ring's other end is dropped.
+    fn drain_one(&mut self, call_id: &Arc<str>, now: Instant) {
+        let Some(open) = self.open.get_mut(call_id) else {
+            return;
+        };
+        // Looked at before the ring is emptied: what was put before the drop is then in it.
+        let abandoned = open.frames.is_abandoned();
+        if let Some(fault) = open.drain(now, &self.metrics) {
+            self.count_fault(call_id, &fault);
+        }
+        let due = |(_, wait): &(Box<Finish>, Instant)| abandoned || now >= *wait;
+        let over = self.open.get(call_id).and_then(|o| o.finish.as_ref()).is_some_and(due);
+        if over && let Some(open) = self.open.remove(call_id) {
+            self.close(open);
+        }
+    }
+
+    /// Closes a recording, and its call if that is over.
+    fn close(&mut self, open: Open) {
+        self.metrics.recordings_open.dec();
+        let Open { file, finish, .. } = open;
+        let call_id: Arc<str> = match &finish {
+            Some((finish, _)) => finish.record.call_id.as_str().into(),
+            None => "".into(),
+        };
+        let mut faults = Vec::new();
+        let mut kept = None;
+        match file {
+            Err(fault) => faults.push(fault),
+            Ok(OpenFile { stem, path, recording }) => {
+                let told = recording.fault().is_some();
+                let missing = recording.missing();
+                if missing > 0 {
+                    faults.push(format!("recording: {missing} frames of 20 ms are missing, there is silence instead"));
+                }
+                if let Err(e) = recording.close() {
+                    let fault = cut_short(&path, &e);
+                    if !told {
+                        self.count_fault(&call_id, &fault);
+                    }
+                    faults.push(fault);
+                }
+                // A recording that was cut short is still one.
+                kept = Some((stem, path));
+            }
+        }
+        if let Some((finish, _)) = finish {
+            self.conclude(*finish, kept, faults);
+        }
+    }
+
+    /// Writes the record and tells the world.
+    fn conclude(&mut self, mut finish: Finish, wav: Option<(Stem, PathBuf)>, faults: Vec<String>) {
+        let (stem, wav) = wav.unzip();
+        let mut faults = faults;
+        finish.record.wav = shown(wav.as_deref());
+        finish.record.faults.extend(faults.iter().cloned());
+        let written = serde_json::to_vec_pretty(&finish.record).map_err(io::Error::other).and_then(|mut json| {
+            json.push(b'\n');
+            name::write_json(&self.folder, &finish.name, stem.as_ref(), &json)
+        });
+        let json = match written {
+            Ok(path) => {
+                self.metrics.records.inc();
+                Some(path)
+            }
+            Err(e) => {
+                let fault = format!("record: cannot be written in {}: {e}", self.folder.display());
+                self.count_fault(&finish.record.call_id, &fault);
+                faults.push(fault);
+                None
+            }
+        };
+        finish.conclude(&self.bus, wav, json, faults);
+    }
+
+    fn close_all(&mut self) {
+        let now = Instant::now();
+        let calls: Vec<_> = self.open.keys().cloned().collect();
+        for call_id in calls {
+            self.drain_one(&call_id, now);
+            if let Some(open) = self.open.remove(&call_id) {
+                self.close(open);
+            }
+        }
+    }
+
+    fn count_fault(&self, call_id: &str, fault: &str) {
+        self.metrics.disk_errors.inc();
+        warn!(call_id, "{fault}");
+    }
+}
+
+impl Open {
+    /// Empties the ring; a fault is given when it is new.
+    fn drain(&mut self, now: Instant, metrics: &Metrics) -> Option<String> {
+        let Ok(OpenFile { path, recording, .. }) = &mut self.file else {
+            while self.frames.pop().is_ok() {
+                metrics.frames_lost.inc();
+            }
+            return None;
+        };
+        let (told, missing) = (recording.fault().is_some(), recording.missing());
+        // As many as there are now: a producer that is quicker than the disk does not keep us here.
+        for _ in 0..self.frames.slots() {
+            let Ok(frame) = self.frames.pop() else { break };
+            if recording.push(&frame) {
+                metrics.frames_written.inc();
+            } else {
+                metrics.frames_lost.inc();
+            }
+        }
+        metrics.frames_missing.inc_by(recording.missing() - missing);
+        recording.tick(now);
+        match recording.fault() {
+            Some(fault) if !told => Some(cut_short(path, fault)),
+            _ => None,
+        }
+    }
+}
+
+fn cut_short(path: &Path, fault: &str) -> String {
+    format!("recording: {} is cut short: {fault}", path.display())
+}
+
+fn shown(path: Option<&Path>) -> String {
+    path.map(|p| p.display().to_string()).unwrap_or_default()
+}

@@ -1,0 +1,43 @@
+//! The journal's figures.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Clones count into the same figures.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Metrics {
+    pub events: Counter,
+    pub watchers: Gauge,
+    pub watchers_lost: Counter,
+    pub recordings_open: Gauge,
+    pub frames_written: Counter,
+    pub frames_lost: Counter,
+    pub frames_missing: Counter,
+    pub records: Counter,
+    pub disk_errors: Counter,
+}
+
+impl Metrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let journal = registry.sub_registry_with_prefix("journal");
+        let mut counter = |name: &str, help: &str, it: &Counter| journal.register(name, help, it.clone());
+        counter("events", "Events that got a number", &self.events);
+        counter(
+            "watchers_lost",
+            "Watchers that were so slow that events they had not seen were dropped",
+            &self.watchers_lost,
+        );
+        counter("frames_written", "20 ms frames written to recordings", &self.frames_written);
+        counter("frames_lost", "20 ms frames that came but could not be written", &self.frames_lost);
+        counter(
+            "frames_missing",
+            "20 ms frames that never came out of the media thread's ring: silence in the recording",
+            &self.frames_missing,
+        );
+        counter("records", "Call records written", &self.records);
+        counter("disk_errors", "Files that could not be made, written or closed", &self.disk_errors);
+        journal.register("watchers", "Watchers now", self.watchers.clone());
+        journal.register("recordings_open", "Recordings being written now", self.recordings_open.clone());
+    }
+}

@@ -1,0 +1,154 @@
+//! Floor 3: the journal. What happened, in order, and what is left of a call when it is over.
+//!
+//! Two threads, each the one owner of its state:
+//!
+//! | thread | owns | module |
+//! |---|---|---|
+//! | `journal-events` | the sequence number, the last N events, the watchers that wait | `bus` |
+//! | `journal-disk` | all open recordings, the recordings folder | `disk` |
+//!
+//! They are two because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
+//! a disk. Only a call's own last two events do, since they name the files: `RecordReady`, then `Ended`. Both come through
+//! the disk thread after everything that the call told before, so `Ended` is always the call's last event.
+//!
+//! A file counts as written when the kernel has it: it survives the process (a `kill -9` too), not the loss of power. A sync
+//! per call would cost the disk thread tens of milliseconds each.
+
+mod bus;
+mod disk;
+mod metrics;
+mod name;
+mod recording;
+mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::SystemTime;
+
+use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
+
+use crate::call::event::{Event, What};
+use crate::call::io::RecordedFrame;
+use crate::call::record::CallRecord;
+use crate::ms::Ms;
+
+pub use bus::{Sequenced, TooOld, Watcher};
+pub use name::{BadName, Stem};
+
+use bus::ToBus;
+use disk::ToDisk;
+use metrics::Metrics;
+
+/// What the journal has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where recordings and records are written; made when it is missing.
+    pub folder: PathBuf,
+    /// How many events are kept for watchers that resume; at least 1.
+    pub keep_events: usize,
+}
+
+/// What became of a call's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// The recording; `None`: none was asked for, or the disk did not take it.
+    pub wav: Option<PathBuf>,
+    /// The record; `None`: the disk did not take it.
+    pub json: Option<PathBuf>,
+    /// What the disk refused; the same lines are in the record of `Ended`.
+    pub faults: Vec<String>,
+}
+
+/// The way to the journal; clones lead to the same one.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    bus: Sender<ToBus>,
+    disk: Sender<ToDisk>,
+    metrics: Metrics,
+}
+
+/// Starts the journal's two threads.
+///
+/// # Errors
+/// When the system gives no thread. A folder that cannot be written is none: it is counted and told call by call.
+pub fn start(settings: &Settings) -> io::Result<Handle> {
+    let metrics = Metrics::default();
+    let bus = bus::start(settings.keep_events, metrics.clone())?;
+    let disk = disk::start(settings.folder.clone(), bus.clone(), metrics.clone())?;
+    Ok(Handle { bus, disk, metrics })
+}
+
+impl Handle {
+    /// Takes an event; it gets the next number. Never waits.
+    pub fn tell(&self, event: Event) {
+        // Refused only when the thread is gone, which it is not before the last handle.
+        let _ = self.bus.send(ToBus::Tell(Box::new(event)));
+    }
+
+    /// All events after number `after`; with `after` 0 those from now on, or all that are kept if `from_oldest`.
+    ///
+    /// # Errors
+    /// [`TooOld`] when those events are kept no longer, or when there has been no event `after` in this run of the process.
+    pub async fn watch(&self, after: u64, from_oldest: bool) -> Result<Watcher, TooOld> {
+        Watcher::open(&self.bus, &self.metrics, after, from_oldest).await
+    }
+
+    /// Records a call from now on: the journal empties the ring about ten times a second and writes `<name>.wav`. The ring's other end
+    /// is to be dropped when the call's media end.
+    pub fn open_recording(&self, call_id: Arc<str>, name: Stem, frames: rtrb::Consumer<RecordedFrame>) {
+        let open = ToDisk::Open { call_id, name, frames };
+        // A journal that is shut down records no more; the ring's owner sees it abandoned.
+        let _ = self.disk.send(open);
+    }
+
+    /// Closes the call's recording, if there is one, writes the record as `<name>.json`, then tells `RecordReady` and, last,
+    /// `Ended`. `at` is the media time of the end. The answer may be ignored; it comes when both events have been told.
+    pub fn finish_call(&self, record: CallRecord, name: Stem, at: Ms) -> oneshot::Receiver<Finished> {
+        let (reply, answer) = oneshot::channel();
+        let finish = ToDisk::Finish(Box::new(disk::Finish { record, name, at, reply }));
+        if let Err(refused) = self.disk.send(finish)
+            && let ToDisk::Finish(finish) = refused.0
+        {
+            // Even without a disk thread the world hears that the call is over.
+            let fault = "the journal is shut down: no record was written".to_owned();
+            finish.conclude(&self.bus, None, None, vec![fault]);
+        }
+        answer
+    }
+
+    /// Ends the journal: returns when everything that was told or handed over before is numbered and written. Recordings without
+    /// a finished call are closed as they are. Watchers get what is left for them, then their end.
+    pub async fn shutdown(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.disk.send(ToDisk::Shutdown(reply)).is_ok() {
+            // An error means that the thread is gone already: the same.
+            let _ = answer.await;
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.bus.send(ToBus::Close(reply)).is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Puts the journal's figures into a registry, names beginning with `journal_`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+}
+
+/// An event of the call whose record this is.
+fn event_of(record: &CallRecord, at: Ms, what: What) -> Event {
+    Event {
+        call_id: record.call_id.as_str().into(),
+        wall: SystemTime::now(),
+        at,
+        correlation: record.correlation.as_str().into(),
+        what,
+    }
+}

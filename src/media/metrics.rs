@@ -1,0 +1,79 @@
+//! What the media threads count. A thread adds up by itself and tells once a second: nothing shared is touched per packet.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Why something was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Reason {
+    pub(super) reason: &'static str,
+}
+
+/// The counters of all media threads.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub(super) received: Counter,
+    pub(super) sent: Counter,
+    pub(super) dropped: Family<Reason, Counter>,
+    pub(super) slots_missed: Counter,
+    pub(super) late_ticks: Counter,
+    pub(super) ports_used: Gauge,
+    pub(super) legs: Gauge,
+}
+
+impl Metrics {
+    /// Makes them known.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("media_packets_received", "RTP datagrams read from sockets", self.received.clone());
+        registry.register("media_packets_sent", "RTP datagrams sent", self.sent.clone());
+        registry.register(
+            "media_dropped",
+            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), send (socket error), recogniser and recorder (ring full)",
+            self.dropped.clone(),
+        );
+        registry.register("media_slots_missed", "20 ms slots that a thread overslept", self.slots_missed.clone());
+        registry.register("media_ticks_late", "1 ms ticks that came more than 1 ms late", self.late_ticks.clone());
+        registry.register("media_ports_used", "RTP ports in use", self.ports_used.clone());
+        registry.register("media_legs", "Legs with media", self.legs.clone());
+    }
+}
+
+/// One thread's sums since it last told.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) send_errors: u64,
+    pub(super) malformed: u64,
+    pub(super) payload_type: u64,
+    pub(super) source: u64,
+    pub(super) recogniser: u64,
+    pub(super) recorder: u64,
+    pub(super) slots_missed: u64,
+    pub(super) late_ticks: u64,
+}
+
+impl Sums {
+    /// Adds the sums to the counters, and begins anew.
+    pub(super) fn tell(&mut self, metrics: &Metrics) {
+        let sums = std::mem::take(self);
+        metrics.received.inc_by(sums.received);
+        metrics.sent.inc_by(sums.sent);
+        metrics.slots_missed.inc_by(sums.slots_missed);
+        metrics.late_ticks.inc_by(sums.late_ticks);
+        let drops = [
+            ("send", sums.send_errors),
+            ("malformed", sums.malformed),
+            ("payload_type", sums.payload_type),
+            ("source", sums.source),
+            ("recogniser", sums.recogniser),
+            ("recorder", sums.recorder),
+        ];
+        for (reason, count) in drops {
+            metrics.dropped.get_or_create(&Reason { reason }).inc_by(count);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! How long the jitter buffer should wait: a forgetting histogram of how late packets come.
+//!
+//! Each packet's lateness (its transit above the least) falls into one of 64 bins of 5 ms. The wanted delay is the upper edge of
+//! the bin below which 97 % of the mass lies. The histogram forgets over some 500 packets (10 s of 20 ms), faster while young. The
+//! target rises with it at once and falls by 0.2 ms a packet, 10 ms a second: a burst of jitter is remembered longer than it lasts.
+
+const BINS: usize = 64;
+const BIN_US: i64 = 5_000;
+const QUANTILE: f32 = 0.97;
+/// Memory in packets.
+const MEMORY: f32 = 500.0;
+/// Packets before the histogram may lower the target.
+const LEARNING: f32 = 25.0;
+const FALL_US: i64 = 200;
+
+/// The target delay.
+#[derive(Debug)]
+pub struct TargetDelay {
+    bins: [f32; BINS],
+    seen: f32,
+    target: i64,
+    min: i64,
+    max: i64,
+}
+
+impl TargetDelay {
+    /// A target that begins at `start` and stays within `min` and `max`; all in microseconds.
+    pub fn new(min: i64, start: i64, max: i64) -> TargetDelay {
+        let max = max.max(min);
+        TargetDelay { bins: [0.0; BINS], seen: 0.0, target: start.clamp(min, max), min, max }
+    }
+
+    /// Takes a packet's lateness. `slack` is what the reader's rhythm adds, when it is no multiple of the packet time.
+    pub fn observe(&mut self, lateness: i64, slack: i64) {
+        self.seen = (self.seen + 1.0).min(MEMORY);
+        let keep = 1.0 - 1.0 / self.seen;
+        for bin in &mut self.bins {
+            *bin *= keep;
+        }
+        let bin = (lateness.max(0) / BIN_US).min(BINS as i64 - 1) as usize;
+        self.bins[bin] += 1.0 - keep;
+        let wanted = (self.quantile() + slack).clamp(self.min, self.max);
+        if wanted > self.target {
+            self.target = wanted;
+        } else if self.seen >= LEARNING {
+            self.target = (self.target - FALL_US).max(wanted);
+        }
+    }
+
+    /// The target in microseconds.
+    pub fn target(&self) -> i64 {
+        self.target
+    }
+
+    /// The longest delay allowed, in microseconds.
+    pub fn max(&self) -> i64 {
+        self.max
+    }
+
+    fn quantile(&self) -> i64 {
+        let mut mass = 0.0;
+        let below = self.bins.iter().position(|bin| {
+            mass += bin;
+            mass >= QUANTILE
+        });
+        (below.unwrap_or(BINS - 1) as i64 + 1) * BIN_US
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falls_slowly_to_the_floor_on_a_quiet_line() {
+        let mut delay = TargetDelay::new(20_000, 40_000, 200_000);
+        for _ in 0..75 {
+            delay.observe(0, 0);
+        }
+        assert!(delay.target() > 29_000, "not at once");
+        for _ in 0..75 {
+            delay.observe(0, 0);
+        }
+        assert_eq!(delay.target(), 20_000);
+    }
+
+    #[test]
+    fn rises_within_a_second_of_jitter_and_forgets_one_straggler() {
+        let mut delay = TargetDelay::new(20_000, 20_000, 200_000);
+        for _ in 0..1000 {
+            delay.observe(1_000, 0);
+        }
+        delay.observe(150_000, 0);
+        assert_eq!(delay.target(), 20_000, "one late packet in a thousand is not worth 150 ms");
+        for n in 0..50 {
+            delay.observe(if n % 2 == 0 { 0 } else { 90_000 }, 0);
+        }
+        assert_eq!(delay.target(), 95_000);
+    }
+
+    #[test]
+    fn stays_within_its_limits() {
+        let mut delay = TargetDelay::new(20_000, 500_000, 100_000);
+        assert_eq!(delay.target(), 100_000);
+        for _ in 0..100 {
+            delay.observe(i64::MAX, 15_000);
+        }
+        assert_eq!(delay.target(), 100_000);
+        for _ in 0..100_000 {
+            delay.observe(i64::MIN, 0);
+        }
+        assert_eq!(delay.target(), 20_000);
+    }
+}

@@ -1,0 +1,21 @@
+//! RTP and RTCP (RFC 3550): packets, the stream we send, the stream we hear, keys.
+//!
+//! | module              | what it holds                                                        |
+//! |---------------------|----------------------------------------------------------------------|
+//! | [`packet`]          | reading and writing one packet                                       |
+//! | [`sender`]          | our outgoing stream: numbers, stamps, markers                        |
+//! | [`reception`]       | sequence validation, loss and jitter figures of the incoming one     |
+//! | [`clock`]           | when each sample would have come without jitter                      |
+//! | [`jitter`]          | the adaptive buffer                                                  |
+//! | [`frames`]          | its reader: 160 samples each 20 ms                                   |
+//! | [`telephone_event`] | RFC 4733 keys, both ways                                             |
+//! | [`rtcp`]            | reports, round-trip time, BYE                                        |
+
+pub mod clock;
+pub mod frames;
+pub mod jitter;
+pub mod packet;
+pub mod reception;
+pub mod rtcp;
+pub mod sender;
+pub mod telephone_event;

@@ -1,0 +1,18 @@
+//! SDP (RFC 8866) and the offer/answer model (RFC 3264) for one audio stream.
+//!
+//! [`parse()`] and [`Description::write`] are the text; [`Negotiator`] is one side of a call's
+//! offers and answers, and says what was agreed as a [`Negotiated`].
+
+mod description;
+mod negotiate;
+mod parse;
+
+#[cfg(test)]
+mod tests;
+
+pub use description::{Attribute, Connection, Description, Direction, Media, Origin};
+pub use negotiate::{AudioFormat, Capabilities, Negotiated, NegotiationError, Negotiator};
+pub use parse::{MAX_BYTES, SdpError, parse};
+
+/// The media type of a body that [`parse()`] reads.
+pub const CONTENT_TYPE: &str = "application/sdp";

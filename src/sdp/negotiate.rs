@@ -1,0 +1,403 @@
+//! RFC 3264: offers and answers about one audio stream, with RFC 3551 (PCMU, PCMA), RFC 4733
+//! (telephone-event), RFC 3605 (`a=rtcp`) and RFC 5761 (`a=rtcp-mux`, answered but not offered).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Attribute, Connection, Description, Direction, Media, Origin, SdpError, parse};
+
+/// An audio encoding that the media engine sends and receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AudioFormat {
+    /// G.711 A-law, 8 kHz, static payload type 8.
+    Pcma,
+    /// G.711 µ-law, 8 kHz, static payload type 0.
+    Pcmu,
+}
+
+impl AudioFormat {
+    /// Encoding name, as in `a=rtpmap`.
+    pub fn name(self) -> &'static str {
+        match self {
+            AudioFormat::Pcma => "PCMA",
+            AudioFormat::Pcmu => "PCMU",
+        }
+    }
+
+    /// RTP clock rate in Hz.
+    pub fn clock_rate(self) -> u32 {
+        8_000
+    }
+
+    /// The static payload type (RFC 3551 §6).
+    pub fn payload_type(self) -> u8 {
+        match self {
+            AudioFormat::Pcma => 8,
+            AudioFormat::Pcmu => 0,
+        }
+    }
+}
+
+/// What we can do on an audio stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Encodings, the one we like best first. None at all makes every negotiation fail.
+    pub formats: Vec<AudioFormat>,
+    /// The payload type (96–127) for telephone-event in our offers; `None` leaves it out everywhere.
+    pub telephone_event: Option<u8>,
+    /// Packet length in ms that we ask for and offer.
+    pub ptime_ms: u32,
+    /// Whether RTCP may share the RTP port when the far side offers that.
+    pub rtcp_mux: bool,
+}
+
+impl Default for Capabilities {
+    /// PCMA, PCMU, telephone-event 101, 20 ms, rtcp-mux.
+    fn default() -> Capabilities {
+        Capabilities {
+            formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
+            telephone_event: Some(101),
+            ptime_ms: 20,
+            rtcp_mux: true,
+        }
+    }
+}
+
+/// What both sides agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// The encoding, both ways.
+    pub codec: AudioFormat,
+    /// Its payload type in what we send: the far side's number.
+    pub payload_type: u8,
+    /// Payload type of telephone-event/8000 in what we send, when both have it.
+    pub telephone_event: Option<u8>,
+    /// Packet length in ms that the far side asks for, 10–200; ours when it asks for none.
+    pub ptime_ms: u32,
+    /// Where the far side receives RTP.
+    pub remote: SocketAddr,
+    /// Whether we send.
+    pub sends: bool,
+    /// Whether we receive.
+    pub receives: bool,
+    /// Where the far side receives RTCP.
+    pub rtcp: SocketAddr,
+    /// Whether RTCP shares the RTP port, both ways.
+    pub rtcp_mux: bool,
+}
+
+/// Why there is no agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NegotiationError {
+    /// The description does not read.
+    Unreadable(SdpError),
+    /// No audio stream is offered, or the answer refuses ours.
+    NoAudio,
+    /// Audio only over a transport we do not have (SRTP, DTLS, TCP).
+    Transport,
+    /// No encoding that both sides have.
+    NoCommonFormat,
+    /// No address for the stream, or only a host name.
+    Address,
+    /// An answer with another number of streams than the offer, or without an offer (§6).
+    Shape,
+}
+
+impl NegotiationError {
+    /// The status code for an offer that failed so (RFC 3261 §13.3.1.3).
+    pub fn status(self) -> u16 {
+        488
+    }
+
+    /// The warn-code of RFC 3261 §20.43 that names it, for a Warning header.
+    pub fn warn_code(self) -> u16 {
+        match self {
+            NegotiationError::Address => 300,
+            NegotiationError::Transport => 302,
+            NegotiationError::NoAudio => 304,
+            NegotiationError::NoCommonFormat => 305,
+            NegotiationError::Unreadable(_) | NegotiationError::Shape => 399,
+        }
+    }
+}
+
+impl fmt::Display for NegotiationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NegotiationError::Unreadable(error) => error.fmt(f),
+            NegotiationError::NoAudio => f.write_str("no audio stream"),
+            NegotiationError::Transport => f.write_str("no audio stream over RTP/AVP"),
+            NegotiationError::NoCommonFormat => f.write_str("no common audio format"),
+            NegotiationError::Address => f.write_str("no usable address for the audio stream"),
+            NegotiationError::Shape => f.write_str("the answer does not fit the offer"),
+        }
+    }
+}
+
+impl std::error::Error for NegotiationError {}
+
+/// One side of a call's offers and answers. The version in `o=` rises whenever what we say changes (§8).
+#[derive(Clone, Debug)]
+pub struct Negotiator {
+    capabilities: Capabilities,
+    local: SocketAddr,
+    session_id: u64,
+    version: u64,
+    /// What we last said, without the `o=` line's version.
+    last: Option<Description>,
+    /// The streams of the call, in order. Once there they stay, refused or not (§8).
+    streams: Vec<Stream>,
+    offered: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stream {
+    /// The one that is ours.
+    Audio(Chosen),
+    Refused {
+        kind: String,
+        protocol: String,
+        format: String,
+    },
+}
+
+/// The payload types of our next description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Chosen {
+    formats: Vec<(AudioFormat, u8)>,
+    telephone_event: Option<u8>,
+    rtcp_mux: bool,
+}
+
+impl Negotiator {
+    /// `session_id` should be random below 2⁶³ (§5.2 of RFC 8866); `local` is where we receive RTP.
+    pub fn new(session_id: u64, local: SocketAddr, capabilities: Capabilities) -> Negotiator {
+        Negotiator { capabilities, local, session_id, version: 1, last: None, streams: Vec::new(), offered: false }
+    }
+
+    /// Our offer: the first one has one audio stream, a later one every stream that the call ever had.
+    /// `direction` is ours; `SendOnly` and `Inactive` put the far side on hold.
+    pub fn offer(&mut self, direction: Direction) -> Vec<u8> {
+        let ours = Chosen {
+            formats: self.capabilities.formats.iter().map(|f| (*f, f.payload_type())).collect(),
+            telephone_event: self.capabilities.telephone_event,
+            rtcp_mux: false,
+        };
+        if self.streams.is_empty() {
+            self.streams.push(Stream::Audio(ours));
+        } else if let Some(slot) = self.audio_slot().or(Some(0)) {
+            // §8.3.2: a payload type means the same thing for a whole call.
+            let telephone_event = match &self.streams[slot] {
+                Stream::Audio(before) => before.telephone_event.or(ours.telephone_event),
+                Stream::Refused { .. } => ours.telephone_event,
+            };
+            self.streams[slot] = Stream::Audio(Chosen { telephone_event, ..ours });
+        }
+        self.offered = true;
+        self.describe(direction)
+    }
+
+    /// Answers an offer (§6): audio by the first encoding of theirs that we have, the direction mirrored,
+    /// every other stream refused with port 0.
+    ///
+    /// # Errors
+    /// Why there is nothing to agree on; what was agreed before stays.
+    pub fn answer(&mut self, offer: &[u8]) -> Result<(Vec<u8>, Negotiated), NegotiationError> {
+        let offer = parse(offer).map_err(NegotiationError::Unreadable)?;
+        let candidates = offer.media.iter().enumerate().filter(|(_, m)| m.kind == "audio" && m.port != 0);
+        let mut failure = NegotiationError::NoAudio;
+        let mut chosen = None;
+        for (at, media) in candidates {
+            match self.agree(&offer, media, &self.capabilities.formats) {
+                Ok(agreed) => {
+                    chosen = Some((at, agreed));
+                    break;
+                }
+                Err(error) => failure = error,
+            }
+        }
+        let (at, mut negotiated) = chosen.ok_or(failure)?;
+        negotiated.rtcp_mux &= self.capabilities.rtcp_mux;
+        if !negotiated.rtcp_mux {
+            negotiated.rtcp = rtcp_address(&offer.media[at], negotiated.remote);
+        }
+        self.streams = offer.media.iter().map(refused).collect();
+        self.streams[at] = Stream::Audio(Chosen {
+            formats: vec![(negotiated.codec, negotiated.payload_type)],
+            telephone_event: negotiated.telephone_event,
+            rtcp_mux: negotiated.rtcp_mux,
+        });
+        self.offered = false;
+        let direction = Direction::of(negotiated.sends, negotiated.receives);
+        Ok((self.describe(direction), negotiated))
+    }
+
+    /// Takes in the answer to our last offer. An answer may come more than once (183, then 200); each
+    /// one is taken.
+    ///
+    /// # Errors
+    /// Why it is no agreement: the call has no media and is to be ended.
+    pub fn accept(&mut self, answer: &[u8]) -> Result<Negotiated, NegotiationError> {
+        let answer = parse(answer).map_err(NegotiationError::Unreadable)?;
+        let slot = self.audio_slot().filter(|_| self.offered).ok_or(NegotiationError::Shape)?;
+        // §6: the same number of streams. Some gateways leave the refused ones out at the end.
+        let media = answer.media.get(slot).ok_or(NegotiationError::Shape)?;
+        if answer.media.len() > self.streams.len() {
+            return Err(NegotiationError::Shape);
+        }
+        if media.kind != "audio" || media.port == 0 {
+            return Err(NegotiationError::NoAudio);
+        }
+        let mut negotiated = self.agree(&answer, media, &self.capabilities.formats)?;
+        // We never offer rtcp-mux, so an answer cannot accept it (RFC 5761 §5.1.1).
+        negotiated.rtcp_mux = false;
+        negotiated.rtcp = rtcp_address(media, negotiated.remote);
+        Ok(negotiated)
+    }
+
+    fn audio_slot(&self) -> Option<usize> {
+        self.streams.iter().position(|stream| matches!(stream, Stream::Audio(_)))
+    }
+
+    fn agree(
+        &self,
+        description: &Description,
+        media: &Media,
+        formats: &[AudioFormat],
+    ) -> Result<Negotiated, NegotiationError> {
+        if !media.protocol.eq_ignore_ascii_case("RTP/AVP") {
+            return Err(NegotiationError::Transport);
+        }
+        let types = || media.formats.iter().filter_map(|f| f.parse::<u8>().ok()).filter(|pt| *pt < 128);
+        let (codec, payload_type) = types()
+            .find_map(|pt| audio_format(media, pt).filter(|f| formats.contains(f)).map(|f| (f, pt)))
+            .ok_or(NegotiationError::NoCommonFormat)?;
+        let telephone_event = types().find(|pt| {
+            media.rtpmap(*pt).is_some_and(|(name, rate)| name.eq_ignore_ascii_case("telephone-event") && rate == 8_000)
+        });
+        let connection = media.connection.as_ref().or(description.connection.as_ref());
+        let Some(Connection::Ip(ip)) = connection else {
+            return Err(NegotiationError::Address);
+        };
+        let remote = SocketAddr::new(*ip, media.port);
+        let theirs = description.direction(media);
+        // §8.4: a zero address is the hold of RFC 2543: nothing may be sent there.
+        let held = ip.is_unspecified();
+        let rtcp_mux = media.has("rtcp-mux");
+        Ok(Negotiated {
+            codec,
+            payload_type,
+            telephone_event: telephone_event.filter(|_| self.capabilities.telephone_event.is_some()),
+            ptime_ms: packet_time(media).unwrap_or(self.capabilities.ptime_ms),
+            remote,
+            sends: theirs.receives() && !held,
+            receives: theirs.sends(),
+            rtcp: if rtcp_mux { remote } else { rtcp_address(media, remote) },
+            rtcp_mux,
+        })
+    }
+
+    fn describe(&mut self, direction: Direction) -> Vec<u8> {
+        let media = self.streams.iter().map(|stream| match stream {
+            Stream::Audio(chosen) => self.audio(chosen, direction),
+            Stream::Refused { kind, protocol, format } => Media {
+                kind: kind.clone(),
+                port: 0,
+                protocol: protocol.clone(),
+                formats: vec![format.clone()],
+                connection: None,
+                attributes: Vec::new(),
+            },
+        });
+        let mut description = Description {
+            origin: Origin {
+                username: "-".to_owned(),
+                session_id: self.session_id.to_string(),
+                version: String::new(),
+                connection: Connection::Ip(self.local.ip()),
+            },
+            name: "-".to_owned(),
+            connection: Some(Connection::Ip(self.local.ip())),
+            timing: "0 0".to_owned(),
+            attributes: Vec::new(),
+            media: media.collect(),
+        };
+        if self.last.as_ref().is_some_and(|last| *last != description) {
+            self.version += 1;
+        }
+        self.last = Some(description.clone());
+        description.origin.version = self.version.to_string();
+        description.write()
+    }
+
+    fn audio(&self, chosen: &Chosen, direction: Direction) -> Media {
+        let types = chosen.formats.iter().map(|(_, pt)| *pt).chain(chosen.telephone_event);
+        let mut attributes: Vec<Attribute> = chosen
+            .formats
+            .iter()
+            .map(|(f, pt)| Attribute::new("rtpmap", format!("{pt} {}/{}", f.name(), f.clock_rate())))
+            .collect();
+        if let Some(pt) = chosen.telephone_event {
+            attributes.push(Attribute::new("rtpmap", format!("{pt} telephone-event/8000")));
+            attributes.push(Attribute::new("fmtp", format!("{pt} 0-16")));
+        }
+        attributes.push(Attribute::new("ptime", self.capabilities.ptime_ms.to_string()));
+        if chosen.rtcp_mux {
+            attributes.push(Attribute::flag("rtcp-mux"));
+        }
+        attributes.push(Attribute::flag(direction.as_str()));
+        Media {
+            kind: "audio".to_owned(),
+            port: self.local.port(),
+            protocol: "RTP/AVP".to_owned(),
+            formats: types.map(|pt| pt.to_string()).collect(),
+            connection: None,
+            attributes,
+        }
+    }
+}
+
+fn refused(media: &Media) -> Stream {
+    Stream::Refused {
+        kind: media.kind.clone(),
+        protocol: media.protocol.clone(),
+        format: media.formats.first().cloned().unwrap_or_else(|| "0".to_owned()),
+    }
+}
+
+/// What a payload type stands for: by its rtpmap, or by the static table when it has none (§5.1).
+fn audio_format(media: &Media, payload_type: u8) -> Option<AudioFormat> {
+    match media.rtpmap(payload_type) {
+        Some((name, 8_000)) if name.eq_ignore_ascii_case("PCMA") => Some(AudioFormat::Pcma),
+        Some((name, 8_000)) if name.eq_ignore_ascii_case("PCMU") => Some(AudioFormat::Pcmu),
+        Some(_) => None,
+        None => [AudioFormat::Pcma, AudioFormat::Pcmu].into_iter().find(|f| f.payload_type() == payload_type),
+    }
+}
+
+/// `a=ptime`, bounded by `a=maxptime`; `None` when neither says anything usable.
+fn packet_time(media: &Media) -> Option<u32> {
+    let read = |name| {
+        media.attribute(name).and_then(|v: &str| v.trim().parse::<u32>().ok()).filter(|p| (10..=200).contains(p))
+    };
+    match (read("ptime"), read("maxptime")) {
+        (Some(ptime), Some(max)) => Some(ptime.min(max)),
+        (ptime, _) => ptime,
+    }
+}
+
+/// `a=rtcp:port [IN IP4 address]` (RFC 3605 §2.1), or the next port.
+fn rtcp_address(media: &Media, remote: SocketAddr) -> SocketAddr {
+    let default = SocketAddr::new(remote.ip(), remote.port().saturating_add(1));
+    let Some(value) = media.attribute("rtcp") else {
+        return default;
+    };
+    let mut fields = value.split_ascii_whitespace();
+    let Some(port) = fields.next().and_then(|port| port.parse().ok()).filter(|port| *port != 0) else {
+        return default;
+    };
+    let ip = fields.nth(2).and_then(|ip| ip.parse::<IpAddr>().ok());
+    SocketAddr::new(ip.unwrap_or(remote.ip()), port)
+}

@@ -1,0 +1,356 @@
+//! RFC 3261 §10: one registration of one contact at one registrar, kept alive.
+//!
+//! | what happens | what is done |
+//! |---|---|
+//! | 2xx | the binding is refreshed after 80–90 % of the time it was granted |
+//! | 401, 407 | once more with credentials ([`super::auth`]) |
+//! | 423 | once more with Min-Expires |
+//! | anything else, or nothing | again after 2, 4, 8 … 300 s, half of it at random; Retry-After is kept |
+//!
+//! All REGISTERs have one Call-ID and a CSeq that rises (§10.2.4).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::auth::{Authenticator, Credentials};
+use super::message::{HeaderName, Method, NameAddr, Response, Target, Uri, Writer, default_reason};
+use super::transaction::{Client, ClientAction, ClientInput, Timers};
+use super::{Local, token};
+
+/// The first wait after a failure.
+const BACK_OFF_FIRST: Duration = Duration::from_secs(2);
+/// The longest wait after failures in a row.
+const BACK_OFF_LAST: Duration = Duration::from_secs(300);
+/// The longest Retry-After that is kept.
+const RETRY_AFTER_LAST: u32 = 3_600;
+/// The shortest time to live taken from a registrar; below it we would do nothing but refresh.
+const EXPIRES_LEAST: u32 = 10;
+
+/// What is to be registered, and where.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The registrar: a SIP URI without a user part.
+    pub registrar: Uri,
+    /// The address of record, as From and To.
+    pub aor: NameAddr,
+    /// Where the REGISTER is sent.
+    pub next_hop: Target,
+    /// For 401 and 407.
+    pub credentials: Option<Credentials>,
+    /// Seconds of life to ask for, 10 and more.
+    pub expires: u32,
+}
+
+/// What happens to a registration.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A response with the registration's Call-ID came.
+    Message(Response),
+    /// A REGISTER could not be sent, or its target's name could not be resolved.
+    TransportError {
+        /// As it stood in [`Output::Transmit`].
+        to: Target,
+    },
+    /// The deadline may have passed.
+    Timer,
+    /// Register now, whatever is scheduled; also the way to begin again after `Unregister`.
+    Refresh,
+    /// Take the binding away, and stop.
+    Unregister,
+}
+
+/// What a registration wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit {
+        /// Where.
+        to: Target,
+        /// The whole message.
+        payload: Vec<u8>,
+    },
+    /// Tell the trunk.
+    Event(Event),
+}
+
+/// What a registration tells the trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The binding is there.
+    Registered {
+        /// Seconds it was granted for.
+        expires: u32,
+        /// The address the registrar saw us under, when it said so (RFC 3581).
+        seen_as: Option<SocketAddr>,
+    },
+    /// It did not work; it is tried again by itself.
+    Failed {
+        /// The status code; 408 when nothing came, 503 when it could not be sent.
+        code: u16,
+        /// The reason phrase.
+        reason: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The binding was taken away, or the attempt to do so got no good answer and it will expire.
+    Unregistered,
+}
+
+#[derive(Clone, Copy)]
+enum Timer {
+    /// The binding is refreshed, or a failed attempt repeated.
+    Again,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    Bound,
+    Unbound,
+    Done,
+}
+
+/// One registration.
+#[derive(Debug)]
+pub struct Registration {
+    local: Local,
+    account: Account,
+    rng: StdRng,
+    call_id: String,
+    from_tag: String,
+    cseq: u32,
+    expires: u32,
+    goal: Goal,
+    failures: u32,
+    auth: Authenticator,
+    requests: Vec<Client>,
+    timers: Timers<1>,
+    out: VecDeque<Output>,
+}
+
+impl Registration {
+    /// Starts: the first REGISTER is ready to be polled.
+    pub fn new(now: Instant, local: Local, account: Account, mut rng: StdRng) -> Registration {
+        let mut registration = Registration {
+            call_id: token::call_id(&mut rng),
+            from_tag: token::tag(&mut rng),
+            cseq: token::first_cseq(&mut rng),
+            expires: account.expires.max(EXPIRES_LEAST),
+            goal: Goal::Bound,
+            failures: 0,
+            auth: Authenticator::new(account.credentials.clone()),
+            requests: Vec::new(),
+            timers: Timers::new(),
+            out: VecDeque::new(),
+            local,
+            account,
+            rng,
+        };
+        registration.send(now);
+        registration.settle(now);
+        registration
+    }
+
+    /// The Call-ID that responses are routed by.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Feeds the registration. Whatever timer has run out by `now` acts first.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        for request in &mut self.requests {
+            request.handle(now, ClientInput::Timer);
+        }
+        self.settle(now);
+        if self.timers.take_due(Timer::Again as usize, now) {
+            self.send(now);
+        }
+        match input {
+            Input::Timer => {}
+            Input::Message(response) => self.receive(now, response),
+            Input::TransportError { to } => {
+                if to == self.account.next_hop {
+                    self.requests.iter_mut().for_each(|r| r.handle(now, ClientInput::TransportError));
+                }
+            }
+            Input::Refresh => {
+                self.goal = Goal::Bound;
+                if !self.requests.iter().any(Client::is_pending) {
+                    self.send(now);
+                }
+            }
+            Input::Unregister if self.goal == Goal::Bound => {
+                self.goal = Goal::Unbound;
+                self.send(now);
+            }
+            Input::Unregister => {}
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call `handle` with [`Input::Timer`].
+    pub fn deadline(&self) -> Option<Instant> {
+        self.requests.iter().map(Client::deadline).chain([self.timers.deadline()]).flatten().min()
+    }
+
+    /// Whether the binding was taken away and nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        self.goal == Goal::Done && self.out.is_empty() && self.requests.is_empty()
+    }
+
+    fn receive(&mut self, now: Instant, response: Response) {
+        if response.check().is_err() || response.call_id() != Ok(self.call_id.as_str()) {
+            return;
+        }
+        let (Ok(via), Ok(cseq)) = (response.top_via(), response.cseq()) else {
+            return;
+        };
+        let ours = |client: &&mut Client| {
+            cseq.method == Method::Register
+                && client.request().top_via().is_ok_and(|sent| sent.branch().is_some() && sent.branch() == via.branch())
+        };
+        if let Some(client) = self.requests.iter_mut().find(ours) {
+            client.handle(now, ClientInput::Response(response));
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let mut at = 0;
+        while at < self.requests.len() {
+            let Some(action) = self.requests[at].poll() else {
+                at += 1;
+                continue;
+            };
+            let current = at + 1 == self.requests.len();
+            match action {
+                ClientAction::Transmit(payload) => {
+                    let to = self.account.next_hop.clone();
+                    self.out.push_back(Output::Transmit { to, payload });
+                }
+                _ if !current => {}
+                ClientAction::Response(response) if response.code() < 200 => {}
+                ClientAction::Response(response) => self.answered(now, at, &response),
+                ClientAction::TimedOut => self.failed(now, 408, default_reason(408).to_owned(), None),
+                ClientAction::Unreachable => self.failed(now, 503, default_reason(503).to_owned(), None),
+            }
+        }
+        self.requests.retain(|request| !request.is_over());
+    }
+
+    fn answered(&mut self, now: Instant, at: usize, response: &Response) {
+        match response.code() {
+            200..300 => {
+                self.auth.accepted();
+                self.failures = 0;
+                if self.goal != Goal::Bound {
+                    return self.unregistered();
+                }
+                let expires = self.granted(response).max(EXPIRES_LEAST);
+                // §10.2.4 leaves the moment to us; the spread keeps many trunks from refreshing at once.
+                let share = 80 + self.rng.next_u32() % 11;
+                let wait = Duration::from_secs(u64::from(expires)) * share / 100;
+                self.timers.set(Timer::Again as usize, now + wait);
+                let seen_as = response.top_via().ok().and_then(|via| via.seen_as());
+                self.out.push_back(Output::Event(Event::Registered { expires, seen_as }));
+            }
+            401 | 407 => {
+                let request = self.requests[at].request();
+                let tried = request
+                    .all(HeaderName::Authorization)
+                    .chain(request.all(HeaderName::ProxyAuthorization))
+                    .next()
+                    .is_some();
+                match self.auth.challenged(response, tried) {
+                    Ok(()) => self.send(now),
+                    Err(_) => self.failed_with(now, response),
+                }
+            }
+            // §10.2.8: a larger Expires than ours, or the registrar contradicts itself.
+            423 => match response.seconds(HeaderName::MinExpires) {
+                Some(least) if least > self.expires => {
+                    self.expires = least;
+                    self.send(now);
+                }
+                _ => self.failed_with(now, response),
+            },
+            _ => self.failed_with(now, response),
+        }
+    }
+
+    fn failed_with(&mut self, now: Instant, response: &Response) {
+        let retry_after = response.seconds(HeaderName::RetryAfter);
+        self.failed(now, response.code(), response.reason().into_owned(), retry_after);
+    }
+
+    fn failed(&mut self, now: Instant, code: u16, reason: String, retry_after: Option<u32>) {
+        if self.goal != Goal::Bound {
+            return self.unregistered();
+        }
+        let whole = BACK_OFF_FIRST.saturating_mul(1 << self.failures.min(8)).min(BACK_OFF_LAST);
+        self.failures = self.failures.saturating_add(1);
+        let half = (whole.as_millis() / 2) as u64;
+        let jittered = Duration::from_millis(half + self.rng.next_u64() % (half + 1));
+        let asked = Duration::from_secs(u64::from(retry_after.unwrap_or(0).min(RETRY_AFTER_LAST)));
+        let retry_in = jittered.max(asked);
+        self.timers.set(Timer::Again as usize, now + retry_in);
+        self.out.push_back(Output::Event(Event::Failed { code, reason, retry_in }));
+    }
+
+    fn unregistered(&mut self) {
+        if self.goal == Goal::Unbound {
+            self.goal = Goal::Done;
+            self.timers.stop(Timer::Again as usize);
+            self.out.push_back(Output::Event(Event::Unregistered));
+        }
+    }
+
+    /// §10.3 step 8: what our own contact was granted, or the whole response, or what we asked for.
+    fn granted(&self, response: &Response) -> u32 {
+        let own = self.local.contact_value();
+        let own = NameAddr::parse(&own).map(|own| own.uri);
+        let same = |uri: &Uri| {
+            own.as_ref().is_some_and(|own| own.target() == uri.target() && own.user_text() == uri.user_text())
+        };
+        let contact = response
+            .list(HeaderName::Contact)
+            .filter_map(|value| NameAddr::parse(&value))
+            .find(|contact| same(&contact.uri));
+        contact
+            .and_then(|contact| contact.params.value("expires").and_then(|e| e.parse().ok()))
+            .or_else(|| response.expires())
+            .unwrap_or(self.expires)
+    }
+
+    fn send(&mut self, now: Instant) {
+        self.timers.stop(Timer::Again as usize);
+        self.cseq += 1;
+        let expires = if self.goal == Goal::Bound { self.expires } else { 0 };
+        let aor = NameAddr::new(self.account.aor.display.clone(), self.account.aor.uri.clone());
+        let mut out = Writer::request(Method::Register, &self.account.registrar)
+            .header(HeaderName::Via, &self.local.via(&token::branch(&mut self.rng)))
+            .header(HeaderName::MaxForwards, "70")
+            .header(HeaderName::From, &format!("{aor};tag={}", self.from_tag))
+            .header(HeaderName::To, &aor.to_string())
+            .header(HeaderName::CallId, &self.call_id)
+            .header(HeaderName::CSeq, &format!("{} REGISTER", self.cseq));
+        out = self.local.describe(out, &Method::Register).header(HeaderName::Expires, &expires.to_string());
+        let uri = out.uri().clone();
+        for (name, value) in self.auth.headers(&Method::Register, uri.as_str(), &mut self.rng) {
+            out = out.header(name, &value);
+        }
+        self.requests.push(Client::new(now, out.finish("", b"")));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! A hand-made registrar in virtual time.
+
+use super::*;
+use crate::sip::message::{Message, Request, parse};
+use rand::SeedableRng;
+
+struct Bench {
+    now: Instant,
+    registration: Registration,
+}
+
+fn account(credentials: Option<Credentials>) -> Account {
+    Account {
+        registrar: "sip:registrar.example".parse().unwrap(),
+        aor: NameAddr::parse("<sip:robot@registrar.example>").unwrap(),
+        next_hop: Target::new("192.0.2.9", None),
+        credentials,
+        expires: 600,
+    }
+}
+
+fn bench(seed: u64) -> Bench {
+    let now = Instant::now();
+    let local = Local {
+        contact_user: "robot".into(),
+        contact: "192.0.2.1:5060".parse().unwrap(),
+        user_agent: "Trunkline".into(),
+    };
+    let credentials = Credentials { username: "robot".into(), password: "secret".into() };
+    let rng = StdRng::seed_from_u64(seed);
+    Bench { now, registration: Registration::new(now, local, account(Some(credentials)), rng) }
+}
+
+impl Bench {
+    fn sent(&mut self) -> Request {
+        match self.registration.poll() {
+            Some(Output::Transmit { payload, .. }) => match parse(&payload).unwrap() {
+                Message::Request(request) => {
+                    request.check().unwrap();
+                    request
+                }
+                Message::Response(_) => panic!("a response"),
+            },
+            other => panic!("nothing sent: {other:?}"),
+        }
+    }
+
+    fn reply(&mut self, request: &Request, code: u16, headers: &[(&str, &str)]) {
+        let mut out = Writer::reply(request, "192.0.2.77:4000".parse().unwrap(), code, "x", Some("r"));
+        for (name, value) in headers {
+            out = out.named(name, value);
+        }
+        let response = out.finish("", b"");
+        self.registration.handle(self.now, Input::Message(response));
+    }
+
+    fn event(&mut self) -> Event {
+        match self.registration.poll() {
+            Some(Output::Event(event)) => event,
+            other => panic!("no event: {other:?}"),
+        }
+    }
+
+    /// Goes to the next REGISTER, whatever timers lie on the way, and says how long that took.
+    fn until_sent(&mut self) -> (Duration, Request) {
+        let from = self.now;
+        loop {
+            self.now = self.registration.deadline().expect("nothing scheduled");
+            self.registration.handle(self.now, Input::Timer);
+            if let Some(Output::Transmit { payload, .. }) = self.registration.out.front() {
+                assert!(!payload.is_empty());
+                return (self.now - from, self.sent());
+            }
+        }
+    }
+}
+
+#[test]
+fn registers_with_digest_refreshes_and_unregisters() {
+    let mut b = bench(1);
+    let first = b.sent();
+    assert_eq!(first.text(HeaderName::Expires).unwrap(), "600");
+    b.reply(&first, 401, &[("WWW-Authenticate", "Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256")]);
+    let second = b.sent();
+    assert_eq!(second.cseq().unwrap().number, first.cseq().unwrap().number + 1);
+    assert_eq!(second.call_id(), first.call_id());
+    assert!(second.text(HeaderName::Authorization).unwrap().contains("nc=00000001"));
+    let contact = "<sip:other@192.0.2.5>;expires=9999, <sip:robot@192.0.2.1:5060>;expires=120";
+    b.reply(&second, 200, &[("Contact", contact), ("Expires", "300")]);
+    let seen_as = Some("192.0.2.77:4000".parse().unwrap());
+    assert_eq!(b.event(), Event::Registered { expires: 120, seen_as });
+    let (waited, third) = b.until_sent();
+    assert!((96..=108).contains(&waited.as_secs()), "{waited:?}");
+    assert!(third.text(HeaderName::Authorization).unwrap().contains("nc=00000002"));
+    b.reply(&third, 200, &[("Expires", "120")]);
+    b.event();
+    b.registration.handle(b.now, Input::Unregister);
+    let last = b.sent();
+    assert_eq!(last.text(HeaderName::Expires).unwrap(), "0");
+    b.reply(&last, 200, &[]);
+    assert_eq!(b.event(), Event::Unregistered);
+    while let Some(at) = b.registration.deadline() {
+        b.registration.handle(at, Input::Timer);
+    }
+    assert!(b.registration.is_over());
+}
+
+#[test]
+fn wrong_password_is_not_tried_twice_in_a_row() {
+    let mut b = bench(2);
+    let challenge = [("WWW-Authenticate", "Digest realm=\"r\", nonce=\"n\"")];
+    let first = b.sent();
+    b.reply(&first, 401, &challenge);
+    let second = b.sent();
+    b.reply(&second, 401, &challenge);
+    let Event::Failed { code, retry_in, .. } = b.event() else { panic!("not failed") };
+    assert_eq!(code, 401);
+    assert!(retry_in >= Duration::from_secs(1));
+    assert_eq!(b.registration.poll(), None);
+}
+
+#[test]
+fn too_brief_is_asked_again_longer() {
+    let mut b = bench(3);
+    let first = b.sent();
+    b.reply(&first, 423, &[("Min-Expires", "1800")]);
+    let second = b.sent();
+    assert_eq!(second.text(HeaderName::Expires).unwrap(), "1800");
+    b.reply(&second, 423, &[("Min-Expires", "1800")]);
+    assert!(matches!(b.event(), Event::Failed { code: 423, .. }));
+}
+
+#[test]
+fn back_off_grows_is_bounded_and_jittered() {
+    let mut b = bench(4);
+    let mut request = b.sent();
+    let mut waits = Vec::new();
+    for _ in 0..14 {
+        b.reply(&request, 500, &[]);
+        let Event::Failed { retry_in, .. } = b.event() else { panic!("not failed") };
+        waits.push(retry_in);
+        let (waited, next) = b.until_sent();
+        assert_eq!(waited, retry_in);
+        request = next;
+    }
+    assert!(waits[0] >= Duration::from_secs(1) && waits[0] <= Duration::from_secs(2));
+    assert!(waits[5] > waits[1]);
+    assert!(waits.iter().all(|w| *w <= BACK_OFF_LAST));
+    assert!(waits[9..].windows(2).any(|w| w[0] != w[1]), "no jitter: {waits:?}");
+    b.reply(&request, 503, &[("Retry-After", "1000 (maintenance)")]);
+    assert!(matches!(b.event(), Event::Failed { retry_in, .. } if retry_in == Duration::from_secs(1000)));
+}
+
+#[test]
+fn silence_is_a_timeout_and_an_unreachable_registrar_fails_at_once() {
+    let mut b = bench(5);
+    let began = b.now;
+    let mut copies = 0;
+    let failed = loop {
+        match b.registration.poll() {
+            Some(Output::Transmit { .. }) => copies += 1,
+            Some(Output::Event(event)) => break event,
+            None => {
+                b.now = b.registration.deadline().unwrap();
+                b.registration.handle(b.now, Input::Timer);
+            }
+        }
+    };
+    assert!(matches!(failed, Event::Failed { code: 408, .. }));
+    assert_eq!((b.now - began).as_secs(), 32);
+    // 0, 0.5, 1.5, 3.5, then every 4 s to 31.5: eleven copies.
+    assert_eq!(copies, 11);
+    b.registration.handle(b.now, Input::Refresh);
+    b.sent();
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None) });
+    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+}

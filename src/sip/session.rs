@@ -1,0 +1,616 @@
+//! One call's whole signalling: RFC 3261 §9 (CANCEL), §12 (dialogs), §13 (INVITE), §14 (re-INVITE), §15
+//! (BYE), RFC 3311 (UPDATE), RFC 6086 (INFO), §22 (authentication).
+//!
+//! A [`Session`] owns every transaction and dialog under one Call-ID. Its owner routes messages to it
+//! by Call-ID, sends what it transmits and wakes it at its deadline:
+//!
+//! ```text
+//! dial                          incoming
+//!  INVITE  ─────────────────►   100, owner: Ring → 180/183, Answer → 200
+//!  100, 18x ◄────────────────   Trying, Ringing
+//!  200 ◄─────────────────────   Answered            (repeated until the ACK comes)
+//!  ACK ──────────────────────►  Confirmed
+//!  BYE ──────────────────────►  Ended               (either side)
+//! ```
+//!
+//! Of `Refused`, `TimedOut`, `Cancelled`, `Ended` and `Failed` exactly one is told, once; from then on
+//! the call is gone and the session only lingers until [`Session::is_over`], to answer what the network
+//! still holds. Inputs that such a race has overtaken are dropped without harm.
+
+mod callee;
+mod caller;
+mod extra;
+mod in_dialog;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+
+use super::auth::{Authenticator, Credentials};
+use super::dialog::Dialog;
+use super::message::{
+    Fault, HeaderName, Message, Method, NameAddr, Reason, Request, RequestLine, Response, SessionBody, StatusLine,
+    Target, Uri, Writer, default_reason,
+};
+use super::transaction::{
+    Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
+    Timers,
+};
+use super::{ALLOW, Local, Reply, stateless, token};
+use callee::Callee;
+use caller::Caller;
+pub use extra::{ExtraHeaders, HeaderError};
+
+/// A call to be placed.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// The number or user that is called.
+    pub request_uri: Uri,
+    /// Who calls; a `tag` among its parameters is replaced.
+    pub from: NameAddr,
+    /// Who is called, as the callee sees it; a `tag` among its parameters is left out.
+    pub to: NameAddr,
+    /// Where the INVITE is sent, whatever the Request-URI says (the trunk's address or outbound proxy).
+    pub next_hop: Target,
+    /// For 401 and 407.
+    pub credentials: Option<Credentials>,
+    /// More headers of the INVITE.
+    pub headers: ExtraHeaders,
+    /// Our SDP offer.
+    pub offer: Vec<u8>,
+}
+
+/// What happens to a session.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// A message with the session's Call-ID came from `source`.
+    Message {
+        /// The message.
+        message: Message,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+    /// Something sent to `to` could not be sent, or its name could not be resolved.
+    TransportError {
+        /// As it stood in [`Output::Transmit`].
+        to: Target,
+    },
+    /// The deadline may have passed.
+    Timer,
+    /// Callee: 180, or 183 when there is early media to describe.
+    Ring {
+        /// More headers.
+        headers: ExtraHeaders,
+        /// SDP answer for early media.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Callee: 200 with the SDP answer (our offer, when the INVITE had none).
+    Answer {
+        /// More headers.
+        headers: ExtraHeaders,
+        /// The SDP.
+        sdp: Vec<u8>,
+    },
+    /// Callee: a final refusal. A code outside 300–699 is sent as 480.
+    Reject {
+        /// Status code, 300–699.
+        code: u16,
+        /// Reason phrase; the usual one when absent.
+        reason: Option<String>,
+        /// More headers (Reason, Retry-After …).
+        headers: ExtraHeaders,
+    },
+    /// End the call in whatever way its state asks for: CANCEL, 480 or BYE.
+    Cancel,
+    /// As `Cancel`, with what is to be told in the CANCEL, refusal or BYE.
+    Bye {
+        /// More headers.
+        headers: ExtraHeaders,
+        /// Why (RFC 3326).
+        reason: Option<Reason>,
+    },
+    /// Accept the far side's re-INVITE or UPDATE.
+    AnswerReoffer {
+        /// The SDP answer (our offer, when the re-INVITE had none).
+        sdp: Vec<u8>,
+    },
+    /// Refuse the far side's re-INVITE or UPDATE; the session stays as it was.
+    RejectReoffer {
+        /// Status code, 300–699; 488 outside of that.
+        code: u16,
+    },
+    /// Send an INFO.
+    Info {
+        /// Content-Type of the body.
+        content_type: String,
+        /// The body.
+        body: Vec<u8>,
+    },
+}
+
+/// What a session wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit {
+        /// Where.
+        to: Target,
+        /// The whole message.
+        payload: Vec<u8>,
+    },
+    /// Tell the call.
+    Event(Event),
+}
+
+/// What a session tells the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Caller: a 100 came; told once.
+    Trying,
+    /// Caller: a provisional response other than 100 came.
+    Ringing {
+        /// 101–199.
+        code: u16,
+        /// SDP answer for early media.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Caller: the call is up.
+    Answered {
+        /// The SDP answer of the 2xx, or else of an earlier provisional response of the same callee.
+        /// `None` breaks RFC 3261 §13.3.1.4 and leaves nothing but to hang up.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Caller: the far side refused.
+    Refused(Refusal),
+    /// Caller: nothing came back at all (timer B); counts as 408.
+    TimedOut,
+    /// The call ended before it was answered.
+    Cancelled {
+        /// By the far side (CANCEL, or BYE in an early dialog) or by us.
+        by_peer: bool,
+        /// What the far side's CANCEL or BYE gave as reasons.
+        reasons: Vec<Reason>,
+    },
+    /// Callee: the ACK came.
+    Confirmed {
+        /// The SDP answer to our offer, when the INVITE had none.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The far side wants to change the session: answer by `AnswerReoffer` or `RejectReoffer`.
+    Reoffer {
+        /// Its offer; `None` asks for ours.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The ACK to a re-INVITE came.
+    ReofferConfirmed {
+        /// The SDP answer to our offer, when the re-INVITE had none.
+        sdp: Option<Vec<u8>>,
+    },
+    /// The far side took its re-INVITE back; the session stays as it was.
+    ReofferWithdrawn,
+    /// An INFO came and was answered 200.
+    Info {
+        /// Its Content-Type.
+        content_type: Option<String>,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// Our INFO was answered; 408 when it was not.
+    InfoAnswered {
+        /// 200–699.
+        code: u16,
+    },
+    /// An answered call ended.
+    Ended {
+        /// By the far side's BYE, or by us.
+        by_peer: bool,
+        /// What the far side's BYE gave as reasons.
+        reasons: Vec<Reason>,
+    },
+    /// The call broke.
+    Failed(Failure),
+}
+
+/// Why a call broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The INVITE could not be sent: counts as 503 (§8.1.3.1).
+    Unreachable,
+    /// No ACK to our 2xx in 64·T1 (§13.3.1.4); a BYE was sent.
+    NoAck,
+    /// The far side no longer knows the dialog (481 or 408 to a request in it, §12.2.1.2); a BYE was sent.
+    Lost,
+    /// The 2xx could not be made sense of.
+    Malformed(Fault),
+}
+
+/// A final refusal, with what the outcome of the call is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 300–699.
+    pub code: u16,
+    /// The reason phrase.
+    pub reason: String,
+    /// Reason headers, the Q.850 cause among them.
+    pub reasons: Vec<Reason>,
+    /// Seconds of Retry-After.
+    pub retry_after: Option<u32>,
+    /// The first Warning.
+    pub warning: Option<String>,
+    /// Contacts of a redirection (3xx).
+    pub contacts: Vec<Uri>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Our INVITE is out.
+    Inviting,
+    /// Their INVITE is in, unanswered.
+    Offered,
+    /// Our 2xx is out, its ACK is not in.
+    Unacknowledged,
+    /// The dialog is confirmed.
+    Up,
+    /// The end was told.
+    Over,
+}
+
+#[derive(Debug)]
+enum Side {
+    Caller(Box<Caller>),
+    Callee(Callee),
+}
+
+/// What goes along with a CANCEL or BYE.
+#[derive(Clone, Debug, Default)]
+struct Farewell {
+    headers: ExtraHeaders,
+    reason: Option<Reason>,
+}
+
+#[derive(Clone, Copy)]
+enum Timer {
+    /// 64·T1 after our CANCEL: the INVITE will not be answered any more (§9.1).
+    Cancelled,
+    /// A provisional response is repeated each minute, lest a proxy give the INVITE up (§13.3.1.1).
+    StillRinging,
+}
+
+/// Repeats a 2xx until its ACK comes (§13.3.1.4).
+#[derive(Debug)]
+struct OkRepeat {
+    payload: Vec<u8>,
+    resend: Doubling,
+    timers: Timers<2>,
+}
+
+#[derive(Clone, Copy)]
+enum OkTimer {
+    Resend,
+    GiveUp,
+}
+
+impl OkRepeat {
+    fn new(now: Instant, payload: Vec<u8>) -> OkRepeat {
+        let resend = Doubling::new(Some(T2));
+        let mut timers = Timers::new();
+        timers.set(OkTimer::Resend as usize, resend.first(now));
+        timers.set(OkTimer::GiveUp as usize, now + GIVE_UP.into());
+        OkRepeat { payload, resend, timers }
+    }
+}
+
+/// An INVITE that we sent; after a challenge there are several.
+#[derive(Debug)]
+struct InviteOut {
+    to: Target,
+    tx: InviteClient,
+}
+
+/// Another request that we sent.
+#[derive(Debug)]
+struct RequestOut {
+    to: Target,
+    purpose: Purpose,
+    tx: Client,
+}
+
+#[derive(Clone, Debug)]
+enum Purpose {
+    Cancel,
+    /// Of the call's own dialog.
+    Bye(Farewell),
+    /// Of another branch of the fork.
+    StrayBye,
+    Info {
+        content_type: String,
+        body: Vec<u8>,
+    },
+}
+
+/// An INVITE or re-INVITE that we got.
+#[derive(Debug)]
+struct InviteIn {
+    key: Key,
+    request: Request,
+    source: SocketAddr,
+    initial: bool,
+    tx: InviteServer,
+    ok: Option<OkRepeat>,
+}
+
+/// Another request that we got.
+#[derive(Debug)]
+struct RequestIn {
+    key: Key,
+    request: Request,
+    source: SocketAddr,
+    tx: Server,
+}
+
+/// One call. See the module's own words.
+#[derive(Debug)]
+pub struct Session {
+    local: Local,
+    rng: StdRng,
+    call_id: String,
+    invite: Request,
+    side: Side,
+    phase: Phase,
+    dialog: Option<Dialog>,
+    auth: Authenticator,
+    reoffer: Option<Key>,
+    invites_out: Vec<InviteOut>,
+    requests_out: Vec<RequestOut>,
+    invites_in: Vec<InviteIn>,
+    requests_in: Vec<RequestIn>,
+    timers: Timers<2>,
+    out: VecDeque<Output>,
+}
+
+impl Session {
+    /// The Call-ID that messages are routed by.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// The INVITE that began the call: From, To, Request-URI, headers and body by its accessors.
+    pub fn invite(&self) -> &Request {
+        &self.invite
+    }
+
+    /// The SDP offer of the INVITE; `None` when the caller wants ours.
+    pub fn offer(&self) -> Option<&[u8]> {
+        self.invite.session_body().sdp()
+    }
+
+    /// Whether we placed the call.
+    pub fn is_outgoing(&self) -> bool {
+        matches!(self.side, Side::Caller(_))
+    }
+
+    /// Feeds the session. Whatever timer has run out by `now` acts first.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.advance(now);
+        match input {
+            Input::Timer => {}
+            Input::Message { message, source } => self.receive(now, message, source),
+            Input::TransportError { to } => self.transport_error(now, &to),
+            Input::Ring { headers, sdp } => self.ring(now, &headers, sdp),
+            Input::Answer { headers, sdp } => self.answer(now, &headers, &sdp),
+            Input::Reject { code, reason, headers } => self.reject(now, code, reason, &headers),
+            Input::Cancel => self.hang_up(now, Farewell::default()),
+            Input::Bye { headers, reason } => self.hang_up(now, Farewell { headers, reason }),
+            Input::AnswerReoffer { sdp } => self.answer_reoffer(now, &sdp),
+            Input::RejectReoffer { code } => self.reject_reoffer(now, code),
+            Input::Info { content_type, body } => self.send_info(now, content_type, body),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to call `handle` with [`Input::Timer`].
+    pub fn deadline(&self) -> Option<Instant> {
+        let ours = self.invites_out.iter().map(|i| i.tx.deadline());
+        let ours = ours.chain(self.requests_out.iter().map(|r| r.tx.deadline()));
+        let theirs =
+            self.invites_in.iter().flat_map(|i| [i.tx.deadline(), i.ok.as_ref().and_then(|ok| ok.timers.deadline())]);
+        let theirs = theirs.chain(self.requests_in.iter().map(|r| r.tx.deadline()));
+        ours.chain(theirs).chain([self.timers.deadline()]).flatten().min()
+    }
+
+    /// Whether the call is gone and no transaction is left: the session can be dropped.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+            && self.out.is_empty()
+            && self.invites_out.is_empty()
+            && self.requests_out.is_empty()
+            && self.invites_in.is_empty()
+            && self.requests_in.is_empty()
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn transmit(&mut self, to: Target, payload: Vec<u8>) {
+        self.out.push_back(Output::Transmit { to, payload });
+    }
+
+    /// Tells the end, once, and answers what is still open (§15.1.2: 487).
+    fn end(&mut self, now: Instant, event: Event) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.phase = Phase::Over;
+        self.timers.stop(Timer::StillRinging as usize);
+        self.event(event);
+        self.reject_reoffer(now, 487);
+        for at in 0..self.invites_in.len() {
+            if self.invites_in[at].tx.is_pending() {
+                self.refuse_invite(now, at, 487, None, &ExtraHeaders::default());
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Instant, message: Message, source: SocketAddr) {
+        if message.call_id() != Ok(self.call_id.as_str()) {
+            return;
+        }
+        match message {
+            Message::Request(request) => self.receive_request(now, request, source),
+            Message::Response(response) => self.receive_response(now, response),
+        }
+    }
+
+    /// §17.1.3: a response belongs to the request whose branch and method it has.
+    fn receive_response(&mut self, now: Instant, response: Response) {
+        if response.check().is_err() {
+            return;
+        }
+        let (Ok(via), Ok(cseq)) = (response.top_via(), response.cseq()) else {
+            return;
+        };
+        let Some(branch) = via.branch() else { return };
+        let ours = |request: &Request| {
+            request.top_via().is_ok_and(|via| via.branch().as_deref() == Some(&*branch))
+                && *request.method() == cseq.method
+        };
+        if let Some(out) = self.invites_out.iter_mut().find(|out| ours(out.tx.request())) {
+            out.tx.handle(now, ClientInput::Response(response));
+        } else if let Some(out) = self.requests_out.iter_mut().find(|out| ours(out.tx.request())) {
+            out.tx.handle(now, ClientInput::Response(response));
+        }
+    }
+
+    fn transport_error(&mut self, now: Instant, to: &Target) {
+        for out in self.invites_out.iter_mut().filter(|out| out.to == *to) {
+            out.tx.handle(now, ClientInput::TransportError);
+        }
+        for out in self.requests_out.iter_mut().filter(|out| out.to == *to) {
+            out.tx.handle(now, ClientInput::TransportError);
+        }
+    }
+
+    /// Runs every timer that is due.
+    fn advance(&mut self, now: Instant) {
+        for out in &mut self.invites_out {
+            out.tx.handle(now, ClientInput::Timer);
+        }
+        for out in &mut self.requests_out {
+            out.tx.handle(now, ClientInput::Timer);
+        }
+        for inbound in &mut self.requests_in {
+            inbound.tx.handle(now, ServerInput::Timer);
+        }
+        let mut unacknowledged = false;
+        for at in 0..self.invites_in.len() {
+            let inbound = &mut self.invites_in[at];
+            inbound.tx.handle(now, ServerInput::Timer);
+            let Some(ok) = &mut inbound.ok else { continue };
+            if ok.timers.take_due(OkTimer::GiveUp as usize, now) {
+                inbound.ok = None;
+                unacknowledged = true;
+            } else if ok.timers.take_due(OkTimer::Resend as usize, now) {
+                ok.timers.set(OkTimer::Resend as usize, ok.resend.next(now));
+                let to = Target::Addr(inbound.request.reply_to(inbound.source));
+                let payload = ok.payload.clone();
+                self.transmit(to, payload);
+            }
+        }
+        if unacknowledged {
+            self.never_acknowledged(now);
+        }
+        if self.timers.take_due(Timer::Cancelled as usize, now) {
+            for out in &mut self.invites_out {
+                out.tx.abandon();
+            }
+            self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+        }
+        if self.timers.take_due(Timer::StillRinging as usize, now) {
+            self.ring_again(now);
+        }
+        self.settle(now);
+    }
+
+    /// Takes from the transactions what they want done, until none wants anything, and drops those that
+    /// are over.
+    fn settle(&mut self, now: Instant) {
+        while let Some(step) = self.next_step() {
+            match step {
+                Step::Invite(at, action) => self.invite_action(now, at, action),
+                Step::Request(at, action) => self.request_action(now, at, action),
+                Step::Answer(to, payload) => self.transmit(to, payload),
+            }
+        }
+        self.invites_out.retain(|out| !out.tx.is_over());
+        self.requests_out.retain(|out| !out.tx.is_over());
+        self.invites_in.retain(|inbound| !inbound.tx.is_over() || inbound.ok.is_some());
+        self.requests_in.retain(|inbound| !inbound.tx.is_over());
+    }
+
+    fn next_step(&mut self) -> Option<Step> {
+        for (at, out) in self.invites_out.iter_mut().enumerate() {
+            if let Some(action) = out.tx.poll() {
+                return Some(Step::Invite(at, action));
+            }
+        }
+        for (at, out) in self.requests_out.iter_mut().enumerate() {
+            if let Some(action) = out.tx.poll() {
+                return Some(Step::Request(at, action));
+            }
+        }
+        for inbound in &mut self.invites_in {
+            if let Some(payload) = inbound.tx.poll() {
+                return Some(Step::Answer(Target::Addr(inbound.request.reply_to(inbound.source)), payload));
+            }
+        }
+        for inbound in &mut self.requests_in {
+            if let Some(payload) = inbound.tx.poll() {
+                return Some(Step::Answer(Target::Addr(inbound.request.reply_to(inbound.source)), payload));
+            }
+        }
+        None
+    }
+
+    fn hang_up(&mut self, now: Instant, farewell: Farewell) {
+        match self.phase {
+            Phase::Inviting => self.cancel(now, farewell),
+            Phase::Offered => {
+                let Farewell { mut headers, reason } = farewell;
+                headers.add_reason(reason.as_ref());
+                self.reject(now, 480, None, &headers);
+            }
+            // §15: no BYE of a callee before the ACK has come, or will not come any more.
+            Phase::Unacknowledged => {
+                if let Side::Callee(callee) = &mut self.side {
+                    callee.farewell = Some(farewell);
+                }
+                self.end(now, Event::Ended { by_peer: false, reasons: Vec::new() });
+            }
+            Phase::Up => {
+                self.send_bye(now, farewell);
+                self.end(now, Event::Ended { by_peer: false, reasons: Vec::new() });
+            }
+            Phase::Over => {}
+        }
+    }
+}
+
+enum Step {
+    Invite(usize, ClientAction),
+    Request(usize, ClientAction),
+    Answer(Target, Vec<u8>),
+}

@@ -1,0 +1,301 @@
+//! RFC 3261 §13.2, §9.1 and §22: the caller's side, from the INVITE to its final response.
+
+use super::*;
+
+/// How far a cancellation has got.
+#[derive(Debug)]
+pub(super) enum Cancel {
+    No,
+    /// Asked for before a provisional response came: held until then (§9.1).
+    Wanted(Farewell),
+    Sent,
+}
+
+#[derive(Debug)]
+pub(super) struct Caller {
+    dial: Dial,
+    from: String,
+    cseq: u32,
+    pub(super) cancel: Cancel,
+    told_trying: bool,
+    pub(super) early: Vec<Early>,
+    pub(super) acks: Vec<Acked>,
+}
+
+/// A callee that has answered provisionally.
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) tag: String,
+    sdp: Option<Vec<u8>>,
+}
+
+/// A callee whose 2xx was acknowledged.
+#[derive(Debug)]
+pub(super) struct Acked {
+    pub(super) tag: String,
+    to: Target,
+    ack: Vec<u8>,
+}
+
+/// The most branches of a fork that are heard.
+const MAX_BRANCHES: usize = 32;
+
+impl Session {
+    /// Places a call: the INVITE is ready to be polled. `rng` makes the Call-ID, tags and branches.
+    pub fn dial(now: Instant, local: Local, dial: Dial, mut rng: StdRng) -> Session {
+        let call_id = token::call_id(&mut rng);
+        let from = with_tag(&dial.from, Some(&token::tag(&mut rng)));
+        let cseq = token::first_cseq(&mut rng);
+        let mut auth = Authenticator::new(dial.credentials.clone());
+        let to = dial.next_hop.clone();
+        let caller =
+            Caller { dial, from, cseq, cancel: Cancel::No, told_trying: false, early: Vec::new(), acks: Vec::new() };
+        let invite = caller.invite(&call_id, &local, &mut auth, &mut rng);
+        let mut session = Session {
+            local,
+            rng,
+            call_id,
+            invite: invite.clone(),
+            side: Side::Caller(Box::new(caller)),
+            phase: Phase::Inviting,
+            dialog: None,
+            auth,
+            reoffer: None,
+            invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite) }],
+            requests_out: Vec::new(),
+            invites_in: Vec::new(),
+            requests_in: Vec::new(),
+            timers: Timers::new(),
+            out: VecDeque::new(),
+        };
+        session.settle(now);
+        session
+    }
+
+    pub(super) fn caller(&mut self) -> Option<&mut Caller> {
+        match &mut self.side {
+            Side::Caller(caller) => Some(caller),
+            Side::Callee(_) => None,
+        }
+    }
+
+    pub(super) fn invite_action(&mut self, now: Instant, at: usize, action: ClientAction) {
+        let current = at + 1 == self.invites_out.len();
+        match action {
+            ClientAction::Transmit(payload) => self.transmit(self.invites_out[at].to.clone(), payload),
+            ClientAction::Response(response) => match response.code() {
+                200..300 => self.accepted(now, at, &response),
+                _ if !current => {}
+                ..200 => self.provisional(now, &response),
+                _ => self.refused(now, &response),
+            },
+            _ if !current => {}
+            ClientAction::TimedOut => self.end_unanswered(now, Event::TimedOut),
+            ClientAction::Unreachable => self.end_unanswered(now, Event::Failed(Failure::Unreachable)),
+        }
+    }
+
+    /// What ends an INVITE that somebody wanted to cancel is its cancellation.
+    fn end_unanswered(&mut self, now: Instant, event: Event) {
+        let cancelling = self.caller().is_some_and(|caller| !matches!(caller.cancel, Cancel::No));
+        self.timers.stop(Timer::Cancelled as usize);
+        let event = if cancelling { Event::Cancelled { by_peer: false, reasons: Vec::new() } } else { event };
+        self.end(now, event);
+    }
+
+    fn provisional(&mut self, now: Instant, response: &Response) {
+        let sdp = response.session_body().sdp().map(<[u8]>::to_vec);
+        let tag = response.to().ok().and_then(|to| to.tag().map(|tag| tag.into_owned()));
+        let Some(caller) = self.caller() else { return };
+        if let Some(tag) = tag.filter(|_| response.code() > 100) {
+            let room = caller.early.len() < MAX_BRANCHES;
+            match caller.early.iter_mut().find(|early| early.tag == tag) {
+                Some(early) if sdp.is_some() => early.sdp.clone_from(&sdp),
+                None if room => caller.early.push(Early { tag, sdp: sdp.clone() }),
+                _ => {}
+            }
+        }
+        if let Cancel::Wanted(farewell) = &caller.cancel {
+            let farewell = farewell.clone();
+            return self.send_cancel(now, farewell);
+        }
+        if matches!(caller.cancel, Cancel::Sent) || self.phase != Phase::Inviting {
+            return;
+        }
+        if response.code() == 100 {
+            if self.caller().is_some_and(|caller| !std::mem::replace(&mut caller.told_trying, true)) {
+                self.event(Event::Trying);
+            }
+            return;
+        }
+        self.event(Event::Ringing { code: response.code(), sdp });
+    }
+
+    /// Every 2xx is acknowledged, each time it comes (§13.2.2.4). The first one is the call, if it is
+    /// still wanted; every other dialog is hung up.
+    fn accepted(&mut self, now: Instant, at: usize, response: &Response) {
+        let tag = response.to().ok().and_then(|to| to.tag().map(|tag| tag.into_owned())).unwrap_or_default();
+        let Some(caller) = self.caller() else { return };
+        if let Some(acked) = caller.acks.iter().find(|acked| acked.tag == tag) {
+            let (to, ack) = (acked.to.clone(), acked.ack.clone());
+            return self.transmit(to, ack);
+        }
+        if caller.acks.len() == MAX_BRANCHES {
+            return;
+        }
+        let early = caller.early.iter().find(|early| early.tag == tag).and_then(|early| early.sdp.clone());
+        let cancelling = !matches!(caller.cancel, Cancel::No);
+        let InviteOut { to, tx } = &self.invites_out[at];
+        let mut dialog = match Dialog::caller(tx.request(), response, to.clone()) {
+            Ok(dialog) => dialog,
+            Err(fault) => return self.end(now, Event::Failed(Failure::Malformed(fault))),
+        };
+        let invite = tx.request();
+        let (ack, to) = dialog.ack(dialog.local_seq(), &self.local, &token::branch(&mut self.rng));
+        // §22.1 and §13.2.2.4: the ACK carries the credentials of its INVITE.
+        let ack = ack.copy(invite, HeaderName::Authorization).copy(invite, HeaderName::ProxyAuthorization);
+        let ack = ack.header(HeaderName::UserAgent, &self.local.user_agent).finish("", b"").bytes().to_vec();
+        self.transmit(to.clone(), ack.clone());
+        if let Some(caller) = self.caller() {
+            caller.acks.push(Acked { tag, to, ack });
+        }
+        self.auth.accepted();
+        if self.phase == Phase::Inviting && !cancelling {
+            self.dialog = Some(dialog);
+            self.phase = Phase::Up;
+            let sdp = response.session_body().sdp().map(<[u8]>::to_vec).or(early);
+            return self.event(Event::Answered { sdp });
+        }
+        let (bye, to) = dialog.request(Method::Bye, &self.local, &token::branch(&mut self.rng));
+        let uri = bye.uri().clone();
+        let bye = self.authenticate(bye, &Method::Bye, uri);
+        let bye = bye.header(HeaderName::UserAgent, &self.local.user_agent).finish("", b"");
+        self.requests_out.push(RequestOut { to, purpose: Purpose::StrayBye, tx: Client::new(now, bye) });
+        if self.dialog.is_none() {
+            self.dialog = Some(dialog);
+        }
+        // Of a call that is up, this was another branch of the fork.
+        if self.phase == Phase::Inviting {
+            self.timers.stop(Timer::Cancelled as usize);
+            self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+        }
+    }
+
+    fn refused(&mut self, now: Instant, response: &Response) {
+        let code = response.code();
+        let tried = self.invites_out.last().is_some_and(|out| has_credentials(out.tx.request()));
+        let Some(caller) = self.caller() else { return };
+        let cancelling = !matches!(caller.cancel, Cancel::No);
+        let challenged = matches!(code, 401 | 407) && !cancelling && self.phase == Phase::Inviting;
+        if challenged && self.auth.challenged(response, tried).is_ok() {
+            return self.invite_again(now);
+        }
+        self.timers.stop(Timer::Cancelled as usize);
+        if cancelling && matches!(code, 401 | 407 | 487) {
+            return self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+        }
+        self.end(now, Event::Refused(refusal(response)));
+    }
+
+    /// §22.2: the same INVITE with credentials: same Call-ID and From tag, the next CSeq.
+    fn invite_again(&mut self, now: Instant) {
+        let Side::Caller(caller) = &mut self.side else {
+            return;
+        };
+        caller.cseq += 1;
+        caller.early.clear();
+        let invite = caller.invite(&self.call_id, &self.local, &mut self.auth, &mut self.rng);
+        let to = caller.dial.next_hop.clone();
+        self.invite = invite.clone();
+        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite) });
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, farewell: Farewell) {
+        let proceeding = self.invites_out.last().is_some_and(|out| out.tx.is_proceeding());
+        let Some(caller) = self.caller() else { return };
+        if !matches!(caller.cancel, Cancel::No) {
+            return;
+        }
+        if proceeding {
+            return self.send_cancel(now, farewell);
+        }
+        caller.cancel = Cancel::Wanted(farewell);
+    }
+
+    fn send_cancel(&mut self, now: Instant, mut farewell: Farewell) {
+        farewell.headers.add_reason(farewell.reason.take().as_ref());
+        let Some(InviteOut { to, tx }) = self.invites_out.last() else {
+            return;
+        };
+        let invite = tx.request();
+        let number = invite.cseq().map_or(0, |cseq| cseq.number);
+        let mut out = Writer::request(Method::Cancel, invite.uri());
+        for via in invite.all(HeaderName::Via).take(1) {
+            out = out.raw(HeaderName::Via, via);
+        }
+        out = out.copy(invite, HeaderName::Route).header(HeaderName::MaxForwards, "70");
+        for name in [HeaderName::From, HeaderName::To, HeaderName::CallId] {
+            out = out.copy(invite, name);
+        }
+        out = out.header(HeaderName::CSeq, &format!("{number} CANCEL"));
+        out = out.header(HeaderName::UserAgent, &self.local.user_agent);
+        let cancel = farewell.headers.write(out).finish("", b"");
+        let to = to.clone();
+        self.requests_out.push(RequestOut { to, purpose: Purpose::Cancel, tx: Client::new(now, cancel) });
+        self.timers.set(Timer::Cancelled as usize, now + GIVE_UP.into());
+        if let Some(caller) = self.caller() {
+            caller.cancel = Cancel::Sent;
+        }
+    }
+}
+
+impl Caller {
+    fn invite(&self, call_id: &str, local: &Local, auth: &mut Authenticator, rng: &mut StdRng) -> Request {
+        let Dial { request_uri, to, headers, offer, .. } = &self.dial;
+        let out = Writer::request(Method::Invite, request_uri)
+            .header(HeaderName::Via, &local.via(&token::branch(rng)))
+            .header(HeaderName::MaxForwards, "70")
+            .header(HeaderName::From, &self.from)
+            .header(HeaderName::To, &with_tag(to, None))
+            .header(HeaderName::CallId, call_id)
+            .header(HeaderName::CSeq, &format!("{} INVITE", self.cseq));
+        let mut out = local.describe(out, &Method::Invite);
+        for (name, value) in auth.headers(&Method::Invite, request_uri.without_headers(), rng) {
+            out = out.header(name, &value);
+        }
+        headers.write(out).finish("application/sdp", offer)
+    }
+}
+
+pub(super) fn has_credentials(request: &Request) -> bool {
+    request.all(HeaderName::Authorization).chain(request.all(HeaderName::ProxyAuthorization)).next().is_some()
+}
+
+fn with_tag(party: &NameAddr, tag: Option<&str>) -> String {
+    let mut out = NameAddr::new(party.display.clone(), party.uri.clone()).to_string();
+    for (name, value) in party.params.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("tag")) {
+        out.push(';');
+        out.push_str(name);
+        if !value.is_empty() {
+            out.push('=');
+            out.push_str(value);
+        }
+    }
+    if let Some(tag) = tag {
+        out.push_str(";tag=");
+        out.push_str(tag);
+    }
+    out
+}
+
+fn refusal(response: &Response) -> Refusal {
+    let contacts = response.list(HeaderName::Contact).filter_map(|value| NameAddr::parse(&value));
+    Refusal {
+        code: response.code(),
+        reason: response.reason().into_owned(),
+        reasons: response.reasons(),
+        retry_after: response.seconds(HeaderName::RetryAfter),
+        warning: response.text(HeaderName::Warning).map(|warning| warning.into_owned()),
+        contacts: contacts.map(|contact| contact.uri).collect(),
+    }
+}

@@ -1,0 +1,267 @@
+//! Floor 3: the client of `speech.v1`, through which a call is recognised and its prompts are synthesised.
+//!
+//! | what | how it flows | when the engine fails |
+//! |---|---|---|
+//! | recognition | one stream a call; the audio comes by a ring straight from the media thread, the marks and results pass through the call | the stream is made anew, with back-off, and goes on from where it can; the call is told |
+//! | synthesis | one stream a segment; pieces of 8 kHz sound go to the call as they come | tried once more if nothing was heard yet; then the call is told |
+//!
+//! All calls share two HTTP/2 connections to a service, one for each of the two, so that neither waits behind the other. What the engine can do
+//! is asked before the first stream, and again after one broke: a language, a voice or a format that does not fit is told in words that name
+//! the endpoint and what there is, instead of being heard as noise.
+
+mod capabilities;
+mod ear;
+mod metrics;
+pub mod prompts;
+mod recognise;
+mod sound;
+mod synthesise;
+mod tape;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tonic::transport::Channel;
+
+use crate::call::io::{FromSpeech, HeardFrame, ToRecogniser};
+use crate::call::prompt::{PromptNo, Text};
+pub use crate::channel::BadEndpoint;
+use crate::channel::{MAX_MESSAGE, in_words};
+use crate::proto::speech::v1::speech_client::SpeechClient;
+use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
+pub use metrics::Metrics;
+pub use synthesise::Synthesis;
+
+/// A speech service that calls may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// By which calls name it.
+    pub name: String,
+    /// `http://host:port`.
+    pub endpoint: String,
+    /// BCP 47 tag of what is spoken; empty: the engine's choice.
+    pub language: String,
+    /// The voice of prompts that name none; empty: the engine's choice.
+    pub voice: String,
+    /// How long TCP may take to connect, and then the engine to say what it can do.
+    pub connect_timeout: Duration,
+    /// How long synthesis may give no sound before it counts as failed.
+    pub stall_timeout: Duration,
+    /// How much audio goes to recognition at a time: 20 to 100 ms, in steps of 20.
+    pub batch: Duration,
+    /// How long recognition may be out of order before it is given up for the call.
+    pub give_up: Duration,
+}
+
+impl ServiceConfig {
+    /// A service with what the contract leaves to us: 2 s to connect, 5 s of stall, 60 ms a batch, given up after 15 s.
+    pub fn new(name: impl Into<String>, endpoint: impl Into<String>) -> ServiceConfig {
+        ServiceConfig {
+            name: name.into(),
+            endpoint: endpoint.into(),
+            language: String::new(),
+            voice: String::new(),
+            connect_timeout: Duration::from_secs(2),
+            stall_timeout: Duration::from_secs(5),
+            batch: Duration::from_millis(60),
+            give_up: Duration::from_secs(15),
+        }
+    }
+}
+
+/// All speech services that are configured. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Speech {
+    engines: Arc<HashMap<String, Arc<Engine>>>,
+    metrics: Metrics,
+}
+
+/// What a look at a service found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// The service's configured name.
+    pub name: String,
+    /// What it will be used for; or why it cannot be used as it is configured, with the endpoint.
+    pub found: Result<String, String>,
+}
+
+impl Speech {
+    /// Nothing is connected yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// An endpoint that is not `http://host:port`. Of two services of one name the later one wins: `config` refuses that.
+    pub fn new(services: Vec<ServiceConfig>) -> Result<Speech, BadEndpoint> {
+        let metrics = Metrics::default();
+        let mut engines = HashMap::new();
+        for config in services {
+            let engine = Engine {
+                hearing: crate::channel::lazy(&config.name, &config.endpoint, config.connect_timeout)?,
+                speaking: crate::channel::lazy(&config.name, &config.endpoint, config.connect_timeout)?,
+                known: watch::Sender::new(None),
+                counted: metrics.of(&config.name),
+                config,
+            };
+            engines.insert(engine.config.name.clone(), Arc::new(engine));
+        }
+        Ok(Speech { engines: Arc::new(engines), metrics })
+    }
+
+    /// What is counted, to be registered.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Recognises one call: reads `frames` until the call is over and tells the inbox what was understood. Never waits and never fails: what
+    /// goes wrong is told to the inbox. Must be called within a tokio runtime.
+    ///
+    /// The call ends by [`ToRecogniser::Close`] or by dropping the sender; what is still to be recognised then has a second. After
+    /// [`FromSpeech::RecognitionTrouble`] with `lost` nothing comes any more and what is sent here is refused.
+    pub fn recognise<T>(
+        &self,
+        name: &str,
+        call_id: &str,
+        frames: rtrb::Consumer<HeardFrame>,
+        inbox: mpsc::Sender<T>,
+    ) -> mpsc::Sender<ToRecogniser>
+    where
+        T: From<FromSpeech> + Send + 'static,
+    {
+        let (marks, marked) = mpsc::channel(64);
+        match self.engines.get(name) {
+            Some(engine) => {
+                let session = recognise::Session::new(engine.clone(), call_id, frames, marked, inbox);
+                tokio::spawn(session.run());
+            }
+            None => {
+                let reason = not_configured(name);
+                tokio::spawn(async move {
+                    let lost = FromSpeech::RecognitionTrouble { reason, lost: true };
+                    let _ = inbox.send(lost.into()).await;
+                });
+            }
+        }
+        marks
+    }
+
+    /// Speaks one segment: sound in order, then exactly one [`FromSpeech::SoundEnd`] or [`FromSpeech::SoundFailed`]. Dropping what is
+    /// returned cancels the work. Must be called within a tokio runtime.
+    pub fn synthesise<T>(
+        &self,
+        name: &str,
+        call_id: &str,
+        prompt: PromptNo,
+        segment: u32,
+        text: Text,
+        inbox: mpsc::Sender<T>,
+    ) -> Synthesis
+    where
+        T: From<FromSpeech> + Send + 'static,
+    {
+        let engine = self.engines.get(name).cloned().ok_or_else(|| not_configured(name));
+        synthesise::start(engine, call_id, prompt, segment, text, inbox)
+    }
+
+    /// Asks every service anew what it can do, all at once, and compares that with the configuration.
+    pub async fn probe(&self) -> Vec<Probed> {
+        let probes = self.engines.values().map(|engine| async {
+            let found = engine.ask().await.and_then(|can| engine.fits(&can));
+            Probed { name: engine.config.name.clone(), found: found.map_err(|trouble| trouble.reason) }
+        });
+        let mut probed = futures_util::future::join_all(probes).await;
+        probed.sort_by(|a, b| a.name.cmp(&b.name));
+        probed
+    }
+}
+
+fn not_configured(name: &str) -> String {
+    format!("no speech service is configured by the name {name:?}")
+}
+
+/// Why something of an engine does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Trouble {
+    /// With name and endpoint.
+    reason: String,
+    /// To try again changes nothing.
+    for_good: bool,
+}
+
+/// One service, as all calls share it.
+#[derive(Debug)]
+struct Engine {
+    config: ServiceConfig,
+    hearing: Channel,
+    speaking: Channel,
+    /// What it said that it can do; nothing when that has to be asked (anew).
+    known: watch::Sender<Option<Arc<CapabilitiesResponse>>>,
+    counted: metrics::OfService,
+}
+
+impl Engine {
+    /// What it can do, asked if it is not known.
+    async fn can(&self) -> Result<Arc<CapabilitiesResponse>, Trouble> {
+        let known = self.known.borrow().clone();
+        match known {
+            Some(can) => Ok(can),
+            None => self.ask().await,
+        }
+    }
+
+    async fn ask(&self) -> Result<Arc<CapabilitiesResponse>, Trouble> {
+        let mut client = SpeechClient::new(self.hearing.clone()).max_decoding_message_size(MAX_MESSAGE);
+        // Twice: the first one is TCP's, and its own message is the better one.
+        let patience = self.config.connect_timeout * 2;
+        match tokio::time::timeout(patience, client.capabilities(CapabilitiesRequest {})).await {
+            Ok(Ok(can)) => {
+                let can = Arc::new(can.into_inner());
+                self.known.send_replace(Some(can.clone()));
+                Ok(can)
+            }
+            Ok(Err(status)) => Err(self.failed(&status)),
+            Err(_) => Err(self.trouble(format!("did not say within {patience:?} what it can do"))),
+        }
+    }
+
+    /// After a failure: it may be another one when it comes back.
+    fn forget(&self) {
+        self.known.send_replace(None);
+    }
+
+    /// What it will be used for, or why it cannot be used as it is configured.
+    fn fits(&self, can: &CapabilitiesResponse) -> Result<String, Trouble> {
+        let hearing = capabilities::hearing(can, &self.config.language).map_err(|e| self.mismatch(e))?;
+        let default = Text::default();
+        let speaking = capabilities::speaking(can, &self.config, &default).map_err(|e| self.mismatch(e))?;
+        Ok(format!(
+            "{:?} at {}: recognition of {:?} from {}; synthesis in {:?} by {:?} to {}",
+            can.engine,
+            self.config.endpoint,
+            hearing.language,
+            hearing.format,
+            speaking.language,
+            speaking.voice,
+            speaking.format
+        ))
+    }
+
+    fn trouble(&self, what: impl std::fmt::Display) -> Trouble {
+        let reason = format!("speech service {:?} at {}: {what}", self.config.name, self.config.endpoint);
+        Trouble { reason, for_good: false }
+    }
+
+    /// The engine cannot do what is wanted, and says so itself: to try again changes nothing.
+    fn mismatch(&self, what: String) -> Trouble {
+        Trouble { for_good: true, ..self.trouble(what) }
+    }
+
+    fn failed(&self, status: &tonic::Status) -> Trouble {
+        use tonic::Code::{InvalidArgument, PermissionDenied, Unauthenticated, Unimplemented};
+        let for_good = matches!(status.code(), InvalidArgument | PermissionDenied | Unauthenticated | Unimplemented);
+        Trouble { for_good, ..self.trouble(in_words(status)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

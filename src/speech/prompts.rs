@@ -1,0 +1,167 @@
+//! Recordings that prompts play: WAV files below one folder, read once, kept as 8 kHz samples that all calls share.
+//!
+//! One task owns the cache. Reading happens on a thread for blocking work, so that a slow disk delays only the prompt that wants the file.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::io::FromSpeech;
+use crate::call::prompt::PromptNo;
+use crate::codec::resample::{Resampler, SampleRate};
+
+/// The longest recording: an hour.
+const LONGEST_S: u32 = 3_600;
+/// Samples that are kept, all recordings together: 32 MiB. Beyond it the one that was not asked for the longest goes.
+const CACHE: usize = 16 << 20;
+
+type Answer = Result<Arc<[i16]>, String>;
+
+/// The prompts folder. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Prompts {
+    asks: mpsc::UnboundedSender<(String, oneshot::Sender<Answer>)>,
+}
+
+impl Prompts {
+    /// Nothing is read yet. Must be called within a tokio runtime.
+    pub fn new(folder: PathBuf) -> Prompts {
+        let (asks, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(Cache { folder, kept: HashMap::new(), samples: 0, turn: 0 }.run(inbox));
+        Prompts { asks }
+    }
+
+    /// Reads a recording and tells the inbox: [`FromSpeech::Recording`] or [`FromSpeech::SoundFailed`], once.
+    pub fn load<T>(&self, path: String, prompt: PromptNo, segment: u32, inbox: mpsc::Sender<T>)
+    where
+        T: From<FromSpeech> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.asks.send((path, reply)).is_ok();
+        tokio::spawn(async move {
+            let read = if asked { answer.await.ok() } else { None };
+            let told = match read.unwrap_or_else(|| Err("the prompts folder is closed".to_owned())) {
+                Ok(samples) => FromSpeech::Recording { prompt, segment, samples },
+                Err(reason) => FromSpeech::SoundFailed { prompt, segment, reason },
+            };
+            // A call that is over plays nothing.
+            let _ = inbox.send(told.into()).await;
+        });
+    }
+}
+
+struct Cache {
+    folder: PathBuf,
+    /// The samples, and when they were last asked for.
+    kept: HashMap<String, (Arc<[i16]>, u64)>,
+    samples: usize,
+    turn: u64,
+}
+
+impl Cache {
+    async fn run(mut self, mut asks: mpsc::UnboundedReceiver<(String, oneshot::Sender<Answer>)>) {
+        while let Some((path, reply)) = asks.recv().await {
+            self.turn += 1;
+            let answer = match self.kept.get_mut(&path) {
+                Some((samples, turn)) => {
+                    *turn = self.turn;
+                    Ok(samples.clone())
+                }
+                None => self.fetch(&path).await,
+            };
+            let _ = reply.send(answer);
+        }
+    }
+
+    async fn fetch(&mut self, path: &str) -> Answer {
+        let file = below(&self.folder, path)?;
+        let read = tokio::task::spawn_blocking(move || read(&file)).await;
+        let samples: Arc<[i16]> = read.map_err(|error| format!("prompt {path}: {error}"))??.into();
+        self.samples += samples.len();
+        self.kept.insert(path.to_owned(), (samples.clone(), self.turn));
+        while self.samples > CACHE && self.kept.len() > 1 {
+            let Some(oldest) = self.kept.iter().min_by_key(|(_, (_, turn))| *turn).map(|(path, _)| path.clone()) else {
+                break;
+            };
+            if let Some((gone, _)) = self.kept.remove(&oldest) {
+                self.samples -= gone.len();
+            }
+        }
+        Ok(samples)
+    }
+}
+
+/// The file, if its path stays below the folder.
+fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
+    let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if inside { Ok(folder.join(path)) } else { Err(format!("prompt {path:?} is not a path below the prompts folder")) }
+}
+
+fn read(file: &Path) -> Result<Vec<i16>, String> {
+    let wrong = |reason: String| format!("prompt {}: {reason}", file.display());
+    let mut wav = hound::WavReader::open(file).map_err(|error| wrong(error.to_string()))?;
+    let spec = wav.spec();
+    let rate = SampleRate::from_hz(spec.sample_rate).filter(|_| spec.channels == 1 && spec.bits_per_sample == 16);
+    let Some(rate) = rate else {
+        return Err(wrong(format!(
+            "{} channels, {} bits, {} Hz; it has to be mono, 16-bit PCM, 8, 16, 22.05, 24, 44.1 or 48 kHz",
+            spec.channels, spec.bits_per_sample, spec.sample_rate
+        )));
+    };
+    if wav.duration() / spec.sample_rate > LONGEST_S {
+        return Err(wrong(format!("longer than {LONGEST_S} s")));
+    }
+    let samples: Result<Vec<i16>, _> = wav.samples().collect();
+    let samples = samples.map_err(|error| wrong(error.to_string()))?;
+    if rate == SampleRate::HZ_8000 {
+        return Ok(samples);
+    }
+    let failed = |error| wrong(format!("{error}"));
+    let mut resampler = Resampler::new(rate, SampleRate::HZ_8000).map_err(failed)?;
+    let mut line = Vec::new();
+    resampler.push(&samples, &mut line).map_err(failed)?;
+    resampler.flush(&mut line).map_err(failed)?;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_does_not_leave_the_folder() {
+        let folder = Path::new("prompts");
+        assert!(below(folder, "zh/你好.wav").is_ok());
+        for bad in ["", "../x.wav", "/etc/passwd", "a/../../b.wav", "./a.wav"] {
+            assert!(below(folder, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recording_is_read_once_resampled_and_a_missing_one_named() {
+        let folder = std::env::temp_dir().join(format!("trunkline-prompts-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 16_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut wav = hound::WavWriter::create(folder.join("a.wav"), spec).expect("a file");
+        (0..16_000).for_each(|_| wav.write_sample(0i16).expect("room"));
+        wav.finalize().expect("room");
+        let prompts = Prompts::new(folder.clone());
+        let (inbox, mut told) = mpsc::channel::<FromSpeech>(4);
+        prompts.load("a.wav".to_owned(), PromptNo(1), 0, inbox.clone());
+        let Some(FromSpeech::Recording { samples, .. }) = told.recv().await else { panic!("no recording") };
+        assert_eq!(samples.len(), 8_000);
+        std::fs::remove_dir_all(&folder).expect("ours");
+        prompts.load("a.wav".to_owned(), PromptNo(2), 0, inbox.clone());
+        assert!(matches!(told.recv().await, Some(FromSpeech::Recording { .. })), "from the cache");
+        prompts.load("b.wav".to_owned(), PromptNo(3), 0, inbox);
+        let Some(FromSpeech::SoundFailed { reason, .. }) = told.recv().await else { panic!("there is no such file") };
+        assert!(reason.contains("b.wav"), "{reason}");
+    }
+}

@@ -1,0 +1,345 @@
+//! Recognition of one call: one task, which outlives streams that break and ends with its call.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryFutureExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Response;
+
+use super::capabilities::{self, Hearing};
+use super::ear::Ear;
+use super::sound::Encoder;
+use super::tape::Piece;
+use super::{Engine, Trouble};
+use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
+use crate::channel::MAX_MESSAGE;
+use crate::proto::speech::v1 as proto;
+use crate::proto::speech::v1::recognize_request::Request;
+use crate::proto::speech::v1::recognize_response::{self as answer, Response as Answer};
+use crate::proto::speech::v1::speech_client::SpeechClient;
+
+/// Messages under way to HTTP/2; what it does not take stays on the tape.
+const UNDER_WAY: usize = 4;
+
+/// A stream that has lived so long was up, though it said nothing.
+const LIVED: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts: doubled from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+pub(super) struct Session<T> {
+    engine: Arc<Engine>,
+    call_id: String,
+    ear: Ear,
+    teller: Teller<T>,
+}
+
+/// How a stream ended.
+enum End {
+    /// The call is over.
+    Call,
+    /// Something broke.
+    Broken {
+        trouble: Trouble,
+        /// The stream had been up.
+        was_up: bool,
+    },
+}
+
+impl<T: From<FromSpeech> + Send + 'static> Session<T> {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        call_id: &str,
+        frames: rtrb::Consumer<HeardFrame>,
+        marks: mpsc::Receiver<ToRecogniser>,
+        inbox: mpsc::Sender<T>,
+    ) -> Session<T> {
+        let ear = Ear::new(frames, marks, engine.config.batch);
+        Session { engine, call_id: call_id.to_owned(), ear, teller: Teller { inbox, told: false, gone: false } }
+    }
+
+    pub(super) async fn run(mut self) {
+        let engine = self.engine.clone();
+        let mut down_since: Option<Instant> = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (trouble, was_up) = match self.stream(&engine).await {
+                End::Call => return,
+                End::Broken { trouble, was_up } => (trouble, was_up),
+            };
+            engine.counted.recognition_failures.inc();
+            engine.forget();
+            tracing::warn!(target: "speech", call = %self.call_id, "{}", trouble.reason);
+            if was_up {
+                down_since = None;
+                pause = FIRST_PAUSE;
+                self.teller.told = false;
+            }
+            let since = *down_since.get_or_insert_with(Instant::now);
+            let lost = trouble.for_good || since.elapsed() >= engine.config.give_up;
+            self.teller.trouble(&mut self.ear, trouble.reason, lost).await;
+            if lost || self.teller.gone || self.wait(pause.mul_f32(0.5 + rand::random::<f32>())).await {
+                return;
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+            engine.counted.reconnects.inc();
+        }
+    }
+
+    /// Pauses, and goes on listening. Whether the call ended meanwhile.
+    async fn wait(&mut self, pause: Duration) -> bool {
+        let mut over = pin!(sleep(pause));
+        while self.ear.over_at.is_none() {
+            tokio::select! {
+                () = &mut over => return false,
+                () = self.ear.listen() => {
+                    self.count_dropped();
+                }
+            }
+        }
+        true
+    }
+
+    fn count_dropped(&mut self) -> u64 {
+        let dropped = self.ear.tape.take_dropped();
+        self.engine.counted.dropped.inc_by(dropped);
+        dropped
+    }
+
+    /// One stream, from its opening to its end.
+    async fn stream(&mut self, engine: &Engine) -> End {
+        let hearing = {
+            let mut asking = pin!(engine.can().and_then(async |can| {
+                capabilities::hearing(&can, &engine.config.language).map_err(|what| engine.mismatch(what))
+            }));
+            loop {
+                let over_at = self.ear.over_at;
+                if over_at.is_some() && !self.ear.tape.is_anything_waiting() {
+                    return End::Call;
+                }
+                tokio::select! {
+                    hearing = &mut asking => match hearing {
+                        Ok(hearing) => break hearing,
+                        Err(trouble) => return End::Broken { trouble, was_up: false },
+                    },
+                    () = self.ear.listen() => {
+                        self.count_dropped();
+                    }
+                    () = reached(over_at) => return End::Call,
+                }
+            }
+        };
+        self.ear.tape.rewind();
+        self.converse(engine, hearing).await
+    }
+
+    async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
+        let opened = Instant::now();
+        let mut encoder = Encoder::new(hearing.format);
+        let (out, requests) = mpsc::channel(UNDER_WAY);
+        let config = proto::RecognizeConfig {
+            call_id: self.call_id.clone(),
+            language: hearing.language,
+            format: Some(hearing.format.message()),
+            phrases: Vec::new(),
+        };
+        // It is the first one in an empty queue.
+        let _ = out.try_send(request(Request::Config(config)));
+        let mut out = Some(out);
+        let mut client = SpeechClient::new(engine.hearing.clone()).max_decoding_message_size(MAX_MESSAGE);
+        // Engines may say nothing, not even their headers, before they have heard something: so the audio does not wait for them.
+        let mut answers = pin!(
+            async move { client.recognize(ReceiverStream::new(requests)).await.map(Response::into_inner) }
+                .try_flatten_stream()
+        );
+        let mut heard_from = false;
+        let mut no_retry = None;
+        loop {
+            let over_at = self.ear.over_at;
+            let unsent = self.ear.tape.next().is_some() || over_at.is_some();
+            tokio::select! {
+                answer = answers.next() => {
+                    let broken = match answer {
+                        Some(Ok(answer)) => {
+                            heard_from = true;
+                            if let Some(told) = self.understand(engine, answer, &mut no_retry)
+                                && !self.teller.tell(&mut self.ear, told).await
+                            {
+                                return End::Call;
+                            }
+                            continue;
+                        }
+                        Some(Err(status)) => engine.failed(&status),
+                        None => engine.trouble("closed the recognition stream"),
+                    };
+                    if over_at.is_some() {
+                        return End::Call;
+                    }
+                    let was_up = heard_from || opened.elapsed() >= LIVED;
+                    let trouble = match no_retry {
+                        Some(reason) => engine.mismatch(reason),
+                        // It has worked: what it says now may be of the moment.
+                        None => Trouble { for_good: broken.for_good && !was_up, ..broken },
+                    };
+                    return End::Broken { trouble, was_up };
+                }
+                room = has_room(&out), if unsent => match (room, &out) {
+                    (true, Some(to)) => {
+                        let message = match self.ear.tape.next() {
+                            Some(piece) => message(piece, &mut encoder),
+                            None => Some(Request::Flush(proto::Flush {})),
+                        };
+                        let flushed = matches!(message, Some(Request::Flush(_)));
+                        if let Some(message) = message {
+                            // There is room, and nobody else who could take it.
+                            let _ = to.try_send(request(message));
+                        }
+                        self.ear.tape.advance(Instant::now());
+                        if flushed {
+                            out = None;
+                        }
+                    }
+                    // Nobody reads them any more: the answers will say why.
+                    _ => out = None,
+                },
+                () = self.ear.listen() => {
+                    if self.count_dropped() > 0 {
+                        let stuck = engine.trouble("does not take the audio: the oldest is dropped");
+                        self.teller.trouble(&mut self.ear, stuck.reason, false).await;
+                    }
+                }
+                () = reached(over_at) => return End::Call,
+            }
+        }
+    }
+
+    /// What the call is to be told of an answer, if anything.
+    fn understand(
+        &mut self,
+        engine: &Engine,
+        answer: proto::RecognizeResponse,
+        no_retry: &mut Option<String>,
+    ) -> Option<FromSpeech> {
+        match answer.response {
+            Some(Answer::Partial(answer::Partial { utterance_id, text, .. }))
+                if self.ear.tape.is_waiting(utterance_id) =>
+            {
+                self.teller.told = false;
+                Some(FromSpeech::Partial { utterance: utterance_id, text })
+            }
+            Some(Answer::Final(last)) if self.ear.tape.is_waiting(last.utterance_id) => {
+                self.teller.told = false;
+                if let Some(Some(ended)) = self.ear.tape.done(last.utterance_id) {
+                    engine.counted.to_final.observe(ended.elapsed().as_secs_f64());
+                }
+                Some(FromSpeech::Final {
+                    utterance: last.utterance_id,
+                    text: last.text,
+                    alternatives: last.alternatives,
+                    confidence: last.confidence.filter(|c| (0.0..=1.0).contains(c)),
+                })
+            }
+            // The turn is ended by our own endpointing: an opinion on it has no taker yet.
+            Some(Answer::TurnHint(_)) => None,
+            Some(Answer::Error(answer::Error { reason, retry })) => {
+                let trouble = engine.trouble(&reason);
+                if !retry {
+                    *no_retry = Some(reason);
+                }
+                if std::mem::replace(&mut self.teller.told, true) {
+                    return None;
+                }
+                Some(FromSpeech::RecognitionTrouble { reason: trouble.reason, lost: false })
+            }
+            // A text that nobody waits for (any more), or an answer of a kind not known to this version.
+            Some(Answer::Partial(_) | Answer::Final(_)) | None => {
+                engine.counted.nonsense.inc();
+                tracing::debug!(target: "speech", call = %self.call_id, "an answer that nobody waits for");
+                None
+            }
+        }
+    }
+}
+
+/// Waits for the end that is set; for ever while none is.
+async fn reached(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for room for one more message; false: nobody reads them any more. For ever once our side is closed.
+async fn has_room(out: &Option<mpsc::Sender<proto::RecognizeRequest>>) -> bool {
+    match out {
+        Some(out) => out.reserve().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// What the engine is sent of a piece; nothing, if the resampler keeps it for the next one.
+fn message(piece: &Piece, encoder: &mut Encoder) -> Option<Request> {
+    let message = match *piece {
+        Piece::Audio { at, label, ref samples } => {
+            let samples = encoder.encode(samples);
+            if samples.is_empty() {
+                return None;
+            }
+            let label = match label {
+                Label::UnderPrompt => proto::AudioLabel::UnderPrompt,
+                Label::Open => proto::AudioLabel::Open,
+            };
+            Request::Audio(proto::AudioChunk { at_ms: at.0, label: label.into(), samples })
+        }
+        Piece::Start { utterance, start, from } => Request::UtteranceStart(proto::UtteranceStart {
+            utterance_id: utterance,
+            start_ms: start.0,
+            from_ms: from.0,
+        }),
+        Piece::End { utterance, start, stop } => {
+            Request::UtteranceEnd(proto::UtteranceEnd { utterance_id: utterance, start_ms: start.0, stop_ms: stop.0 })
+        }
+    };
+    Some(message)
+}
+
+fn request(request: Request) -> proto::RecognizeRequest {
+    proto::RecognizeRequest { request: Some(request) }
+}
+
+/// The way to the call.
+struct Teller<T> {
+    inbox: mpsc::Sender<T>,
+    /// The call knows of the trouble that there is: it is told once, until something works again.
+    told: bool,
+    /// The call's inbox is closed.
+    gone: bool,
+}
+
+impl<T: From<FromSpeech>> Teller<T> {
+    /// Tells the call, and listens on while its inbox is full. Whether it is still there.
+    async fn tell(&mut self, ear: &mut Ear, message: FromSpeech) -> bool {
+        let mut sending = pin!(self.inbox.send(message.into()));
+        loop {
+            tokio::select! {
+                sent = &mut sending => {
+                    self.gone = sent.is_err();
+                    return !self.gone;
+                }
+                () = ear.listen() => {}
+            }
+        }
+    }
+
+    async fn trouble(&mut self, ear: &mut Ear, reason: String, lost: bool) {
+        if lost || !self.told {
+            self.told = true;
+            self.tell(ear, FromSpeech::RecognitionTrouble { reason, lost }).await;
+        }
+    }
+}

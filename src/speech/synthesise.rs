@@ -1,0 +1,157 @@
+//! Synthesis of one segment: one task, which dies with its handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::capabilities;
+use super::sound::{Decoder, LINE};
+use super::{Engine, Trouble};
+use crate::call::io::FromSpeech;
+use crate::call::prompt::{PromptNo, Text};
+use crate::channel::MAX_MESSAGE;
+use crate::proto::speech::v1 as proto;
+use crate::proto::speech::v1::speech_client::SpeechClient;
+
+/// The longest sound of one segment: 16 KiB of text, read slowly, are shorter. More is an engine that does not stop.
+const LONGEST: usize = 30 * 60 * LINE as usize;
+
+/// A segment that is being synthesised. Dropping it closes the stream, which cancels the engine's work.
+#[derive(Debug)]
+pub struct Synthesis {
+    task: AbortHandle,
+}
+
+impl Drop for Synthesis {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) fn start<T>(
+    engine: Result<Arc<Engine>, String>,
+    call_id: &str,
+    prompt: PromptNo,
+    segment: u32,
+    text: Text,
+    inbox: mpsc::Sender<T>,
+) -> Synthesis
+where
+    T: From<FromSpeech> + Send + 'static,
+{
+    let call_id = call_id.to_owned();
+    let task = tokio::spawn(async move {
+        let spoken = match engine {
+            Ok(engine) => Speaker { engine, call_id, prompt, segment, text, given: 0, inbox: &inbox }.run().await,
+            Err(reason) => Err(reason),
+        };
+        let last = match spoken {
+            Ok(()) => FromSpeech::SoundEnd { prompt, segment },
+            Err(reason) => FromSpeech::SoundFailed { prompt, segment, reason },
+        };
+        // A call that is gone needs no last word.
+        let _ = inbox.send(last.into()).await;
+    });
+    Synthesis { task: task.abort_handle() }
+}
+
+struct Speaker<'a, T> {
+    engine: Arc<Engine>,
+    call_id: String,
+    prompt: PromptNo,
+    segment: u32,
+    text: Text,
+    /// Samples that the call has got.
+    given: usize,
+    inbox: &'a mpsc::Sender<T>,
+}
+
+impl<T: From<FromSpeech>> Speaker<'_, T> {
+    async fn run(mut self) -> Result<(), String> {
+        let mut again = true;
+        loop {
+            let Err(trouble) = self.speak().await else { return Ok(()) };
+            self.engine.counted.synthesis_failures.inc();
+            self.engine.forget();
+            tracing::warn!(target: "speech", call = %self.call_id, "{}", trouble.reason);
+            if trouble.for_good || self.given > 0 || !again {
+                return Err(trouble.reason);
+            }
+            again = false;
+        }
+    }
+
+    async fn speak(&mut self) -> Result<(), Trouble> {
+        let engine = self.engine.clone();
+        let wished = Instant::now();
+        let stall = engine.config.stall_timeout;
+        let can = engine.can().await?;
+        let how = capabilities::speaking(&can, &engine.config, &self.text).map_err(|what| engine.mismatch(what))?;
+        let mut decoder = Decoder::new(how.format);
+        let request = proto::SynthesizeRequest {
+            config: Some(proto::SynthesizeConfig {
+                call_id: self.call_id.clone(),
+                voice: how.voice,
+                language: how.language,
+                speed: self.text.speed,
+                pitch: self.text.pitch,
+                volume: self.text.volume,
+                ssml: self.text.ssml,
+                format: Some(how.format.message()),
+            }),
+            text: self.text.text.to_string(),
+        };
+        let mut client = SpeechClient::new(engine.speaking.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut quiet_until = Instant::now() + stall;
+        let opening = timeout_at(quiet_until, client.synthesize(request)).await;
+        let opened = opening.map_err(|_| stalled(&engine, stall))?.map_err(|status| engine.failed(&status))?;
+        let mut pieces = opened.into_inner();
+        loop {
+            let next = timeout_at(quiet_until, pieces.message()).await;
+            match next.map_err(|_| stalled(&engine, stall))?.map_err(|status| engine.failed(&status))? {
+                // Only sound counts: an engine that sends empty pieces stalls too.
+                Some(piece) if piece.samples.is_empty() => continue,
+                Some(piece) => decoder.push(&piece.samples),
+                None => break,
+            }
+            while let Some(samples) = decoder.piece() {
+                if self.given == 0 {
+                    engine.counted.to_sound.observe(wished.elapsed().as_secs_f64());
+                }
+                self.give(samples).await?;
+            }
+            // From here on, lest a call that takes its time is taken for an engine that does.
+            quiet_until = Instant::now() + stall;
+        }
+        if decoder.is_torn() {
+            engine.counted.nonsense.inc();
+        }
+        decoder.finish();
+        while let Some(samples) = decoder.rest() {
+            self.give(samples).await?;
+        }
+        // "…" may well be silent, words may not.
+        if self.given == 0 && self.text.text.chars().any(char::is_alphanumeric) {
+            return Err(engine.trouble("gave no sound"));
+        }
+        Ok(())
+    }
+
+    async fn give(&mut self, samples: Vec<i16>) -> Result<(), Trouble> {
+        self.given += samples.len();
+        if self.given > LONGEST {
+            return Err(self.engine.mismatch("does not stop speaking: half an hour of one segment".into()));
+        }
+        let sound = FromSpeech::Sound { prompt: self.prompt, segment: self.segment, samples };
+        // A call that is gone drops its handle as well, which ends this task.
+        let _ = self.inbox.send(sound.into()).await;
+        Ok(())
+    }
+}
+
+fn stalled(engine: &Engine, stall: Duration) -> Trouble {
+    engine.trouble(format!("gave no sound for {stall:?}"))
+}

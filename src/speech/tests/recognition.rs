@@ -1,0 +1,364 @@
+use std::time::Instant;
+
+use super::*;
+use crate::call::io::Label;
+use crate::ms::Ms;
+use proto::recognize_request::Request as Told;
+use proto::recognize_response::{Error, Final, Partial, Response as Answer};
+
+/// A call's side of recognition.
+struct Call {
+    ring: rtrb::Producer<HeardFrame>,
+    marks: mpsc::Sender<ToRecogniser>,
+    inbox: mpsc::Receiver<FromSpeech>,
+    at: u32,
+}
+
+impl Call {
+    fn on(speech: &Speech) -> Call {
+        let (ring, frames) = rtrb::RingBuffer::new(2_000);
+        let (tell, inbox) = mpsc::channel(64);
+        Call { ring, marks: speech.recognise("s", "call", frames, tell), inbox, at: 0 }
+    }
+
+    /// Hears so many frames; their samples tell their number.
+    fn hear(&mut self, frames: u32) {
+        for _ in 0..frames {
+            let frame = HeardFrame { at: Ms(self.at), label: Label::Open, samples: [(self.at / 20) as i16; 160] };
+            self.ring.push(frame).expect("the ring has room");
+            self.at += 20;
+        }
+    }
+
+    async fn say(&mut self, utterance: u32, frames: u32) {
+        let (start, from) = (Ms(self.at), Ms(self.at.saturating_sub(300)));
+        self.marks.send(ToRecogniser::UtteranceStart { utterance, start, from }).await.expect("is up");
+        self.hear(frames);
+        self.marks.send(ToRecogniser::UtteranceEnd { utterance, start, stop: Ms(self.at) }).await.expect("is up");
+    }
+
+    async fn next(&mut self) -> FromSpeech {
+        let next = tokio::time::timeout(Duration::from_secs(5), self.inbox.recv()).await;
+        next.expect("something within 5 s").expect("the task is up")
+    }
+
+    async fn text(&mut self) -> (u32, String) {
+        match self.next().await {
+            FromSpeech::Final { utterance, text, .. } => (utterance, text),
+            other => panic!("no final, but {other:?}"),
+        }
+    }
+
+    async fn trouble(&mut self) -> (String, bool) {
+        match self.next().await {
+            FromSpeech::RecognitionTrouble { reason, lost } => (reason, lost),
+            other => panic!("no trouble, but {other:?}"),
+        }
+    }
+
+    /// Ends the call; the task has to end within a second and a bit.
+    async fn end(mut self) -> Vec<FromSpeech> {
+        let begun = Instant::now();
+        drop(self.marks);
+        let mut rest = Vec::new();
+        while let Some(last) = self.inbox.recv().await {
+            rest.push(last);
+        }
+        assert!(begun.elapsed() < Duration::from_millis(1_300), "{:?}", begun.elapsed());
+        rest
+    }
+}
+
+fn answer(answer: Answer) -> Result<proto::RecognizeResponse, Status> {
+    Ok(proto::RecognizeResponse { response: Some(answer) })
+}
+
+fn final_of(utterance_id: u32, text: String) -> Result<proto::RecognizeResponse, Status> {
+    answer(Answer::Final(Final { utterance_id, text, confidence: Some(7.0), ..Default::default() }))
+}
+
+/// What one stream was told, in short.
+#[derive(Default)]
+struct Heard {
+    config: Option<proto::RecognizeConfig>,
+    first: Option<u32>,
+    bytes: usize,
+    samples: Vec<i16>,
+    flushed: bool,
+}
+
+impl Heard {
+    fn take(&mut self, told: &Told) {
+        match told {
+            Told::Config(config) => self.config = Some(config.clone()),
+            Told::Audio(audio) => {
+                self.first.get_or_insert(audio.at_ms);
+                self.bytes += audio.samples.len();
+                self.samples.extend(audio.samples.as_chunks::<2>().0.iter().map(|&pair| i16::from_le_bytes(pair)));
+            }
+            Told::Flush(_) => self.flushed = true,
+            Told::UtteranceStart(_) | Told::UtteranceEnd(_) => {}
+        }
+    }
+}
+
+/// Answers every end with how much audio came before it, in ms, from when on, and the last frame's number.
+async fn count(mut requests: Streaming<proto::RecognizeRequest>, out: Hear) {
+    let mut heard = Heard::default();
+    while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+        heard.take(&told);
+        if let Told::UtteranceEnd(end) = told {
+            let rate = heard.config.as_ref().and_then(|c| c.format).map_or(0, |f| f.sample_rate_hz);
+            let last = heard.samples.last().copied().unwrap_or_default();
+            let text = format!("{} bytes at {rate} from {:?} to {last}", heard.bytes, heard.first);
+            out.send(final_of(end.utterance_id, text)).await.expect("Trunkline reads");
+        }
+    }
+    if heard.flushed {
+        let _ =
+            out.send(answer(Answer::Partial(Partial { utterance_id: 99, text: "flushed".into(), stop_ms: 0 }))).await;
+    }
+}
+
+#[tokio::test]
+async fn all_audio_comes_before_the_end_mark() {
+    let served = Fake::new().hearing(|_, requests, out| count(requests, out)).serve().await;
+    let speech = served.client();
+    let mut call = Call::on(&speech);
+    call.hear(20);
+    call.say(1, 50).await;
+    assert_eq!(call.text().await, (1, format!("{} bytes at 8000 from Some(0) to 69", 70 * 320)));
+    call.say(2, 10).await;
+    match call.next().await {
+        FromSpeech::Final { utterance: 2, confidence, alternatives, text } => {
+            assert_eq!(text, format!("{} bytes at 8000 from Some(0) to 79", 80 * 320));
+            assert_eq!((confidence, alternatives.len()), (None, 0), "a confidence of 7 is none");
+        }
+        other => panic!("{other:?}"),
+    }
+    let of = speech.metrics().of("s");
+    assert_eq!(call.end().await, [], "a partial that nobody waits for is not told");
+    assert_eq!((of.dropped.get(), of.recognition_failures.get(), of.reconnects.get()), (0, 0, 0));
+    assert_eq!(of.nonsense.get(), 1, "the flush came, and was answered by nonsense");
+}
+
+#[tokio::test]
+async fn the_engine_chooses_the_format() {
+    let encoded = |encoding: proto::Encoding| proto::AudioFormat { encoding: encoding.into(), sample_rate_hz: 8_000 };
+    for (format, bytes, rate) in [
+        (encoded(proto::Encoding::Pcma), 50 * 160, 8_000),
+        (encoded(proto::Encoding::Pcmu), 50 * 160, 8_000),
+        (pcm(16_000), 50 * 640, 16_000),
+        (pcm(48_000), 50 * 1920, 48_000),
+    ] {
+        let mut fake = Fake::new();
+        fake.can.recognition.as_mut().expect("hears").formats = vec![pcm(44_100), format, pcm(8_000)];
+        let served = fake.hearing(|_, requests, out| count(requests, out)).serve().await;
+        let mut call = Call::on(&served.client());
+        call.say(1, 50).await;
+        let (_, text) = call.text().await;
+        let got: usize = text.split(' ').next().and_then(|n| n.parse().ok()).expect("a count");
+        // A resampler may keep a little back.
+        assert!(got <= bytes && got >= bytes * 9 / 10, "{text}, expected {bytes}");
+        assert!(text.contains(&format!("at {rate} ")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_in_mid_utterance_is_told_it_again() {
+    let served = Fake::new()
+        .hearing(|n, mut requests, out| async move {
+            if n > 0 {
+                return count(requests, out).await;
+            }
+            while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+                if let Told::UtteranceStart(start) = &told {
+                    let partial = Partial { utterance_id: start.utterance_id, text: "he".into(), stop_ms: 0 };
+                    out.send(answer(Answer::Partial(partial))).await.expect("Trunkline reads");
+                }
+                if let Told::UtteranceEnd(_) = told {
+                    let _ = out.send(Err(Status::unavailable("restarting"))).await;
+                    return;
+                }
+            }
+        })
+        .serve()
+        .await;
+    let speech = served.client();
+    let mut call = Call::on(&speech);
+    call.hear(100);
+    call.say(1, 40).await;
+    assert_eq!(call.next().await, FromSpeech::Partial { utterance: 1, text: "he".into() });
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.contains("restarting") && reason.contains(&served.endpoint) && !lost, "{reason}");
+    // It hears the utterance, its pre-roll and a little before, and what came since; nothing twice.
+    let (utterance, text) = call.text().await;
+    assert_eq!(utterance, 1);
+    assert!(text.ends_with(" to 139"), "{text}");
+    let from: u32 = text.split(['(', ')']).nth(1).and_then(|n| n.parse().ok()).expect("a time");
+    assert!(from <= 1_700, "{text}");
+    assert!(text.starts_with(&format!("{} bytes", (2_800 - from) * 16)), "{text}");
+    let of = speech.metrics().of("s");
+    assert_eq!((of.recognition_failures.get(), of.reconnects.get(), of.dropped.get()), (1, 1, 0));
+    assert_eq!(served.fake.asked.load(Ordering::Relaxed), 2, "it may be another one when it comes back");
+    assert_eq!(call.end().await, []);
+}
+
+#[tokio::test]
+async fn an_engine_that_stays_away_is_given_up() {
+    let endpoint = nobody().await;
+    let config = ServiceConfig { give_up: Duration::from_millis(400), ..config(&endpoint) };
+    let speech = Speech::new(vec![config]).expect("a good endpoint");
+    let mut call = Call::on(&speech);
+    let begun = Instant::now();
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.contains(&endpoint) && reason.contains("refused") && !lost, "{reason}");
+    assert!(call.trouble().await.1, "once that it does not work, once that it will not");
+    assert!(begun.elapsed() >= Duration::from_millis(400));
+    assert_eq!(call.inbox.recv().await, None);
+    assert!(speech.metrics().of("s").reconnects.get() > 0);
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_late_hears_the_last_seconds() {
+    let endpoint = nobody().await;
+    let speech = Speech::new(vec![config(&endpoint)]).expect("a good endpoint");
+    let mut call = Call::on(&speech);
+    call.hear(400); // 8 s
+    call.say(1, 10).await;
+    assert!(!call.trouble().await.1);
+    let address = endpoint.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind(address).await.expect("binds again");
+    let fake = Arc::new(Fake::new().hearing(|_, requests, out| count(requests, out)));
+    let server = tonic::transport::Server::builder().add_service(SpeechServer::from_arc(fake));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let text = call.text().await;
+    assert_eq!(text, (1, format!("{} bytes at 8000 from Some(3200) to 409", 250 * 320)));
+    assert_eq!(speech.metrics().of("s").dropped.get(), 160, "the first 3.2 s nobody has heard");
+    assert_eq!(call.end().await, []);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_read_loses_audio_and_holds_up_nothing() {
+    let served = Fake::new()
+        .hearing(|_, requests, out| async move {
+            out.closed().await;
+            drop(requests);
+        })
+        .serve()
+        .await;
+    let speech = served.client();
+    let mut call = Call::on(&speech);
+    for _ in 0..20 {
+        call.hear(50);
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.ends_with("does not take the audio: the oldest is dropped") && !lost, "{reason}");
+    assert_eq!(call.ring.slots(), 2_000, "the ring is emptied all the same");
+    let dropped = speech.metrics().of("s").dropped.get();
+    // 20 s heard; kept: 5 s here, 8 KiB in the window, a few messages between.
+    assert!((600..=750).contains(&dropped), "{dropped}");
+    assert_eq!(call.end().await, [], "it is told once");
+}
+
+#[tokio::test]
+async fn nonsense_is_counted_and_passed_over() {
+    let served = Fake::new()
+        .hearing(|_, mut requests, out| async move {
+            while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+                if let Told::UtteranceEnd(end) = told {
+                    let of = end.utterance_id;
+                    for nonsense in [
+                        Ok(proto::RecognizeResponse { response: None }),
+                        final_of(4_000_000_000, "who?".into()),
+                        answer(Answer::Partial(Partial { utterance_id: 0, text: "who?".into(), stop_ms: 0 })),
+                        final_of(of, "yes".into()),
+                        final_of(of, "yes, yes".into()),
+                    ] {
+                        out.send(nonsense).await.expect("Trunkline reads");
+                    }
+                }
+            }
+        })
+        .serve()
+        .await;
+    let speech = served.client();
+    let mut call = Call::on(&speech);
+    call.say(1, 10).await;
+    assert_eq!(call.text().await, (1, "yes".into()));
+    call.say(2, 10).await;
+    assert_eq!(call.text().await, (2, "yes".into()));
+    assert_eq!(call.end().await, []);
+    assert_eq!(speech.metrics().of("s").nonsense.get(), 8);
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_fit_is_lost_at_once() {
+    let served = Fake::new().serve().await;
+    let config = ServiceConfig { language: "fr".into(), ..served.config() };
+    let speech = Speech::new(vec![config]).expect("a good endpoint");
+    let (reason, lost) = Call::on(&speech).trouble().await;
+    assert!(lost, "{reason}");
+    assert!(reason.ends_with("recognition.languages: \"fr\" is wanted, there is en"), "{reason}");
+    assert!(reason.contains(&served.endpoint), "{reason}");
+    let (ring, frames) = rtrb::RingBuffer::new(1);
+    let (tell, mut inbox) = mpsc::channel::<FromSpeech>(1);
+    let _marks = speech.recognise("t", "call", frames, tell);
+    let lost = FromSpeech::RecognitionTrouble {
+        reason: "no speech service is configured by the name \"t\"".into(),
+        lost: true,
+    };
+    assert_eq!(inbox.recv().await, Some(lost));
+    assert!(ring.is_abandoned());
+}
+
+#[tokio::test]
+async fn an_error_that_forbids_a_new_stream_is_obeyed() {
+    let served = Fake::new()
+        .hearing(|_, _, out| async move {
+            let error = |retry| answer(Answer::Error(Error { reason: "no licence".into(), retry }));
+            out.send(error(true)).await.expect("Trunkline reads");
+            out.send(error(false)).await.expect("Trunkline reads");
+        })
+        .serve()
+        .await;
+    let mut call = Call::on(&served.client());
+    assert!(!call.trouble().await.1, "the first is trouble, the second the same once more");
+    let (reason, lost) = call.trouble().await;
+    assert!(lost && reason.ends_with("no licence"), "{reason}");
+    assert_eq!(served.fake.heard.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_does_not_outlive_the_call() {
+    for endpoint in
+        [hangs().await, Fake::new().hearing(|_, _, out| async move { out.closed().await }).serve().await.endpoint]
+    {
+        let speech = Speech::new(vec![config(&endpoint)]).expect("a good endpoint");
+        let mut call = Call::on(&speech);
+        call.say(1, 10).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(call.end().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_final_that_comes_after_the_flush_is_told() {
+    let served = Fake::new()
+        .hearing(|_, mut requests, out| async move {
+            while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+                if let Told::Flush(_) = told {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    out.send(final_of(1, "bye".into())).await.expect("Trunkline reads");
+                }
+            }
+        })
+        .serve()
+        .await;
+    let mut call = Call::on(&served.client());
+    call.say(1, 10).await;
+    call.marks.send(ToRecogniser::Close).await.expect("is up");
+    assert_eq!(call.text().await, (1, "bye".into()));
+    assert_eq!(call.end().await, []);
+}

@@ -1,0 +1,131 @@
+//! What the switchboard counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::call::event::What;
+use crate::call::record::CallRecord;
+
+/// Of a call that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    trunk: String,
+    direction: &'static str,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Which {
+    service: &'static str,
+}
+
+/// The figures of the switchboard.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) calls: Gauge,
+    pub(super) lingering: Gauge,
+    ended: Family<Ended, Counter>,
+    refused: Family<Why, Counter>,
+    pub(super) inbox_full: Counter,
+    utterances: Counter,
+    interruptions: Counter,
+    troubles: Family<Which, Counter>,
+    answered_after: Histogram,
+    utterance_latency: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        // 50 ms to 12.8 s.
+        let turns = || Histogram::new(exponential_buckets(0.05, 2.0, 9));
+        Metrics {
+            calls: Gauge::default(),
+            lingering: Gauge::default(),
+            ended: Family::default(),
+            refused: Family::default(),
+            inbox_full: Counter::default(),
+            utterances: Counter::default(),
+            interruptions: Counter::default(),
+            troubles: Family::default(),
+            answered_after: turns(),
+            utterance_latency: turns(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes them known.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("calls", "Calls that are up", self.calls.clone());
+        registry.register("calls_ended", "Calls that are over, by trunk, direction and outcome", self.ended.clone());
+        registry.register("calls_refused", "Calls refused at the door, by reason", self.refused.clone());
+        registry.register(
+            "sip_lingering",
+            "Ended calls whose signalling may have to repeat itself",
+            self.lingering.clone(),
+        );
+        registry.register(
+            "sip_call_inbox_full",
+            "SIP messages dropped because their call was busy",
+            self.inbox_full.clone(),
+        );
+        registry.register("utterances", "Utterances of callers", self.utterances.clone());
+        registry.register("prompts_interrupted", "Prompts stopped by callers", self.interruptions.clone());
+        registry.register(
+            "service_troubles",
+            "Faults of recognition, synthesis and dialogue as calls saw them",
+            self.troubles.clone(),
+        );
+        registry.register(
+            "answered_after_seconds",
+            "End of an utterance to the first sample of the prompt that answers it",
+            self.answered_after.clone(),
+        );
+        registry.register(
+            "utterance_latency_seconds",
+            "End of an utterance to its event, endpoint_ms and recognition included",
+            self.utterance_latency.clone(),
+        );
+    }
+
+    /// A call was refused before it began.
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Why { reason }).inc();
+    }
+
+    /// Something happened on a call.
+    pub(super) fn saw(&self, what: &What) {
+        match what {
+            What::Utterance { latency, .. } => {
+                self.utterances.inc();
+                self.utterance_latency.observe(f64::from(latency.0) / 1_000.0);
+            }
+            What::PromptStarted { after_utterance: Some(after), .. } => {
+                self.answered_after.observe(f64::from(after.0) / 1_000.0);
+            }
+            What::PromptInterrupted { .. } => {
+                self.interruptions.inc();
+            }
+            What::ServiceTrouble { service, .. } => {
+                self.troubles.get_or_create(&Which { service: service.as_str() }).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// A call is over.
+    pub(super) fn over(&self, record: &CallRecord) {
+        let outcome = format!("{:?}", record.outcome).to_lowercase();
+        let labels = Ended { trunk: record.trunk.clone(), direction: record.direction, outcome };
+        self.ended.get_or_create(&labels).inc();
+    }
+}

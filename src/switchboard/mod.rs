@@ -1,0 +1,143 @@
+//! Floor 4: the switchboard. One task a call, which carries what the pure call wants to the shells and back; and one router, which owns
+//! the tables: which calls are up, which Call-ID belongs to whom, what is in use on each trunk.
+//!
+//! | file | what |
+//! |---|---|
+//! | `router` | the owner of the tables; admission; every SIP message finds its call here |
+//! | `task` | one call's task |
+//! | `dialling` | from an order and a trunk to an INVITE |
+//! | `registrar` | one task for each trunk that registers |
+//! | [`order`], [`settings`] | what the faces ask, and what is configured |
+
+mod dialling;
+mod metrics;
+pub mod order;
+mod registrar;
+mod router;
+pub mod settings;
+mod task;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::action::Action;
+use crate::call::knobs::KnobChange;
+use crate::dialogue::Dialogues;
+use crate::speech::Speech;
+use crate::speech::prompts::Prompts;
+use crate::{journal, media, net};
+pub use metrics::Metrics;
+use order::{CallState, DialOrder, Refusal, Sent, TrunkState};
+use router::{Ask, Router};
+use settings::Settings;
+
+/// The name by which a call has no dialogue, or no speech service: the orchestrator holds the conversation by itself.
+pub const NONE: &str = "none";
+
+/// The shells that calls are connected to.
+#[derive(Debug)]
+pub struct Shells {
+    /// The SIP socket.
+    pub net: net::Udp,
+    /// The media threads.
+    pub media: media::Engine,
+    /// Recognition and synthesis.
+    pub speech: Speech,
+    /// Recordings to be played.
+    pub prompts: Prompts,
+    /// Dialogues.
+    pub dialogues: Dialogues,
+    /// Events, recordings, records.
+    pub journal: journal::Handle,
+}
+
+/// The way to the switchboard; clones lead to the same one.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    asks: mpsc::UnboundedSender<Ask>,
+}
+
+/// Starts the switchboard. Must be called within a tokio runtime. It ends by [`Handle::stop`].
+pub fn start(
+    settings: Settings,
+    shells: Shells,
+    metrics: Arc<Metrics>,
+    datagrams: mpsc::Receiver<net::Datagram>,
+    seed: u64,
+) -> Handle {
+    let (asks, inbox) = mpsc::unbounded_channel();
+    let router = Router::new(Arc::new(settings), Arc::new(shells), metrics, asks.clone(), seed);
+    tokio::spawn(router.run(inbox, datagrams));
+    Handle { asks }
+}
+
+impl Handle {
+    /// Dials; answers with the call's id, the same one for the same `request_id` within an hour.
+    ///
+    /// # Errors
+    /// Every [`Refusal`] but `NotFound`.
+    pub async fn dial(&self, order: DialOrder) -> Result<Arc<str>, Refusal> {
+        self.ask(|reply| Ask::Dial { order: Box::new(order), reply }).await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// Answers an inbound call that waits; an empty `dialogue` is the route's.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::WrongState`] when it does not wait, [`Refusal::Invalid`] for an unknown dialogue.
+    pub async fn answer(&self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
+        let (call_id, dialogue) = (call_id.to_owned(), dialogue.to_owned());
+        self.ask(|reply| Ask::Answer { call_id, dialogue, knobs, reply }).await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// Refuses an inbound call that waits, with a SIP status of 400 to 699.
+    ///
+    /// # Errors
+    /// As for [`Handle::answer`].
+    pub async fn decline(&self, call_id: &str, status: u16, reason: &str) -> Result<(), Refusal> {
+        let (call_id, reason) = (call_id.to_owned(), reason.to_owned());
+        self.ask(|reply| Ask::Decline { call_id, status, reason, reply }).await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// Has a call do something; the same `request_id` again does nothing, an empty one is not checked.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::WrongState`] for anything but a hang-up before the answer.
+    pub async fn send(&self, call_id: &str, request_id: &str, action: Action) -> Result<Sent, Refusal> {
+        let (call_id, request_id) = (call_id.to_owned(), request_id.to_owned());
+        self.ask(|reply| Ask::Send { call_id, request_id, action, reply }).await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// All calls that are up.
+    pub async fn calls(&self) -> Vec<CallState> {
+        self.ask(|reply| Ask::Calls { reply }).await.unwrap_or_default()
+    }
+
+    /// One call that is up.
+    pub async fn call(&self, call_id: &str) -> Option<CallState> {
+        self.calls().await.into_iter().find(|call| &*call.call_id == call_id)
+    }
+
+    /// All trunks.
+    pub async fn trunks(&self) -> Vec<TrunkState> {
+        self.ask(|reply| Ask::Trunks { reply }).await.unwrap_or_default()
+    }
+
+    /// Takes no new calls; says how many are up.
+    pub async fn drain(&self) -> usize {
+        self.ask(|reply| Ask::Drain { reply }).await.unwrap_or_default()
+    }
+
+    /// Takes no new calls, lets those that are up go on for [`Settings::drain`], hangs the rest up, and takes the registrations back.
+    /// Returns when all is done.
+    pub async fn stop(&self) {
+        self.ask(|reply| Ask::Stop { reply }).await;
+    }
+
+    /// `None` when the switchboard has stopped.
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).ok()?;
+        answer.await.ok()
+    }
+}

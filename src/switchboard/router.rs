@@ -1,0 +1,614 @@
+//! The owner of the tables: which calls are up, whose a Call-ID is, what is in use on each trunk, what was ordered already.
+//!
+//! Every SIP message finds its way here, by Call-ID alone: a call owns all the transactions and dialogs under its Call-ID, so nothing
+//! else has to be looked up. A message of no call comes from a trunk and is answered without state, or it comes from a stranger and is
+//! dropped without a word.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, oneshot};
+
+use super::dialling::{self, Services};
+use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
+use super::registrar::{self, Registrar, Told};
+use super::settings::{AnswerRule, Settings, Trunk};
+use super::task::{INBOX, Start, Task, ToTask};
+use super::{Metrics, Shells};
+use crate::call::action::Action;
+use crate::call::call::{Answering, Plan};
+use crate::call::io::Input;
+use crate::call::knobs::KnobChange;
+use crate::call::line::HungUpBy;
+use crate::call::record::{CallRecord, LineQuality, Outcome};
+use crate::journal::Stem;
+use crate::ms::Ms;
+use crate::net::Datagram;
+use crate::sip::message::{Fault, HeaderName, Message, Method, Request, parse, refuse_unreadable};
+use crate::sip::session::{self, Dial, Session};
+use crate::sip::{Reply, stateless};
+
+/// Seconds after which a caller who was refused for want of room may try again.
+pub(super) const RETRY_AFTER: &str = "5";
+/// How long a `request_id` of `Dial` is remembered.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
+/// How many `request_id`s of `Send` are remembered for each call.
+const SENT_IDS: usize = 64;
+/// From the polite hang-up of all calls to the end, whether they have gone or not.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// What the router is asked and told.
+pub(super) enum Ask {
+    Dial {
+        order: Box<DialOrder>,
+        reply: oneshot::Sender<Result<Arc<str>, Refusal>>,
+    },
+    Answer {
+        call_id: String,
+        dialogue: String,
+        knobs: KnobChange,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Decline {
+        call_id: String,
+        status: u16,
+        reason: String,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Send {
+        call_id: String,
+        request_id: String,
+        action: Action,
+        reply: oneshot::Sender<Result<Sent, Refusal>>,
+    },
+    Calls {
+        reply: oneshot::Sender<Vec<CallState>>,
+    },
+    Trunks {
+        reply: oneshot::Sender<Vec<TrunkState>>,
+    },
+    Drain {
+        reply: oneshot::Sender<usize>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
+    /// A call's task knows its Call-ID.
+    Known {
+        call_id: Arc<str>,
+        sip_call_id: String,
+        caller: Arc<str>,
+        callee: Arc<str>,
+        inbox: mpsc::Sender<ToTask>,
+    },
+    /// A call is in another phase.
+    Phase {
+        call_id: Arc<str>,
+        phase: Phase,
+    },
+    /// A call is over; its signalling may have to repeat itself.
+    Over {
+        call_id: Arc<str>,
+        sip_call_id: String,
+        session: Option<Box<Session>>,
+    },
+    /// A registration is in another state.
+    Registered {
+        trunk: usize,
+        state: Registered,
+    },
+}
+
+/// A call that is up.
+struct Up {
+    state: CallState,
+    trunk: usize,
+    inbox: mpsc::Sender<ToTask>,
+    sent: VecDeque<String>,
+}
+
+/// Whose a Call-ID is.
+enum Owner {
+    Call(mpsc::Sender<ToTask>),
+    Lingering(Box<Session>),
+    Registration(mpsc::Sender<Told>),
+}
+
+/// A stop under way.
+struct Stopping {
+    reply: oneshot::Sender<()>,
+    hang_up_at: Instant,
+    hung_up: bool,
+}
+
+pub(super) struct Router {
+    settings: Arc<Settings>,
+    shells: Arc<Shells>,
+    metrics: Arc<Metrics>,
+    asks: mpsc::UnboundedSender<Ask>,
+    rng: StdRng,
+    calls: HashMap<Arc<str>, Up>,
+    owners: HashMap<String, Owner>,
+    /// When lingering sessions want to be woken.
+    wakes: BinaryHeap<Reverse<(Instant, String)>>,
+    channels: Vec<usize>,
+    registrations: Vec<Registered>,
+    registrars: Vec<Registrar>,
+    /// `request_id` of `Dial` → call, and when to forget it.
+    ordered: HashMap<String, Arc<str>>,
+    ordered_at: VecDeque<(Instant, String)>,
+    draining: bool,
+    stopping: Option<Stopping>,
+}
+
+impl Router {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        shells: Arc<Shells>,
+        metrics: Arc<Metrics>,
+        asks: mpsc::UnboundedSender<Ask>,
+        seed: u64,
+    ) -> Router {
+        let trunks = settings.trunks.len();
+        Router {
+            settings,
+            shells,
+            metrics,
+            asks,
+            rng: StdRng::seed_from_u64(seed),
+            calls: HashMap::new(),
+            owners: HashMap::new(),
+            wakes: BinaryHeap::new(),
+            channels: vec![0; trunks],
+            registrations: vec![Registered::NotAsked; trunks],
+            registrars: Vec::new(),
+            ordered: HashMap::new(),
+            ordered_at: VecDeque::new(),
+            draining: false,
+            stopping: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut datagrams: mpsc::Receiver<Datagram>) {
+        self.register();
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                // In this order: a call makes itself known before its first datagram goes out, so it is known before the answer.
+                biased;
+                Some(ask) = asks.recv() => self.take(ask),
+                Some(datagram) = datagrams.recv() => self.receive(datagram).await,
+                () = super::task::until(deadline) => self.wake(Instant::now()).await,
+            }
+            if self.finished(Instant::now()) {
+                break;
+            }
+        }
+        for registrar in &self.registrars {
+            let _ = registrar.inbox.send(Told::Stop).await;
+            // The task ends when the binding is gone, or was not given back in the time that a transaction takes at most.
+            let _ = tokio::time::timeout(Duration::from_secs(2), registrar.inbox.closed()).await;
+        }
+        if let Some(stopping) = self.stopping {
+            let _ = stopping.reply.send(());
+        }
+    }
+
+    fn register(&mut self) {
+        let settings = self.settings.clone();
+        for (number, trunk) in settings.trunks.iter().enumerate() {
+            let Some(wanted) = &trunk.registration else { continue };
+            let rng = StdRng::seed_from_u64(self.rng.random());
+            let local = dialling::local(&settings, trunk);
+            let started =
+                registrar::start(number, trunk, wanted, local, self.shells.net.clone(), self.asks.clone(), rng);
+            self.registrations[number] = match started {
+                Ok(registrar) => {
+                    self.owners.insert(registrar.call_id.clone(), Owner::Registration(registrar.inbox.clone()));
+                    self.registrars.push(registrar);
+                    Registered::Trying
+                }
+                Err(reason) => Registered::Failed(reason),
+            };
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        wake.into_iter().chain(self.stopping.as_ref().map(|s| s.hang_up_at)).min()
+    }
+
+    fn take(&mut self, ask: Ask) {
+        // A client that has gone away before its answer does not want it.
+        match ask {
+            Ask::Dial { order, reply } => drop(reply.send(self.dial(*order))),
+            Ask::Answer { call_id, dialogue, knobs, reply } => {
+                drop(reply.send(self.answer(&call_id, &dialogue, knobs)))
+            }
+            Ask::Decline { call_id, status, reason, reply } => {
+                let declined = self.waiting(&call_id).and_then(|up| tell(up, Input::Decline { status, reason }));
+                drop(reply.send(declined));
+            }
+            Ask::Send { call_id, request_id, action, reply } => {
+                drop(reply.send(self.send(&call_id, request_id, action)))
+            }
+            Ask::Calls { reply } => drop(reply.send(self.calls.values().map(|up| up.state.clone()).collect())),
+            Ask::Trunks { reply } => drop(reply.send(self.trunks())),
+            Ask::Drain { reply } => {
+                self.draining = true;
+                let _ = reply.send(self.calls.len());
+            }
+            Ask::Stop { reply } => {
+                self.draining = true;
+                let hang_up_at = Instant::now() + self.settings.drain;
+                self.stopping = Some(Stopping { reply, hang_up_at, hung_up: false });
+            }
+            Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
+                if let Some(up) = self.calls.get_mut(&call_id) {
+                    (up.state.caller, up.state.callee) = (caller, callee);
+                }
+                self.owners.insert(sip_call_id, Owner::Call(inbox));
+            }
+            Ask::Phase { call_id, phase } => {
+                if let Some(up) = self.calls.get_mut(&call_id) {
+                    up.state.phase = phase;
+                }
+            }
+            Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
+            Ask::Registered { trunk, state } => self.registrations[trunk] = state,
+        }
+    }
+
+    fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
+        self.forget(Instant::now());
+        if order.request_id.is_empty() || order.request_id.len() > 4_096 {
+            return Err(Refusal::Invalid { field: "request_id", reason: "not 1 to 4,096 bytes".to_owned() });
+        }
+        if let Some(call_id) = self.ordered.get(&order.request_id) {
+            return Ok(call_id.clone());
+        }
+        let settings = self.settings.clone();
+        let (number, trunk) = dialling::trunk(&settings, &order.trunk)?;
+        let call_id = self.call_id();
+        let request_id = order.request_id.clone();
+        let placement = dialling::place(order, &settings, trunk, call_id.clone(), SystemTime::now())?;
+        self.room(number)?;
+        self.ordered.insert(request_id.clone(), call_id.clone());
+        self.ordered_at.push_back((Instant::now() + REMEMBERED, request_id));
+        let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
+        self.begin(call_id.clone(), number, true, start);
+        Ok(call_id)
+    }
+
+    /// Whether there is room for one more call on a trunk.
+    fn room(&mut self, trunk: usize) -> Result<(), Refusal> {
+        let refusal = if self.draining {
+            self.metrics.refused("draining");
+            Refusal::Draining
+        } else if self.calls.len() >= self.settings.max_calls {
+            self.metrics.refused("calls");
+            Refusal::Exhausted { limit: format!("[limits] calls = {}", self.settings.max_calls) }
+        } else {
+            let Trunk { channels, name, .. } = &self.settings.trunks[trunk];
+            if *channels == 0 || self.channels[trunk] < *channels {
+                return Ok(());
+            }
+            self.metrics.refused("channels");
+            Refusal::Exhausted { limit: format!("trunk {name}: [limits] channels = {channels}") }
+        };
+        Err(refusal)
+    }
+
+    fn begin(&mut self, call_id: Arc<str>, trunk: usize, outbound: bool, start: Start) -> mpsc::Sender<ToTask> {
+        let (inbox, inputs) = mpsc::channel(INBOX);
+        let state = CallState {
+            call_id: call_id.clone(),
+            outbound,
+            trunk: self.settings.trunks[trunk].name.as_str().into(),
+            caller: "".into(),
+            callee: "".into(),
+            phase: Phase::Dialling,
+            started_at: SystemTime::now(),
+        };
+        self.calls.insert(call_id, Up { state, trunk, inbox: inbox.clone(), sent: VecDeque::new() });
+        self.channels[trunk] += 1;
+        self.metrics.calls.inc();
+        let task = Task {
+            settings: self.settings.clone(),
+            shells: self.shells.clone(),
+            metrics: self.metrics.clone(),
+            router: self.asks.clone(),
+            rng: StdRng::seed_from_u64(self.rng.random()),
+            inbox: inbox.clone(),
+        };
+        tokio::spawn(task.run(start, inputs));
+        inbox
+    }
+
+    fn over(&mut self, call_id: &Arc<str>, sip_call_id: String, session: Option<Box<Session>>) {
+        if let Some(up) = self.calls.remove(call_id) {
+            self.channels[up.trunk] -= 1;
+            self.metrics.calls.dec();
+        }
+        self.owners.remove(&sip_call_id);
+        if let Some(session) = session {
+            self.linger(sip_call_id, session);
+        }
+    }
+
+    /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
+    fn linger(&mut self, sip_call_id: String, session: Box<Session>) {
+        let lingered = matches!(self.owners.remove(&sip_call_id), Some(Owner::Lingering(_)));
+        if lingered {
+            self.metrics.lingering.dec();
+        }
+        if session.is_over() {
+            return;
+        }
+        let Some(deadline) = session.deadline() else { return };
+        self.wakes.push(Reverse((deadline, sip_call_id.clone())));
+        self.owners.insert(sip_call_id, Owner::Lingering(session));
+        self.metrics.lingering.inc();
+    }
+
+    fn up(&mut self, call_id: &str) -> Result<&mut Up, Refusal> {
+        self.calls.get_mut(call_id).ok_or_else(|| Refusal::NotFound(call_id.to_owned()))
+    }
+
+    fn waiting(&mut self, call_id: &str) -> Result<&mut Up, Refusal> {
+        let up = self.up(call_id)?;
+        match up.state.phase {
+            Phase::Waiting => Ok(up),
+            phase => {
+                Err(Refusal::WrongState(format!("call {call_id} is {phase:?} and does not wait for Answer or Decline")))
+            }
+        }
+    }
+
+    fn answer(&mut self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
+        let known = self.settings.clone();
+        let up = self.waiting(call_id)?;
+        if !dialogue.is_empty() {
+            let dialogue = dialling::service("dialogue", dialogue, &known.dialogues)?;
+            let _ = up.inbox.try_send(ToTask::UseDialogue(dialogue));
+        }
+        // Until the call's task says so itself: a second answer is one too many.
+        up.state.phase = Phase::Ringing;
+        tell(up, Input::Answer(knobs))
+    }
+
+    fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
+        let up = self.up(call_id)?;
+        let hang_up = matches!(action, Action::Hangup { .. });
+        let sent = match up.state.phase {
+            Phase::Talking => Sent::Done,
+            Phase::Dialling | Phase::Ringing | Phase::Waiting if hang_up => Sent::Cancelled,
+            phase => {
+                let before = "only a hang-up is possible before the answer, and nothing after the end";
+                return Err(Refusal::WrongState(format!("call {call_id} is {phase:?}: {before}")));
+            }
+        };
+        if !request_id.is_empty() {
+            if up.sent.contains(&request_id) {
+                return Ok(sent);
+            }
+            up.sent.push_back(request_id);
+            if up.sent.len() > SENT_IDS {
+                up.sent.pop_front();
+            }
+        }
+        tell(up, Input::Command(action)).map(|()| sent)
+    }
+
+    fn trunks(&self) -> Vec<TrunkState> {
+        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations);
+        states
+            .map(|((trunk, used), registration)| TrunkState {
+                name: trunk.name.clone(),
+                channels_used: *used,
+                channels_max: trunk.channels,
+                registration: registration.clone(),
+            })
+            .collect()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.ordered_at.front().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, request_id)) = self.ordered_at.pop_front() {
+                self.ordered.remove(&request_id);
+            }
+        }
+    }
+
+    fn call_id(&mut self) -> Arc<str> {
+        format!("{:032x}", self.rng.random::<u128>()).into()
+    }
+
+    fn trunk_of(&self, source: SocketAddr) -> Option<usize> {
+        let known = |trunk: &Trunk| trunk.sources.iter().any(|network| network.contains(source.ip()));
+        self.settings.trunks.iter().position(known)
+    }
+
+    async fn receive(&mut self, datagram: Datagram) {
+        let Datagram { source, payload } = datagram;
+        let message = match parse(&payload) {
+            Ok(message) => message,
+            Err(error) => {
+                self.dropped("malformed");
+                // A stranger learns nothing, not even that somebody is here.
+                let reply = self.trunk_of(source).and_then(|_| refuse_unreadable(&payload, error, source));
+                return self.reply(reply).await;
+            }
+        };
+        let Ok(sip_call_id) = message.call_id().map(str::to_owned) else {
+            return self.dropped("malformed");
+        };
+        match self.owners.get(&sip_call_id) {
+            Some(Owner::Call(inbox)) => {
+                if inbox.try_send(ToTask::Call(Input::Sip { message, source })).is_err() {
+                    self.metrics.inbox_full.inc();
+                }
+            }
+            Some(Owner::Registration(inbox)) => {
+                if let Message::Response(response) = message {
+                    let _ = inbox.try_send(Told::Response(response));
+                }
+            }
+            Some(Owner::Lingering(_)) => self.rouse(sip_call_id, session::Input::Message { message, source }).await,
+            None => match message {
+                Message::Request(request) => self.stray(request, source).await,
+                Message::Response(_) => self.dropped("no_call"),
+            },
+        }
+    }
+
+    /// A request of no call.
+    async fn stray(&mut self, request: Request, source: SocketAddr) {
+        let Some(number) = self.trunk_of(source) else {
+            return self.dropped("source");
+        };
+        let settings = self.settings.clone();
+        let trunk = &settings.trunks[number];
+        let local = dialling::local(&settings, trunk);
+        let begins = *request.method() == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none());
+        if !begins || request.check().is_err() {
+            return self.reply(stateless::answer(&request, source, &local)).await;
+        }
+        if self.room(number).is_err() {
+            let fault = Fault::new(503, "Service Unavailable");
+            let retry = [(HeaderName::RetryAfter, RETRY_AFTER)];
+            return self.reply(stateless::refuse_with(&request, source, &local, fault, &retry)).await;
+        }
+        let callee = request.uri().user_text().unwrap_or_default();
+        let route = trunk.routes.iter().find(|route| route.callee.matches(&callee));
+        let refusal = match route.map(|route| &route.answer) {
+            None => Some(404),
+            Some(AnswerRule::Refuse(code)) => Some(*code),
+            Some(_) => None,
+        };
+        if let Some(code) = refusal {
+            self.metrics.refused(if code == 404 { "no_route" } else { "route" });
+            let reply = stateless::refuse(&request, source, &local, Fault::new(code, ""));
+            return self.reply(reply).await;
+        }
+        let Some(route) = route else { return };
+        let answering = match &route.answer {
+            AnswerRule::After(time) => Answering::After(*time),
+            AnswerRule::Wait => Answering::Told,
+            AnswerRule::Now | AnswerRule::Refuse(_) => Answering::Now,
+        };
+        let call_id = self.call_id();
+        // An id of hexadecimal digits is always a file name.
+        let Ok(name) = Stem::parse(&call_id) else { return };
+        let services =
+            Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
+        let plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        match Session::incoming(Instant::now(), local, request, source, rng) {
+            Ok(session) => {
+                let sip_call_id = session.call_id().to_owned();
+                let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);
+                let inbox = self.begin(call_id, number, false, start);
+                // At once: a retransmission must not begin another call.
+                self.owners.insert(sip_call_id, Owner::Call(inbox));
+            }
+            Err(reply) => {
+                self.metrics.refused("sip");
+                self.reply(reply).await;
+            }
+        }
+    }
+
+    /// Something for an ended call's signalling.
+    async fn rouse(&mut self, sip_call_id: String, input: session::Input) {
+        let Some(Owner::Lingering(mut session)) = self.owners.remove(&sip_call_id) else { return };
+        self.metrics.lingering.dec();
+        session.handle(Instant::now(), input);
+        while let Some(output) = session.poll() {
+            // Its events have nobody left to hear them.
+            if let session::Output::Transmit { to, payload } = output
+                && self.shells.net.send(&to, &payload).await.is_err()
+            {
+                session.handle(Instant::now(), session::Input::TransportError { to });
+            }
+        }
+        self.linger(sip_call_id, session);
+    }
+
+    async fn wake(&mut self, now: Instant) {
+        while let Some(Reverse((at, _))) = self.wakes.peek()
+            && *at <= now
+        {
+            let Some(Reverse((_, sip_call_id))) = self.wakes.pop() else { return };
+            // Woken for an earlier wish than its last one: it does no harm.
+            self.rouse(sip_call_id, session::Input::Timer).await;
+        }
+        if let Some(stopping) = &mut self.stopping
+            && stopping.hang_up_at <= now
+            && !std::mem::replace(&mut stopping.hung_up, true)
+        {
+            stopping.hang_up_at = now + LAST_CALLS;
+            for up in self.calls.values() {
+                let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
+            }
+        }
+    }
+
+    /// Whether a stop has come to its end: the calls are gone, or their time is over.
+    fn finished(&self, now: Instant) -> bool {
+        let Some(stopping) = &self.stopping else { return false };
+        self.calls.is_empty() || (stopping.hung_up && stopping.hang_up_at <= now)
+    }
+
+    async fn reply(&self, reply: Option<Reply>) {
+        if let Some(Reply { to, payload }) = reply {
+            let _ = self.shells.net.send(&crate::sip::message::Target::Addr(to), &payload).await;
+        }
+    }
+
+    fn dropped(&self, reason: &'static str) {
+        self.shells.net.metrics().dropped(reason);
+    }
+}
+
+fn tell(up: &Up, input: Input) -> Result<(), Refusal> {
+    let full = |_| Refusal::WrongState(format!("call {} is too busy to listen; try again", up.state.call_id));
+    up.inbox.try_send(ToTask::Call(input)).map_err(full)
+}
+
+/// The record of a call that could not even be placed.
+pub(super) fn never_placed(plan: &Plan, dial: &Dial, reason: &str) -> CallRecord {
+    let now = SystemTime::now();
+    CallRecord {
+        call_id: plan.call_id.to_string(),
+        direction: "outbound",
+        trunk: plan.trunk.clone(),
+        caller: dial.from.uri.user_text().unwrap_or_default(),
+        callee: dial.to.uri.user_text().unwrap_or_default(),
+        started_at: now,
+        rang_at: None,
+        answered_at: None,
+        ended_at: now,
+        setup_ms: Ms(0),
+        talk_ms: Ms(0),
+        outcome: Outcome::NoChannel,
+        sip_code: 0,
+        sip_reason: String::new(),
+        hung_up_by: HungUpBy::Network,
+        end_reason: reason.to_owned(),
+        keys: String::new(),
+        turns: Vec::new(),
+        quality: LineQuality::default(),
+        labels: Default::default(),
+        faults: Vec::new(),
+        wav: String::new(),
+        request_id: plan.request_id.clone(),
+        correlation: plan.correlation.clone(),
+        sip_call_id: String::new(),
+    }
+}

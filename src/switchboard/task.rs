@@ -1,0 +1,294 @@
+//! One call's task: carries what the call wants to the shells, and what they say back to the call.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::mpsc;
+
+use super::dialling::{Placement, Services};
+use super::router::Ask;
+use super::settings::Settings;
+use super::{Metrics, NONE, Shells};
+use crate::call::call::{Answering, Call, Phase, Plan};
+use crate::call::event::{Event, What};
+use crate::call::io::{FromDialogue, FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
+use crate::call::leg::{LegEvent, Setup};
+use crate::call::prompt::PromptNo;
+use crate::dialogue;
+use crate::media::{MediaEvent, Reservation, Wiring};
+use crate::ms::Ms;
+use crate::sip::Local;
+use crate::sip::session::{self, ExtraHeaders, Session};
+use crate::speech::Synthesis;
+
+/// Frames that may wait for the recogniser, or for the recorder: a second of both.
+const RING: usize = 50;
+/// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
+pub(super) const INBOX: usize = 256;
+
+/// How a call begins.
+pub(super) enum Start {
+    /// We place it.
+    Dial(Box<Placement>, Local),
+    /// It came.
+    Incoming(Box<Session>, Box<Plan>, Answering, Services),
+}
+
+/// What a task is made of.
+pub(super) struct Task {
+    pub(super) settings: Arc<Settings>,
+    pub(super) shells: Arc<Shells>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) router: mpsc::UnboundedSender<Ask>,
+    pub(super) rng: StdRng,
+    pub(super) inbox: mpsc::Sender<ToTask>,
+}
+
+/// Waits for a moment; forever when there is none.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Task {
+    /// Holds the call until it is over.
+    pub(super) async fn run(mut self, start: Start, mut inputs: mpsc::Receiver<ToTask>) {
+        let (call_id, correlation) = match &start {
+            Start::Dial(placement, _) => (placement.plan.call_id.clone(), placement.plan.correlation.clone()),
+            Start::Incoming(_, plan, ..) => (plan.call_id.clone(), plan.correlation.clone()),
+        };
+        let port = match self.shells.media.reserve().await {
+            Ok(port) => port,
+            Err(error) => return self.without_media(&call_id, start, &error.to_string()).await,
+        };
+        let local_media = SocketAddr::new(self.settings.advertised_media, port.port());
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        let mut clamps = Vec::new();
+        let (mut call, services) = match start {
+            Start::Dial(placement, local) => {
+                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services } = *placement;
+                plan.local_media = local_media;
+                clamps = clamped;
+                (Call::dial(now, wall, plan, ring_timeout, local, dial, rng), services)
+            }
+            Start::Incoming(session, mut plan, answering, services) => {
+                plan.local_media = local_media;
+                (Call::incoming(now, wall, *plan, answering, *session, rng), services)
+            }
+        };
+        // Before the first datagram goes out, the router knows whose the answer is.
+        let known = Ask::Known {
+            call_id: call_id.clone(),
+            sip_call_id: call.sip_call_id().to_owned(),
+            caller: call.caller().into(),
+            callee: call.callee().into(),
+            inbox: self.inbox.clone(),
+        };
+        let _ = self.router.send(known);
+        let (media, mut from_media) = mpsc::unbounded_channel();
+        let mut wires = Wires {
+            task: &self,
+            call_id: call_id.clone(),
+            correlation: correlation.into(),
+            services,
+            port,
+            media,
+            dialogue: None,
+            recogniser: None,
+            synthesis: HashMap::new(),
+        };
+        for clamp in clamps {
+            wires.tell(Ms(0), wall, What::KnobClamped(clamp));
+        }
+        let mut phase = Phase::Dialling;
+        loop {
+            while let Some(output) = call.poll() {
+                if let Some(back) = wires.carry(output, call.wall(Instant::now())).await {
+                    call.handle(Instant::now(), back);
+                }
+            }
+            if call.phase() != phase {
+                phase = call.phase();
+                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase });
+            }
+            if phase == Phase::Over {
+                break;
+            }
+            let input = tokio::select! {
+                Some(event) = from_media.recv() => match event {
+                    // Only to be freed here and not on the media thread.
+                    MediaEvent::Leg(LegEvent::Spent(_)) => continue,
+                    MediaEvent::Leg(event) => Some(ToTask::Call(Input::Leg(event))),
+                    MediaEvent::Closed(quality) => Some(ToTask::Call(Input::LegClosed(quality))),
+                },
+                Some(input) = inputs.recv() => Some(input),
+                () = until(call.deadline()) => None,
+            };
+            match input {
+                Some(ToTask::UseDialogue(dialogue)) => wires.services.dialogue = dialogue,
+                Some(ToTask::Call(input)) => {
+                    wires.done_with(&input);
+                    call.handle(Instant::now(), input);
+                }
+                None => call.tick(Instant::now()),
+            }
+        }
+        drop(wires);
+        let sip_call_id = call.sip_call_id().to_owned();
+        let over = Ask::Over { call_id, sip_call_id, session: Some(Box::new(call.into_session())) };
+        let _ = self.router.send(over);
+    }
+
+    /// There is no port: an inbound call is refused, an outbound one is over before it began.
+    async fn without_media(self, call_id: &Arc<str>, start: Start, reason: &str) {
+        tracing::error!(call = %call_id, reason, "no RTP port for the call");
+        self.metrics.refused("no_port");
+        let session = match start {
+            Start::Incoming(mut session, ..) => {
+                let retry =
+                    ExtraHeaders::try_from(vec![("Retry-After".to_owned(), super::router::RETRY_AFTER.to_owned())]);
+                let headers = retry.unwrap_or_default();
+                session.handle(Instant::now(), session::Input::Reject { code: 503, reason: None, headers });
+                while let Some(output) = session.poll() {
+                    if let session::Output::Transmit { to, payload } = output {
+                        let _ = self.shells.net.send(&to, &payload).await;
+                    }
+                }
+                Some(session)
+            }
+            Start::Dial(placement, _) => {
+                let record = super::router::never_placed(&placement.plan, &placement.dial, reason);
+                let _ = self.shells.journal.finish_call(record, placement.services.name, Ms(0));
+                None
+            }
+        };
+        let sip_call_id = session.as_ref().map(|s| s.call_id().to_owned()).unwrap_or_default();
+        let _ = self.router.send(Ask::Over { call_id: call_id.clone(), sip_call_id, session });
+    }
+}
+
+/// A call's connections to the shells.
+struct Wires<'a> {
+    task: &'a Task,
+    call_id: Arc<str>,
+    correlation: Arc<str>,
+    services: Services,
+    port: Reservation,
+    media: mpsc::UnboundedSender<MediaEvent>,
+    dialogue: Option<dialogue::Handle>,
+    recogniser: Option<mpsc::Sender<ToRecogniser>>,
+    /// Segments that are being made; dropping one cancels it.
+    synthesis: HashMap<(PromptNo, u32), Synthesis>,
+}
+
+impl Wires<'_> {
+    /// Carries one thing that the call wants. What cannot be carried comes back as an input.
+    async fn carry(&mut self, output: Output, wall: SystemTime) -> Option<Input> {
+        let shells = &self.task.shells;
+        match output {
+            Output::Transmit { to, payload } => {
+                if shells.net.send(&to, &payload).await.is_err() {
+                    return Some(Input::Unsent { to });
+                }
+            }
+            Output::OpenLeg(setup) => self.open_leg(*setup),
+            Output::Leg(command) => self.port.command(command),
+            Output::CloseLeg => self.port.close(),
+            Output::Dialogue(ToDialogue::Open) => {
+                self.dialogue = Some(shells.dialogues.open(&self.services.dialogue, self.task.inbox.clone()));
+            }
+            Output::Dialogue(ToDialogue::Tell(event)) => {
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.tell(event);
+                }
+            }
+            Output::Dialogue(ToDialogue::Close) => self.dialogue = None,
+            Output::Recogniser(mark) => {
+                // One that is stuck tells its trouble by itself.
+                if let Some(recogniser) = &self.recogniser {
+                    let _ = recogniser.try_send(mark);
+                }
+            }
+            Output::Want { prompt, segment, wanted: Wanted::Text(text) } => {
+                let (name, inbox) = (&self.services.speech, self.task.inbox.clone());
+                let synthesis = shells.speech.synthesise(name, &self.call_id, prompt, segment, text, inbox);
+                self.synthesis.insert((prompt, segment), synthesis);
+            }
+            Output::Want { prompt, segment, wanted: Wanted::File(path) } => {
+                shells.prompts.load(path, prompt, segment, self.task.inbox.clone());
+            }
+            Output::Unwant(prompt) => self.synthesis.retain(|(of, _), _| *of != prompt),
+            Output::Tell { at, what } => self.tell(at, wall, what),
+            Output::Over(record) => {
+                self.task.metrics.over(&record);
+                let at = record.talk_ms;
+                // The two last events, RecordReady and Ended, are told by the journal when the files are there.
+                let _ = shells.journal.finish_call(*record, self.services.name.clone(), at);
+            }
+        }
+        None
+    }
+
+    fn open_leg(&mut self, setup: Setup) {
+        let shells = &self.task.shells;
+        let heard = (self.services.speech != NONE).then(|| {
+            let (producer, consumer) = rtrb::RingBuffer::new(RING);
+            let inbox = self.task.inbox.clone();
+            self.recogniser = Some(shells.speech.recognise(&self.services.speech, &self.call_id, consumer, inbox));
+            producer
+        });
+        let recorded = self.services.record.then(|| {
+            let (producer, consumer) = rtrb::RingBuffer::new(RING);
+            shells.journal.open_recording(self.call_id.clone(), self.services.name.clone(), consumer);
+            producer
+        });
+        let media = self.media.clone();
+        // A call that is over hears nothing more.
+        let events = Box::new(move |event| drop(media.send(event)));
+        self.port.open(setup, Wiring { events, heard, recorded });
+    }
+
+    fn tell(&self, at: Ms, wall: SystemTime, what: What) {
+        self.task.metrics.saw(&what);
+        let (call_id, correlation) = (self.call_id.clone(), self.correlation.clone());
+        self.task.shells.journal.tell(Event { call_id, wall, at, correlation, what });
+    }
+
+    /// A segment that has been made needs nobody to make it.
+    fn done_with(&mut self, input: &Input) {
+        if let Input::Speech(
+            FromSpeech::SoundEnd { prompt, segment } | FromSpeech::SoundFailed { prompt, segment, .. },
+        ) = input
+        {
+            self.synthesis.remove(&(*prompt, *segment));
+        }
+    }
+}
+
+/// What comes to a call's task.
+#[derive(Debug)]
+pub(super) enum ToTask {
+    /// For the call.
+    Call(Input),
+    /// Another dialogue than the route's, before the answer.
+    UseDialogue(String),
+}
+
+impl From<FromDialogue> for ToTask {
+    fn from(from: FromDialogue) -> ToTask {
+        ToTask::Call(Input::Dialogue(from))
+    }
+}
+
+impl From<FromSpeech> for ToTask {
+    fn from(from: FromSpeech) -> ToTask {
+        ToTask::Call(Input::Speech(from))
+    }
+}

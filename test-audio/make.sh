@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes every file of this folder anew, byte for byte. Needs espeak-ng, sox and asterisk-core-sounds-en-wav.
+set -euo pipefail
+cd "$(dirname "$0")"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# A synthesised sentence at telephone quality: file, voice, words a minute, text. Peaks at -6 dBFS, so that
+# the G.711 coder has headroom, and no rumble below 120 Hz, as on a line.
+say() {
+  espeak-ng -v "$2" -s "$3" -w "$scratch/say.wav" "$4"
+  sox -D "$scratch/say.wav" -r 8000 -c 1 -b 16 "$1" norm -6 highpass 120
+}
+say caller-yes.wav       en-gb 155 "Yes, that would be good."
+say caller-yes-2.wav     en-gb-x-rp 155 "Yes, that would be good."
+say caller-no.wav        en-gb 155 "No, I will not be at home."
+say caller-when.wav      en-gb 155 "Can you tell me when the parcel will arrive?"
+say caller-when-2.wav    en-gb 145 "When will it arrive?"
+say caller-stop.wav      en-gb 145 "Stop. Wait a moment, please."
+say caller-stop-2.wav    en-gb-x-rp 155 "Stop. Wait a moment, please."
+say greeting.wav         en-us 145 "Good morning. This is the delivery service."
+say fallback.wav         en-us 150 "We are sorry, there is a technical problem. Goodbye."
+
+# Real human prompts, as Debian ships them.
+prompts=/usr/share/asterisk/sounds/en_US_f_Allison
+for pair in hello=hello one-moment=one-moment-please thank-you=auth-thankyou goodbye=vm-goodbye \
+  not-understood=vm-sorry nobody-available=vm-nobodyavail; do
+  cp "$prompts/${pair#*=}.wav" "human-${pair%%=*}.wav"
+done
+
+# White noise of -30 dBFS RMS (the factor was found by measuring); -R makes it the same noise every time.
+sox -R -D -n -r 8000 -c 1 -b 16 noise-30dbfs.wav synth 5 whitenoise vol 0.1374
+sox -D -n -r 8000 -c 1 -b 16 silence.wav trim 0 2
+
+# What SIPp plays: raw A-law, no header.
+sox -D human-not-understood.wav -t al ../tests/sipp/speech.alaw

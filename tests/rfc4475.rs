@@ -1,0 +1,190 @@
+//! The torture messages of RFC 4475: each one is read as it should be, or refused by the fault named here.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use trunkline::sip::message::{HeaderName, Message, ParseError, SessionBody, parse, refuse_unreadable};
+use trunkline::sip::{Local, stateless};
+
+/// What becomes of a message.
+#[derive(Debug, PartialEq)]
+enum Fate {
+    /// Well formed, and whole enough to act on.
+    Fine,
+    /// Read, and answered (or, of a response, dropped) with this.
+    Fault(u16, &'static str),
+    /// Not read.
+    Unread(ParseError),
+}
+use Fate::*;
+
+/// File; fate; what a user agent that has no call for it answers. A `_V` that is refused is well formed all
+/// the same: what refuses it is its meaning. Answers follow RFC 4475, case by case; an INVITE that is in
+/// order would start a call and is answered 503 here.
+const TABLE: &[(&str, Fate, Option<&str>)] = &[
+    ("TC_BADASPEC_I", Fault(400, "Malformed To"), Some("400 Malformed To")),
+    ("TC_BADBRANCH_V", Fine, Some("200 OK")),
+    ("TC_BADDATE_V", Fine, Some("503 Service Unavailable")),
+    ("TC_BADDN_I", Unread(ParseError::Truncated), Some("400 Truncated Message")),
+    ("TC_BADINV01_I", Fault(400, "Malformed Via"), None),
+    ("TC_BADVERS_V", Fault(505, "Version Not Supported"), Some("505 Version Not Supported")),
+    ("TC_BCAST_V", Fine, None),
+    ("TC_BEXT01_V", Fine, Some("420 Bad Extension")),
+    ("TC_BIGCODE_V", Fault(400, "Malformed Status Line"), None),
+    ("TC_CLERR_I", Fault(400, "Content-Length Beyond Datagram"), Some("400 Content-Length Beyond Datagram")),
+    ("TC_CPARAM01_V", Fine, Some("405 Method Not Allowed")),
+    ("TC_CPARAM02_V", Fine, Some("405 Method Not Allowed")),
+    ("TC_DBLREQ", Fine, Some("405 Method Not Allowed")),
+    ("TC_ESC01_V", Fine, Some("503 Service Unavailable")),
+    ("TC_ESC02_V", Fine, Some("501 Not Implemented")),
+    ("TC_ESCNULL_V", Fine, Some("405 Method Not Allowed")),
+    ("TC_ESCRURI_V", Fine, Some("503 Service Unavailable")),
+    ("TC_INSUF_I", Fault(400, "Missing From"), None),
+    ("TC_INTMETH", Fine, Some("501 Not Implemented")),
+    ("TC_INV2543_I", Fault(400, "Missing Contact"), Some("400 Missing Contact")),
+    ("TC_INVUT_V", Fine, Some("503 Service Unavailable")),
+    ("TC_LONGREQ_V", Fine, Some("503 Service Unavailable")),
+    ("TC_LTGTRURI_I", Unread(ParseError::RequestUri), Some("400 Malformed Request-URI")),
+    ("TC_LWSDISP_V", Fine, Some("200 OK")),
+    ("TC_LWSRURI_I", Unread(ParseError::RequestUri), Some("400 Malformed Request-URI")),
+    ("TC_LWSSTART_V", Fine, Some("503 Service Unavailable")),
+    ("TC_MCL01_I", Fault(400, "Conflicting Content-Length"), Some("400 Conflicting Content-Length")),
+    ("TC_MISMATCH01_V", Fault(400, "CSeq Method Mismatch"), Some("400 CSeq Method Mismatch")),
+    ("TC_MISMATCH02_V", Fault(400, "CSeq Method Mismatch"), Some("400 CSeq Method Mismatch")),
+    ("TC_MPART01", Fine, Some("405 Method Not Allowed")),
+    ("TC_MULTI01_I", Fault(400, "Multiple Call-ID"), Some("400 Multiple Call-ID")),
+    ("TC_NCL_I", Fault(400, "Malformed Content-Length"), Some("400 Malformed Content-Length")),
+    ("TC_NOREASON_V", Fine, None),
+    ("TC_NOVELSC_V", Fine, Some("416 Unsupported URI Scheme")),
+    ("TC_QUOTBAL_I", Fault(400, "Malformed To"), Some("400 Malformed To")),
+    ("TC_REGAUT01_V", Fine, Some("405 Method Not Allowed")),
+    ("TC_REGBADCT_I", Fault(400, "Malformed Contact"), Some("400 Malformed Contact")),
+    ("TC_REGESCRT_V", Fine, Some("405 Method Not Allowed")),
+    ("TC_SCALAR02_V", Fault(400, "Malformed CSeq"), Some("400 Malformed CSeq")),
+    ("TC_SCALARLG_V", Fault(400, "Malformed CSeq"), None),
+    ("TC_SDP01_V", Fine, Some("503 Service Unavailable")),
+    ("TC_SEMIURI_V", Fine, Some("200 OK")),
+    ("TC_TEST_I", Unread(ParseError::Header), None),
+    ("TC_TRANSPORTS_V", Fine, Some("200 OK")),
+    ("TC_TRWS_I", Unread(ParseError::StartLine), Some("400 Malformed Request Line")),
+    ("TC_UNKSCM_V", Fine, Some("416 Unsupported URI Scheme")),
+    ("TC_UNKSM2_V", Fine, Some("405 Method Not Allowed")),
+    ("TC_UNREASON_V", Fine, None),
+    ("TC_WSINV", Fine, Some("481 Call/Transaction Does Not Exist")),
+    ("TC_ZEROMF_V", Fine, Some("200 OK")),
+];
+
+fn bytes(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rfc4475").join(format!("{name}.dat"))).unwrap()
+}
+
+fn message(name: &str) -> Message {
+    parse(&bytes(name)).unwrap()
+}
+
+fn fate(bytes: &[u8]) -> Fate {
+    match parse(bytes) {
+        Err(error) => Unread(error),
+        Ok(message) => {
+            let checked = match &message {
+                Message::Request(request) => request.check(),
+                Message::Response(response) => response.check(),
+            };
+            checked.map_or_else(|fault| Fault(fault.code, fault.reason), |()| Fine)
+        }
+    }
+}
+
+#[test]
+fn every_file_meets_its_fate() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rfc4475");
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "dat"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, TABLE.iter().map(|(name, _, _)| *name).collect::<Vec<_>>());
+    for (name, expected, _) in TABLE {
+        let fate = fate(&bytes(name));
+        assert_eq!(fate, *expected, "{name}");
+        assert!(!name.ends_with("_I") || fate != Fine, "{name} is invalid");
+        assert!(name.ends_with("_I") || !matches!(fate, Unread(_)), "{name} is well formed");
+    }
+}
+
+#[test]
+fn every_request_that_can_be_answered_is() {
+    let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
+    let local = Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    for (name, _, expected) in TABLE {
+        let bytes = bytes(name);
+        let reply = match parse(&bytes) {
+            Err(error) => refuse_unreadable(&bytes, error, source),
+            Ok(Message::Request(request)) => stateless::answer(&request, source, &local),
+            Ok(Message::Response(_)) => None,
+        };
+        let line = reply.map(|reply| {
+            let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("{name}: not a response") };
+            format!("{} {}", response.code(), response.reason())
+        });
+        assert_eq!(line.as_deref(), *expected, "{name}");
+    }
+}
+
+#[test]
+fn reading_and_writing_again_changes_nothing() {
+    for (name, fate, _) in TABLE {
+        if !matches!(fate, Unread(_)) {
+            let message = message(name);
+            assert_eq!(parse(&message.write()), Ok(message), "{name}");
+        }
+    }
+}
+
+/// The short tortuous INVITE, §3.1.1.1: every liberty at once.
+#[test]
+fn wsinv_reads_as_the_rfc_says() {
+    let Message::Request(invite) = message("TC_WSINV") else { panic!("a response") };
+    assert_eq!(invite.uri().as_str(), "sip:vivekg@chair-dnrc.example.com;unknownparam");
+    assert_eq!(invite.to().unwrap().tag().as_deref(), Some("1918181833n"));
+    assert_eq!(invite.from().unwrap().display.as_deref(), Some("J Rosenberg \\\""));
+    assert_eq!(invite.from().unwrap().tag().as_deref(), Some("98asjd8"));
+    assert_eq!(invite.max_forwards(), Ok(Some(68)));
+    assert_eq!(invite.cseq().unwrap().number, 9);
+    assert_eq!(invite.top_via().unwrap().branch().as_deref(), Some("390skdjuw"));
+    let vias: Vec<_> = invite.list(HeaderName::Via).collect();
+    assert_eq!(vias.len(), 3);
+    assert!(vias[2].contains("192.168.255.111"));
+    assert_eq!(invite.named("newfangledheader").unwrap().split_whitespace().count(), 5);
+    let contact = invite.contact().unwrap().unwrap();
+    assert_eq!(contact.display.as_deref(), Some("Quoted string \"\""));
+    assert_eq!(contact.params.value("newparam").as_deref(), Some("newvalue"));
+    assert_eq!(contact.params.value("q").as_deref(), Some("0.33"));
+    assert!(matches!(invite.session_body(), SessionBody::Sdp(sdp) if sdp.len() == 150));
+}
+
+#[test]
+fn single_points() {
+    let Message::Request(esc01) = message("TC_ESC01_V") else { panic!("a response") };
+    assert_eq!(esc01.uri().user_text().as_deref(), Some("sips:user@example.com"));
+    assert_eq!(esc01.to().unwrap().uri.user_text().as_deref(), Some("user"));
+    let Message::Request(intmeth) = message("TC_INTMETH") else { panic!("a response") };
+    assert_eq!(intmeth.method().as_str(), "!interesting-Method0123456789_*+`.%indeed'~");
+    assert_eq!(intmeth.uri().host(), "example.com");
+    assert_eq!(intmeth.from().unwrap().tag().as_deref(), Some("_token~1'+`*%!-."));
+    let Message::Request(semiuri) = message("TC_SEMIURI_V") else { panic!("a response") };
+    assert_eq!(semiuri.uri().user(), Some("user;par=u%40example.net"));
+    assert_eq!(semiuri.list(HeaderName::Accept).count(), 6);
+    let Message::Request(longreq) = message("TC_LONGREQ_V") else { panic!("a response") };
+    assert_eq!(longreq.list(HeaderName::Via).count(), 34);
+    let Message::Response(unreason) = message("TC_UNREASON_V") else { panic!("a request") };
+    assert!(unreason.reason().starts_with("= 2**3 * 5**2 но сто девяносто девять"));
+    let Message::Response(noreason) = message("TC_NOREASON_V") else { panic!("a request") };
+    assert_eq!((noreason.code(), noreason.reason().as_ref()), (100, ""));
+    let Message::Request(first) = message("TC_DBLREQ") else { panic!("a response") };
+    assert_eq!((first.method().as_str(), first.body().len()), ("REGISTER", 0));
+    let Message::Request(invut) = message("TC_INVUT_V") else { panic!("a response") };
+    assert_eq!(invut.session_body(), SessionBody::Unsupported);
+}
