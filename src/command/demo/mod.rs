@@ -1,0 +1,5 @@
+//! demo
+/// demo
+pub async fn demo() -> super::Done {
+    Ok(())
+}
