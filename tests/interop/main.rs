@@ -1,0 +1,23 @@
+//! Trunkline from outside: the real binary, a real SIP peer (SIPp), real sockets on loopback, and an orchestrator over gRPC.
+//!
+//! | module | what is looked at |
+//! |---|---|
+//! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
+//! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `many_calls` | what is left behind after hundreds of them: nothing |
+//! | `process` | the program: its start, its end, its registrations, its exit codes |
+//! | `wire` | our RTP, as tshark sees it |
+//! | `bad_input` | nonsense from the network, wrong arguments |
+//! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
+//!
+//! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
+//! SIPp and tshark come from Debian's `sip-tester` and `tshark`.
+
+mod bad_input;
+mod bad_services;
+mod inbound;
+mod many_calls;
+mod outbound;
+mod process;
+mod rig;
+mod wire;

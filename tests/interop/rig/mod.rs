@@ -1,0 +1,294 @@
+//! The rig of a test: one Trunkline with a configuration of its own, and what stands around it.
+
+mod dialogue;
+mod events;
+mod ports;
+mod sipp;
+mod speech;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tonic::transport::Channel;
+use trunkline::proto::control::v1::control_client::ControlClient;
+use trunkline::proto::control::v1::{CallRecord, DialRequest};
+
+pub use dialogue::{Brain, Dialogue, say};
+pub use events::Happened;
+pub use ports::Ports;
+pub use sipp::{Phone, Sipp, Trace};
+pub use speech::{Engine, Hearing, Speaking};
+
+/// Longer than any single step of any test should take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// An endpoint at which nobody listens: port 1 is nobody's.
+pub const NOBODY: &str = "http://127.0.0.1:1";
+
+/// What differs from test to test: lines of the configuration, and who serves it.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Lines of `[limits]`.
+    pub limits: &'static str,
+    /// Lines of `[knobs]`.
+    pub knobs: &'static str,
+    /// Sections of the one profile, `lab`, that come after `[peer]` and `[identity]`.
+    pub trunk: &'static str,
+    /// Lines of `[[speech]]` beside name and endpoint.
+    pub speech_more: &'static str,
+    /// Endpoints of the services.
+    pub speech: String,
+    pub dialogue: String,
+    /// Play the fallback prompt.
+    pub fallback: bool,
+    pub record: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            limits: "drain_s = 0",
+            knobs: "",
+            trunk: "",
+            speech_more: "",
+            speech: NOBODY.to_owned(),
+            dialogue: NOBODY.to_owned(),
+            fallback: false,
+            record: false,
+        }
+    }
+}
+
+impl Setup {
+    /// Writes the files of a configuration into a folder.
+    pub fn write(&self, folder: &Path, ports: &Ports) -> PathBuf {
+        let Setup { limits, knobs, trunk, speech_more, speech, dialogue, fallback, record } = self;
+        let (sip, control, web, phone) = (ports.sip(), ports.control(), ports.web(), ports.phone());
+        let (first, last) = ports.media().into_inner();
+        let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
+        let prompt = if *fallback { "fallback = \"human-goodbye.wav\"" } else { "" };
+        let main = format!(
+            "[sip]\nlisten = \"127.0.0.1:{sip}\"\n\
+             [media]\nports = \"{first}-{last}\"\nthreads = 1\n\
+             [control]\nlisten = \"127.0.0.1:{control}\"\n\
+             [web]\nlisten = \"127.0.0.1:{web}\"\n\
+             [[speech]]\nname = \"local\"\nendpoint = \"{speech}\"\n{speech_more}\n\
+             [[dialogue]]\nname = \"brain\"\nendpoint = \"{dialogue}\"\n\
+             [prompts]\nfolder = {recordings:?}\n{prompt}\n\
+             [recording]\nenabled = {record}\nfolder = \"recordings\"\n\
+             [limits]\ncalls = 90\n{limits}\n\
+             [knobs]\n{knobs}\n"
+        );
+        let profile =
+            format!("[peer]\naddress = \"127.0.0.1:{phone}\"\n[identity]\ncaller = \"4930123456\"\n{trunk}\n");
+        fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
+        fs::write(folder.join("sip-profiles/lab.toml"), profile).expect("the profile is written");
+        let path = folder.join("trunkline.toml");
+        fs::write(&path, main).expect("the configuration is written");
+        path
+    }
+}
+
+/// A Trunkline that runs, and the way to it. Killed when dropped; its folder is kept when the test fails.
+#[derive(Debug)]
+pub struct Rig {
+    pub ports: Ports,
+    folder: Folder,
+    child: Child,
+    control: ControlClient<Channel>,
+    requests: AtomicU32,
+}
+
+impl Rig {
+    /// Starts one and waits until it answers.
+    pub async fn start(setup: Setup) -> Rig {
+        let ports = Ports::take();
+        let folder = Folder::new();
+        let config = setup.write(&folder.0, &ports);
+        let log = File::create(folder.log()).expect("a file for the log");
+        let child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+            .args(["--log", "info,trunkline=debug", "serve", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let control = Channel::from_shared(format!("http://127.0.0.1:{}", ports.control())).expect("an address");
+        let control = ControlClient::new(control.connect_timeout(PATIENCE).connect_lazy());
+        let rig = Rig { ports, folder, child, control, requests: AtomicU32::new(1) };
+        soon("/healthz answers", PATIENCE, async || rig.http("/healthz").await.contains(" 200 OK")).await;
+        rig
+    }
+
+    /// The orchestrator's client.
+    pub fn control(&self) -> ControlClient<Channel> {
+        self.control.clone()
+    }
+
+    /// A call without services to the trunk's phone.
+    pub fn order(&self) -> DialRequest {
+        DialRequest {
+            request_id: format!("r{}", self.requests.fetch_add(1, Ordering::Relaxed)),
+            callee: "100".into(),
+            dialogue: "none".into(),
+            speech: "none".into(),
+            ..Default::default()
+        }
+    }
+
+    /// Dials; gives the call's id.
+    pub async fn dial(&self, order: DialRequest) -> String {
+        self.control().dial(order).await.expect("the order is taken").into_inner().call_id
+    }
+
+    /// A call without services, from the first event to the record.
+    pub async fn call(&self) -> CallRecord {
+        let call_id = self.dial(self.order()).await;
+        self.ended(&call_id).await
+    }
+
+    /// Starts a SIPp: called phones (`uas_`) where the trunk's calls go, callers (`uac_`) elsewhere.
+    pub async fn phone(&self, phone: Phone) -> Sipp {
+        let (caller, media) = self.ports.caller();
+        let port = if phone.scenario.starts_with("uas_") { self.ports.phone() } else { caller };
+        Sipp::start(&phone, port, media, self.ports.sip(), &self.folder.0).await
+    }
+
+    /// What `/metrics` says of a metric: the sum over all its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let page = self.http("/metrics").await;
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+        };
+        page.lines().filter_map(value).sum()
+    }
+
+    /// As [`Rig::metric`], of the one that has this label.
+    pub async fn metric_of(&self, name: &str, label: &str) -> f64 {
+        let page = self.http("/metrics").await;
+        let lines = page.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until no call has left anything behind but signalling that may have to repeat itself.
+    pub async fn idle(&self) {
+        for name in ["trunkline_calls", "trunkline_media_ports_used", "trunkline_media_legs"] {
+            soon(&format!("{name} is 0"), PATIENCE, async || self.metric(name).await == 0.0).await;
+        }
+        let calls = self.control().list_calls(trunkline::proto::control::v1::ListCallsRequest {}).await;
+        assert!(calls.expect("an answer").into_inner().calls.is_empty());
+    }
+
+    /// A page over HTTP, with its head; empty when nobody answers.
+    pub async fn http(&self, path: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.ports.web())).await else {
+            return String::new();
+        };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: trunkline\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        if stream.write_all(request.as_bytes()).await.is_ok() {
+            // What came before a break is looked at as it is.
+            let _ = stream.read_to_string(&mut answer).await;
+        }
+        answer
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Open files and threads of the process, and its resident memory in KiB.
+    pub fn burden(&self) -> (usize, usize, u64) {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid()));
+        let count = |name: &str| fs::read_dir(proc.join(name)).expect("it runs").count();
+        let status = fs::read_to_string(proc.join("status")).expect("it runs");
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+        let rss = rss.trim().trim_end_matches(" kB").parse().expect("a number");
+        (count("fd"), count("task"), rss)
+    }
+
+    /// Asks it to end.
+    pub async fn terminate(&self) {
+        signal("TERM", self.pid()).await;
+    }
+
+    /// Waits for its end.
+    pub async fn exited(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("it can be waited for")
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.log()).expect("the log")
+    }
+
+    /// Where it was started: configuration, log, recordings.
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+}
+
+/// A folder of its own for each rig; it stays when the test fails, and the end of the log is shown.
+#[derive(Debug)]
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("trunkline-test-{}-{number}", std::process::id()));
+        // One of the same name is a dead process' of long ago.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // A folder that stays is no reason for a test to fail.
+            let _ = fs::remove_dir_all(&self.0);
+            return;
+        }
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(40)..].join("\n");
+        eprintln!("--- kept: {}; the end of the log:\n{last}", self.0.display());
+    }
+}
+
+/// Runs the binary to its end.
+pub async fn run(args: &[&str]) -> Output {
+    let run = Command::new(env!("CARGO_BIN_EXE_trunkline")).args(args).kill_on_drop(true).output();
+    tokio::time::timeout(PATIENCE, run).await.expect("it ends in time").expect("the binary starts")
+}
+
+/// Sends a signal to one process.
+pub async fn signal(name: &str, pid: u32) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().await.expect("kill is there");
+    assert!(status.success());
+}
+
+/// Waits until something is so, looking every 20 ms.
+pub async fn soon(what: &str, patience: Duration, mut is: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !is().await {
+        assert!(Instant::now() < deadline, "within {} s: {what}", patience.as_secs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

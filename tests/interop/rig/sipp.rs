@@ -1,0 +1,158 @@
+//! SIPp with one of the scenarios of `tests/sipp`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+/// How one SIPp is started.
+#[derive(Debug, Clone)]
+pub struct Phone {
+    pub scenario: &'static str,
+    pub calls: u32,
+    /// A second; 0: one after the other, as soon as one is over.
+    pub rate: u32,
+    pub at_a_time: u32,
+    /// Of `<pause/>` without a time.
+    pub pause: Duration,
+    pub timeout: Duration,
+    /// The number that is called.
+    pub callee: &'static str,
+}
+
+impl Phone {
+    pub fn new(scenario: &'static str) -> Phone {
+        Phone {
+            scenario,
+            calls: 1,
+            rate: 10,
+            at_a_time: 1,
+            pause: Duration::from_millis(1_000),
+            timeout: Duration::from_secs(40),
+            callee: "100",
+        }
+    }
+
+    pub fn calls(self, calls: u32, rate: u32, at_a_time: u32) -> Phone {
+        Phone { calls, rate, at_a_time, ..self }
+    }
+
+    pub fn callee(self, callee: &'static str) -> Phone {
+        Phone { callee, ..self }
+    }
+
+    pub fn pause_ms(self, ms: u64) -> Phone {
+        Phone { pause: Duration::from_millis(ms), ..self }
+    }
+
+    pub fn timeout_s(self, s: u64) -> Phone {
+        Phone { timeout: Duration::from_secs(s), ..self }
+    }
+}
+
+/// A SIPp that runs. It is killed when it is dropped.
+#[derive(Debug)]
+pub struct Sipp {
+    scenario: &'static str,
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Sipp {
+    /// Starts it; as a called phone it listens when this returns.
+    pub async fn start(phone: &Phone, port: u16, media: u16, trunkline: u16, folder: &Path) -> Sipp {
+        let folder = folder.join(format!("sipp-{port}-{}", phone.scenario));
+        fs::create_dir_all(&folder).expect("a folder for the traces");
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp");
+        let output = |name: &str| Stdio::from(fs::File::create(folder.join(name)).expect("a file for its output"));
+        let mut command = Command::new("sipp");
+        command
+            .current_dir(&scenarios)
+            .args(["-sf", &format!("{}.xml", phone.scenario), "-nostdin"])
+            .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", &port.to_string(), "-mp", &media.to_string()])
+            .args(["-m", &phone.calls.to_string(), "-l", &phone.at_a_time.to_string()])
+            .args(["-timeout", &phone.timeout.as_secs().to_string(), "-timeout_error"])
+            .args(["-d", &phone.pause.as_millis().to_string(), "-s", phone.callee])
+            .arg("-trace_err")
+            .args(["-error_file".as_ref(), folder.join("errors").as_os_str()])
+            .arg("-trace_msg")
+            .args(["-message_file".as_ref(), folder.join("messages").as_os_str()]);
+        // Without it SIPp takes the second 180 of this scenario for one that it has to answer by a third INVITE.
+        if phone.scenario == "uac_invite_repeated" {
+            command.arg("-nr");
+        }
+        if phone.scenario.starts_with("uac_") {
+            command.args(["-r", &phone.rate.to_string()]).arg(format!("127.0.0.1:{trunkline}"));
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output("stdout"))
+            .stderr(output("stderr"))
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("sipp: {error}; Debian has it in the package sip-tester"));
+        let sipp = Sipp { scenario: phone.scenario, child, folder };
+        super::soon("SIPp listens", Duration::from_secs(10), async || udp_bound(port)).await;
+        sipp
+    }
+
+    /// Waits for its end and wants it to be a good one.
+    pub async fn done(mut self) -> Trace {
+        let status = self.child.wait().await.expect("it can be waited for");
+        assert!(status.success(), "{}: {}\n{}", self.scenario, told(status), self.errors());
+        Trace(self.read("messages"))
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn errors(&self) -> String {
+        let (stderr, errors) = (self.read("stderr"), self.read("errors"));
+        [stderr, errors].map(|text| text.chars().take(4_000).collect::<String>()).join("\n")
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    let means = match status.code() {
+        Some(1) => "a call did not go as it is written",
+        Some(97 | 255) => "time was up, or a check of the scenario failed",
+        _ => "it failed",
+    };
+    format!("{status}: {means}")
+}
+
+/// Whether somebody has bound the port: asking the table, since binding it ourselves would be in the way.
+fn udp_bound(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/udp").expect("Linux");
+    let wanted = format!(":{port:04X} ");
+    table.lines().any(|line| line.split_once(": ").is_some_and(|(_, rest)| rest[..14].ends_with(&wanted)))
+}
+
+/// All messages as SIPp saw them.
+#[derive(Debug)]
+pub struct Trace(String);
+
+impl Trace {
+    /// How often a message came whose first line begins so.
+    pub fn received(&self, start: &str) -> usize {
+        self.messages().filter(|(received, text)| *received && text.starts_with(start)).count()
+    }
+
+    /// The messages that came, whole.
+    pub fn all_received(&self) -> Vec<&str> {
+        self.messages().filter(|(received, _)| *received).map(|(_, text)| text).collect()
+    }
+
+    /// Whether it came, and the message.
+    fn messages(&self) -> impl Iterator<Item = (bool, &str)> {
+        self.0.split("-----------------------------------------------").filter_map(|part| {
+            let (head, text) = part.split_once("bytes")?;
+            let text = text.split_once("\n\n")?.1;
+            Some((head.contains("received"), text))
+        })
+    }
+}

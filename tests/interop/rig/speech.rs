@@ -1,0 +1,167 @@
+//! A scripted speech service, for tests that must be exact.
+
+use std::f32::consts::TAU;
+use std::pin::Pin;
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+use trunkline::proto::speech::v1::capabilities_response::{Recognition, Synthesis, Voice};
+use trunkline::proto::speech::v1::recognize_request::Request as Asked;
+use trunkline::proto::speech::v1::recognize_response::{Final, Partial, Response as Answer};
+use trunkline::proto::speech::v1::speech_server::{Speech, SpeechServer};
+use trunkline::proto::speech::v1::{
+    AudioFormat, CapabilitiesRequest, CapabilitiesResponse, Encoding, RecognizeRequest, RecognizeResponse,
+    SynthesizeRequest, SynthesizeResponse, TextPiece,
+};
+
+use super::dialogue::Alone;
+
+/// What it does with what it hears.
+#[derive(Debug, Clone, Copy)]
+pub enum Hearing {
+    /// Utterance n is "utterance n", with a partial at its start.
+    Numbers,
+    /// It reads and never answers.
+    Mute,
+    /// Finals of utterances that never were, words without end, answers that are empty.
+    Nonsense,
+}
+
+/// What it does with what it is to say.
+#[derive(Debug, Clone, Copy)]
+pub enum Speaking {
+    /// A tone of 60 ms a character.
+    Tone,
+    /// It takes the text and makes no sound.
+    Mute,
+    /// Half samples, and nothing at all.
+    Nonsense,
+    /// It refuses.
+    Refuses,
+}
+
+/// The service. Dropped, it is dead, and its streams break.
+#[derive(Debug)]
+pub struct Engine(Alone);
+
+impl Engine {
+    pub async fn serve(hearing: Hearing, speaking: Speaking) -> Engine {
+        let service = SpeechServer::new(Scripted { hearing, speaking });
+        Engine(Alone::serve(Routes::new(service)).await)
+    }
+
+    pub fn endpoint(&self) -> String {
+        self.0.endpoint.clone()
+    }
+}
+
+struct Scripted {
+    hearing: Hearing,
+    speaking: Speaking,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Speech for Scripted {
+    async fn capabilities(&self, _: Request<CapabilitiesRequest>) -> Result<Response<CapabilitiesResponse>, Status> {
+        let formats = vec![AudioFormat { encoding: Encoding::PcmS16le.into(), sample_rate_hz: 8_000 }];
+        let voice = Voice { name: "tone".into(), language: "en".into() };
+        Ok(Response::new(CapabilitiesResponse {
+            engine: "scripted".into(),
+            recognition: Some(Recognition {
+                formats: formats.clone(),
+                languages: vec!["en".into()],
+                partials: true,
+                phrases: false,
+            }),
+            synthesis: Some(Synthesis { formats, voices: vec![voice], streaming_text: false, ssml: false }),
+        }))
+    }
+
+    type RecognizeStream = Answers<RecognizeResponse>;
+
+    async fn recognize(
+        &self,
+        request: Request<Streaming<RecognizeRequest>>,
+    ) -> Result<Response<Self::RecognizeStream>, Status> {
+        let (answers, stream) = mpsc::channel(64);
+        let (hearing, mut requests) = (self.hearing, request.into_inner());
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                for response in heard(hearing, request) {
+                    if answers.send(Ok(RecognizeResponse { response })).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    type SynthesizeStream = Answers<SynthesizeResponse>;
+
+    async fn synthesize(
+        &self,
+        request: Request<SynthesizeRequest>,
+    ) -> Result<Response<<Self as Speech>::SynthesizeStream>, Status> {
+        let pieces = match self.speaking {
+            Speaking::Tone => tone(request.into_inner().text.chars().count()),
+            Speaking::Nonsense => vec![vec![1, 2, 3], vec![], vec![4]],
+            Speaking::Refuses => return Err(Status::internal("the voice is hoarse")),
+            Speaking::Mute => return Ok(Response::new(Box::pin(tokio_stream::pending()))),
+        };
+        let piece = |samples| Ok(SynthesizeResponse { samples, words: Vec::new() });
+        Ok(Response::new(Box::pin(tokio_stream::iter(pieces.into_iter().map(piece)))))
+    }
+
+    type SynthesizeStreamStream = Answers<SynthesizeResponse>;
+
+    async fn synthesize_stream(
+        &self,
+        _: Request<Streaming<TextPiece>>,
+    ) -> Result<Response<Self::SynthesizeStreamStream>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+}
+
+fn heard(hearing: Hearing, request: RecognizeRequest) -> Vec<Option<Answer>> {
+    let number = match &request.request {
+        Some(Asked::UtteranceStart(start)) => start.utterance_id,
+        Some(Asked::UtteranceEnd(end)) => end.utterance_id,
+        _ => return Vec::new(),
+    };
+    let starts = matches!(request.request, Some(Asked::UtteranceStart(_)));
+    let last =
+        |utterance_id, text: &str| Answer::Final(Final { utterance_id, text: text.into(), ..Default::default() });
+    match hearing {
+        Hearing::Mute => Vec::new(),
+        Hearing::Numbers if starts => {
+            let text = "utter".to_owned();
+            vec![Some(Answer::Partial(Partial { utterance_id: number, text, stop_ms: 0 }))]
+        }
+        Hearing::Numbers => vec![Some(last(number, &format!("utterance {number}")))],
+        Hearing::Nonsense => vec![
+            None,
+            Some(last(number + 1_000, "of no utterance")),
+            Some(last(0, "of none")),
+            Some(Answer::Partial(Partial {
+                utterance_id: u32::MAX,
+                text: "\0\u{202e}".repeat(2_000),
+                stop_ms: u32::MAX,
+            })),
+            Some(last(number, &"word ".repeat(20_000))),
+            Some(last(number, "once more")),
+        ],
+    }
+}
+
+/// 60 ms of 440 Hz a character, in pieces of a character.
+fn tone(characters: usize) -> Vec<Vec<u8>> {
+    let sample = |n: usize| ((TAU * 440.0 * n as f32 / 8_000.0).sin() * 8_000.0) as i16;
+    let piece = |at: usize| (at * 480..(at + 1) * 480).flat_map(|n| sample(n).to_le_bytes()).collect();
+    (0..characters).map(piece).collect()
+}
