@@ -46,7 +46,11 @@ enum Command {
         listen: SocketAddr,
     },
     /// Have a robot hold a telephone conversation with a softphone on this machine.
-    Demo,
+    Demo {
+        /// Where its recording, its record and its logs are kept; made if missing.
+        #[arg(long, default_value = "demo", value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -83,7 +87,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Serve(Files { config }) => in_runtime(command::serve(config::load(&config)?)),
         Command::Speech { listen, fetch } => in_runtime(command::speech(listen, fetch)),
         Command::Dialogue { script, listen } => in_runtime(command::dialogue(script, listen)),
-        Command::Demo => in_runtime(command::demo()),
+        Command::Demo { out } => in_runtime(command::demo(&out)),
     }
 }
 
