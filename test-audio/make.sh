@@ -26,7 +26,7 @@ say fallback.wav         en-us 150 "We are sorry, there is a technical problem. 
 # Real human prompts, as Debian ships them.
 prompts=/usr/share/asterisk/sounds/en_US_f_Allison
 for pair in hello=hello one-moment=one-moment-please thank-you=auth-thankyou goodbye=vm-goodbye \
-  not-understood=vm-sorry nobody-available=vm-nobodyavail; do
+  not-understood=vm-sorry nobody-available=vm-nobodyavail password=agent-pass seven=digits/7; do
   cp "$prompts/${pair#*=}.wav" "human-${pair%%=*}.wav"
 done
 
