@@ -96,7 +96,7 @@ impl Checks {
         }
     }
 
-    pub(super) fn utterance(&mut self, text: &str, _latency_ms: u32) {
+    pub(super) fn utterance(&mut self, text: &str) {
         let text = text.to_lowercase();
         let has = |word: &str| text.contains(word);
         if has("friday") {
@@ -119,8 +119,8 @@ impl Checks {
         }
     }
 
-    pub(super) fn trouble(&mut self, reason: &str) {
-        self.troubles.push(reason.to_owned());
+    pub(super) fn trouble(&mut self, reason: String) {
+        self.troubles.push(reason);
     }
 
     pub(super) fn files(&mut self, wav: String, json: String) {

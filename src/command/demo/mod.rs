@@ -7,16 +7,15 @@
 mod checks;
 pub mod phone;
 mod play;
-mod screen;
 mod stage;
 
 use std::path::{Path, PathBuf};
 
 use super::Done;
+use super::screen::{Screen, Voice};
 use checks::Checks;
 use phone::{Phone, PhoneError};
 use play::Play;
-use screen::{Screen, Voice};
 use stage::Stage;
 
 /// Why the demo could not be held, or what was missing from it.

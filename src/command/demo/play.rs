@@ -8,10 +8,10 @@ use tonic::transport::Channel;
 use super::Trouble;
 use super::checks::{Checks, Must};
 use super::phone::{Phone, Seen};
-use super::screen::{Screen, Voice};
 use super::stage::Stage;
+use crate::command::screen::{Screen, Voice};
 use crate::proto::control::v1::control_client::ControlClient;
-use crate::proto::control::v1::event::{Event as What, PromptInterrupted};
+use crate::proto::control::v1::event::Event as What;
 use crate::proto::control::v1::{DialRequest, Event, WatchRequest};
 
 const FRIDAY: &[u8] = include_bytes!("../../../test-audio/caller-friday.wav");
@@ -116,31 +116,20 @@ impl<'a> Play<'a> {
 
     /// Shows what happened, and cues the caller. True: it was the last event.
     fn told(&mut self, event: Event, cue: &mpsc::UnboundedSender<Cue>) -> bool {
-        let at = Some(event.at_ms);
+        self.screen.show(&event);
+        let at_ms = event.at_ms;
         let Some(what) = event.event else { return false };
         match what {
-            What::Dialling(dialling) => {
-                self.screen.say(None, Voice::Line, &format!("dialling {} over {}", dialling.callee, dialling.trunk));
-            }
-            What::Ringing(ringing) => self.screen.say(None, Voice::Line, &format!("{} ringing", ringing.sip_code)),
-            What::Answered(answered) => {
-                let text = format!("answered; {}, media to {}", answered.codec, answered.remote_media);
-                self.screen.say(at, Voice::Line, &text);
-            }
             What::PromptStarted(prompt) => {
                 self.prompts += 1;
-                let after_ms = prompt.after_utterance_ms;
-                let told = after_ms.map_or(String::new(), |ms| format!("   [{ms} ms after the caller's last word]"));
-                self.screen.say(at, Voice::Robot, &format!("{}{told}", prompt.text));
-                self.checks.prompt_started(&prompt.text, after_ms);
+                self.checks.prompt_started(&prompt.text, prompt.after_utterance_ms);
                 // The third prompt is the long one.
                 if self.prompts == 3 {
                     after(HEARD_ENOUGH, Cue::Say(ONE_MOMENT), cue);
                 }
             }
-            What::PromptFinished(prompt) => {
-                self.screen.say(at, Voice::Line, &format!("prompt heard whole, {} ms", prompt.length_ms));
-                self.checks.prompt_finished(event.at_ms);
+            What::PromptFinished(_) => {
+                self.checks.prompt_finished(at_ms);
                 match self.prompts {
                     1 => after(BREATH, Cue::Say(FRIDAY), cue),
                     2 => after(BREATH, Cue::Say(AFTERNOON), cue),
@@ -148,56 +137,21 @@ impl<'a> Play<'a> {
                     _ => {}
                 }
             }
-            What::PromptInterrupted(prompt) => self.interrupted(at, &prompt),
-            What::SpeechStarted(speech) => {
-                self.screen.say(Some(speech.start_ms), Voice::Caller, "(begins to speak)");
+            What::PromptInterrupted(prompt) => self.checks.interrupted(&prompt.by, prompt.reaction_ms),
+            What::Utterance(heard) if heard.r#final => {
+                self.checks.utterance(&heard.utterance.unwrap_or_default().text);
             }
-            What::Utterance(heard) => {
-                let utterance = heard.utterance.unwrap_or_default();
-                if heard.r#final {
-                    let (ms, text) = (heard.latency_ms, &utterance.text);
-                    self.screen.say(
-                        Some(utterance.stop_ms),
-                        Voice::Caller,
-                        &format!("\u{201c}{text}\u{201d}   [known {ms} ms after the last word]"),
-                    );
-                    self.checks.utterance(text, ms);
-                } else {
-                    self.screen.say(at, Voice::Note, &format!("… {}", utterance.text));
-                    self.checks.happened(Must::Partial);
-                }
-            }
-            What::Key(key) => {
-                self.screen.say(at, Voice::Caller, &format!("(presses {})", key.key));
-                self.checks.key(&key.key);
-            }
-            What::NoInput(silence) => self.screen.say(at, Voice::Line, &format!("no input, {}", silence.count)),
-            What::ServiceTrouble(trouble) => {
-                self.screen.say(at, Voice::Bad, &format!("{}: {}", trouble.service, trouble.reason));
-                self.checks.trouble(&format!("{}: {}", trouble.service, trouble.reason));
-            }
+            What::Utterance(_) => self.checks.happened(Must::Partial),
+            What::Key(key) => self.checks.key(&key.key),
+            What::ServiceTrouble(trouble) => self.checks.trouble(format!("{}: {}", trouble.service, trouble.reason)),
+            What::RecordReady(files) => self.checks.files(files.wav, files.json),
             What::Ended(ended) => {
-                if let Some(record) = ended.record {
-                    let text = format!("hung up by the {}: {}", record.hung_up_by, record.end_reason);
-                    self.screen.say(Some(record.talk_ms), Voice::Line, &text);
-                    self.checks.ended(record);
-                }
+                self.checks.ended(ended.record.unwrap_or_default());
                 return true;
             }
-            What::RecordReady(files) => self.checks.files(files.wav, files.json),
-            What::Incoming(_) | What::PromptMark(_) | What::KnobClamped(_) => {}
+            _ => {}
         }
         false
-    }
-
-    fn interrupted(&mut self, at: Option<u32>, prompt: &PromptInterrupted) {
-        let heard = prompt.heard.clone().unwrap_or_default();
-        let text = format!(
-            "prompt stopped by {} after {} ms, {} ms after the caller began; heard up to character {} of segment {}",
-            prompt.by, heard.heard_ms, prompt.reaction_ms, heard.characters, heard.segment
-        );
-        self.screen.say(at, Voice::Line, &text);
-        self.checks.interrupted(&prompt.by, prompt.reaction_ms);
     }
 }
 
