@@ -45,8 +45,14 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:7072")]
         listen: SocketAddr,
     },
+    /// Have a server dial somebody, and show the conversation. Interrupt it to hang up.
+    Call(command::Order),
     /// Have a robot hold a telephone conversation with a softphone on this machine.
-    Demo,
+    Demo {
+        /// Where its recording, its record and its logs are kept; made if missing.
+        #[arg(long, default_value = "demo", value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -83,7 +89,8 @@ fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Serve(Files { config }) => in_runtime(command::serve(config::load(&config)?)),
         Command::Speech { listen, fetch } => in_runtime(command::speech(listen, fetch)),
         Command::Dialogue { script, listen } => in_runtime(command::dialogue(script, listen)),
-        Command::Demo => in_runtime(command::demo()),
+        Command::Call(order) => in_runtime(command::call(order)),
+        Command::Demo { out } => in_runtime(command::demo(&out)),
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Conversation {
     interrupted: Option<Heard>,
     /// What the key that comes next has interrupted.
     interrupted_by_key: Option<Heard>,
+    /// End of the robot's last sample.
+    last_word: Ms,
     /// End of the last utterance that has not been answered.
     unanswered: Option<Ms>,
     silences: u32,
@@ -122,6 +124,7 @@ impl Conversation {
             pending: VecDeque::new(),
             interrupted: None,
             interrupted_by_key: None,
+            last_word: Ms(0),
             unanswered: None,
             silences: 0,
             last_event: 0,
@@ -228,6 +231,7 @@ impl Conversation {
                 }
             }
             LegEvent::PromptFinished { prompt, at, length } => {
+                self.last_word = at;
                 if let Some(entry) = self.speaker.over(prompt, &mut self.out) {
                     self.robot_turn(&entry, at, false);
                     let (prompt_id, fault) = (entry.prompt.id, entry.fault);
@@ -240,6 +244,7 @@ impl Conversation {
                 self.rest(now);
             }
             LegEvent::PromptInterrupted { prompt, at, heard, segment, segment_heard, by } => {
+                self.last_word = at;
                 for entry in self.speaker.stopped(prompt, &mut self.out) {
                     self.prompt_stopped(now, entry, at, (heard, segment, segment_heard), by);
                 }
@@ -601,7 +606,8 @@ impl Conversation {
             self.timers[Timer::NoInput as usize] = None;
             self.timers[Timer::Grace as usize] = None;
         } else if self.hangup.is_some() {
-            self.timers[Timer::Grace as usize].get_or_insert(now + GRACE);
+            let heard = self.answered + self.last_word.as_duration() + GRACE;
+            self.timers[Timer::Grace as usize].get_or_insert(heard.max(now));
         } else if self.speaking.is_some() || !self.pending.is_empty() || self.timers[Timer::Dialogue as usize].is_some()
         {
             self.timers[Timer::NoInput as usize] = None;

@@ -1,6 +1,8 @@
 //! The commands of the binary: each joins what the floors offer.
 
+mod call;
 pub mod demo;
+mod screen;
 mod serve;
 
 use std::error::Error;
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+pub use call::{Order, call};
 pub use demo::demo;
 pub use serve::serve;
 

@@ -374,7 +374,9 @@ impl Leg {
         // A thread that overslept a slot does not send it late: the media clock has gone on.
         let since = self.last.map_or(SLOT, |last| slot.saturating_duration_since(last));
         let missed = (since.as_millis() / SLOT.as_millis()).saturating_sub(1);
-        self.sender.advance(missed as u32 * FRAME as u32);
+        if missed > 0 {
+            self.sender.advance(missed as u32 * FRAME as u32);
+        }
         self.last = Some(slot);
         let at = Ms::from(slot.saturating_duration_since(origin));
         let (heard, origin_of_sound) = self.listen(slot, origin, outlet);
@@ -442,7 +444,7 @@ impl Leg {
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
             if self.voiced {
-                self.voiced_under = self.voiced_under + Ms(20);
+                self.voiced_under += Ms(20);
             }
         } else {
             self.voiced_under = Ms(0);

@@ -1,0 +1,116 @@
+//! A whole call, both ends, in virtual time over a bad network: one thread, one seed, no clock.
+//!
+//! ```text
+//!  phone ── SIP, RTP ──► network ──► robot: Call + Leg ──► dialogue, recogniser, synthesiser (scripted), recorder
+//!        ◄────────────────────────── (as in life, what passes between call and leg takes a moment)
+//! ```
+//! A test says what is different from a plain call ([`Scenario`]), runs it with a seed, and asks what was seen ([`Seen`]). What must
+//! hold of every call is checked after each run ([`Seen::check`]).
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+pub mod network;
+pub mod phone;
+pub mod seen;
+pub mod services;
+pub mod voice;
+pub mod world;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use trunkline::call::action::Action;
+use trunkline::call::call::Answering;
+use trunkline::call::conversation::Rules;
+use trunkline::call::io::Input;
+use trunkline::call::knobs::Knobs;
+
+use network::Weather;
+use phone::{Pickup, Plan};
+pub use seen::Seen;
+use services::{Dialogue, Recogniser, Synthesiser};
+
+pub const ROBOT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+pub const ROBOT_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 20_000);
+pub const PHONE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 5060);
+pub const PHONE_MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 30_000);
+
+/// Who calls whom.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    /// The robot calls, and cancels after so many ms.
+    Outbound { ring_timeout: u32 },
+    /// The phone calls.
+    Inbound(Answering),
+}
+
+/// What the orchestrator does, ms after the beginning.
+pub enum Order {
+    Do(Action),
+    Say(Input),
+}
+
+/// A call. All of it may be changed before it is run.
+pub struct Scenario {
+    pub way: Way,
+    pub sip: Weather,
+    pub rtp: Weather,
+    /// Of the phone's clock, in parts per million.
+    pub drift: i32,
+    pub knobs: Knobs,
+    pub rules: Rules,
+    pub rtp_timeout: Duration,
+    pub pickup: Pickup,
+    /// What the phone does, ms after the beginning of all.
+    pub early: Plan,
+    /// What it does, ms after it has begun to send.
+    pub talk: Plan,
+    pub orders: Vec<(u32, Order)>,
+    pub dialogue: Dialogue,
+    pub recogniser: Recogniser,
+    pub synthesiser: Synthesiser,
+}
+
+impl Scenario {
+    /// The robot calls, the phone is answered after 1.5 s, services are quick, and nobody says anything.
+    pub fn outbound() -> Scenario {
+        Scenario {
+            way: Way::Outbound { ring_timeout: 30_000 },
+            sip: Weather::CLEAN,
+            rtp: Weather::CLEAN,
+            drift: 0,
+            knobs: Knobs { no_input: trunkline::ms::Ms(0), ..Knobs::default() },
+            rules: Rules {
+                dialogue_timeout: Duration::from_secs(4),
+                final_timeout: Duration::from_millis(1_500),
+                fallback_prompt: Some("fallback.wav".to_owned()),
+                dialogue: true,
+                recogniser: true,
+            },
+            rtp_timeout: Duration::from_secs(20),
+            pickup: Pickup::After(1_500),
+            early: Vec::new(),
+            talk: Vec::new(),
+            orders: Vec::new(),
+            dialogue: services::talks("hello", &[]),
+            recogniser: services::understands(&[], 150),
+            synthesiser: services::speaks(),
+        }
+    }
+
+    /// The phone calls and is answered at once.
+    pub fn inbound() -> Scenario {
+        Scenario { way: Way::Inbound(Answering::Now), ..Scenario::outbound() }
+    }
+
+    /// Over a network such as calls have to bear.
+    pub fn over_poor_network(self) -> Scenario {
+        Scenario { sip: Weather { loss: 50, ..Weather::POOR }, rtp: Weather::POOR, drift: 80, ..self }
+    }
+
+    /// Runs it to the end of all.
+    pub fn run(self, seed: u64) -> Seen {
+        world::World::new(self, seed).run()
+    }
+}

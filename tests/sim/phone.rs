@@ -1,0 +1,426 @@
+//! The far end: a phone with a real SIP session, and an RTP stream of its own making.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use trunkline::codec::g711::Law;
+use trunkline::ms::Ms;
+use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
+use trunkline::rtp::telephone_event::{self, Key};
+use trunkline::sdp::{Capabilities, Direction, Negotiated, Negotiator};
+use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Response, Target, Uri, parse};
+use trunkline::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session};
+use trunkline::sip::{Local, stateless};
+
+use super::{PHONE, PHONE_MEDIA, ROBOT};
+
+/// What a phone does with a call that comes.
+#[derive(Debug, Clone, Copy)]
+pub enum Pickup {
+    /// Rings at once, and is answered after so many ms.
+    After(u32),
+    /// Rings at once, and refuses after so many ms with this status.
+    Refuse(u32, u16),
+    /// Refuses without ringing.
+    RefuseAtOnce(u16),
+    /// Rings for ever.
+    Never,
+    /// Is not there: nothing comes back.
+    Dead,
+}
+
+/// What the one who holds it does.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Speaks; an earlier word is finished first.
+    Speak(Vec<i16>),
+    /// Presses a key for 100 ms.
+    Press(char),
+    /// Hangs up, cancels, or refuses.
+    HangUp,
+    /// Re-INVITE with this direction.
+    Hold(Direction),
+    /// Sends no more RTP.
+    Mute,
+    /// Sends RTP again.
+    Unmute,
+}
+
+/// Something done at a time in ms.
+pub type Plan = Vec<(u32, Act)>;
+
+/// An RTP packet, without its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    pub at: Duration,
+    pub marker: bool,
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    /// It is not silence.
+    pub sounds: bool,
+}
+
+impl Stamp {
+    pub fn of(at: Duration, datagram: &[u8]) -> Stamp {
+        let packet = Packet::parse(datagram).expect("we write RTP");
+        let mut samples = [0; 160];
+        Law::A.decode(packet.payload, &mut samples);
+        Stamp {
+            at,
+            marker: packet.marker,
+            payload_type: packet.payload_type.as_u8(),
+            sequence: packet.sequence.0,
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc.0,
+            sounds: super::voice::sounds(&samples),
+        }
+    }
+}
+
+/// The phone.
+pub struct Phone {
+    epoch: Instant,
+    rng: StdRng,
+    pickup: Pickup,
+    early: VecDeque<(Duration, Act)>,
+    talk: Plan,
+    session: Option<Session>,
+    negotiator: Negotiator,
+    reply: Vec<u8>,
+    agreed: Option<Negotiated>,
+    /// From, To and Call-ID of our own requests, once there is a dialog.
+    dialog: Option<(String, String, String)>,
+    reinvites: u32,
+    stream: Option<Stream>,
+    /// Of the stream's clock, in parts per million: more is faster.
+    drift: i32,
+    out: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub events: Vec<Event>,
+    pub arrived: Vec<Stamp>,
+    /// When each `Speak` began.
+    pub spoke: Vec<Duration>,
+}
+
+/// What the phone sends.
+struct Stream {
+    began: Duration,
+    next: Duration,
+    acts: VecDeque<(Duration, Act)>,
+    muted: bool,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    words: VecDeque<i16>,
+    key: Option<telephone_event::Sender>,
+}
+
+fn local() -> Local {
+    Local { contact_user: "phone".into(), contact: PHONE, user_agent: "phone".into() }
+}
+
+fn none() -> ExtraHeaders {
+    ExtraHeaders::default()
+}
+
+impl Phone {
+    pub fn new(epoch: Instant, seed: u64, pickup: Pickup, early: Plan, talk: Plan, drift: i32) -> Phone {
+        let mut rng = StdRng::seed_from_u64(seed);
+        Phone {
+            epoch,
+            pickup,
+            early: early.into_iter().map(|(ms, act)| (Ms(ms).into(), act)).collect(),
+            talk,
+            session: None,
+            negotiator: Negotiator::new(rng.random::<u64>() >> 1, PHONE_MEDIA, Capabilities::default()),
+            rng,
+            reply: Vec::new(),
+            agreed: None,
+            dialog: None,
+            reinvites: 0,
+            stream: None,
+            drift,
+            out: VecDeque::new(),
+            events: Vec::new(),
+            arrived: Vec::new(),
+            spoke: Vec::new(),
+        }
+    }
+
+    /// Calls the robot.
+    pub fn dial(&mut self, now: Duration) {
+        let uri = |text: &str| -> Uri { text.parse().expect("a URI") };
+        let dial = Dial {
+            request_uri: uri("sip:4000@192.0.2.1"),
+            from: NameAddr::new(None, uri("sip:13800000000@192.0.2.2")),
+            to: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
+            next_hop: Target::Addr(ROBOT),
+            credentials: None,
+            headers: none(),
+            offer: self.negotiator.offer(Direction::SendRecv),
+        };
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        self.session = Some(Session::dial(self.epoch + now, local(), dial, rng));
+        self.drain(now);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.session.as_ref().is_none_or(Session::is_over)
+    }
+
+    /// When the stream began.
+    pub fn began(&self) -> Option<Duration> {
+        self.stream.as_ref().map(|stream| stream.began)
+    }
+
+    pub fn poll(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.out.pop_front()
+    }
+
+    pub fn deadline(&self) -> Option<Duration> {
+        let session = self.session.as_ref().and_then(Session::deadline).map(|at| at - self.epoch);
+        let early = self.early.front().map(|(at, _)| *at);
+        let stream = self.stream.as_ref().filter(|_| !self.ended()).map(|stream| {
+            stream.acts.front().map_or(stream.next, |(at, _)| stream.next.min(*at))
+        });
+        [session, early, stream].into_iter().flatten().min()
+    }
+
+    /// Hangs up whatever there is.
+    pub fn hang_up(&mut self, now: Duration) {
+        self.signal(now, Input::Cancel);
+    }
+
+    pub fn rtp(&mut self, now: Duration, datagram: &[u8]) {
+        self.arrived.push(Stamp::of(now, datagram));
+    }
+
+    pub fn sip(&mut self, now: Duration, datagram: &[u8]) {
+        let message = parse(datagram).expect("the robot writes SIP");
+        if let Message::Response(response) = &message
+            && self.reinvite_answered(response)
+        {
+            return;
+        }
+        match (&mut self.session, message) {
+            (Some(session), message) => session.handle(self.epoch + now, Input::Message { message, source: ROBOT }),
+            (None, _) if matches!(self.pickup, Pickup::Dead) => {}
+            (None, Message::Request(request)) if *request.method() == Method::Invite => {
+                let rng = StdRng::seed_from_u64(self.rng.random());
+                let session = Session::incoming(self.epoch + now, local(), request, ROBOT, rng);
+                self.session = Some(session.expect("the robot's INVITE is in order"));
+                self.rings(now);
+            }
+            (None, Message::Request(request)) => {
+                let reply = stateless::answer(&request, ROBOT, &local());
+                self.out.extend(reply.map(|reply| (reply.to, reply.payload)));
+            }
+            (None, Message::Response(_)) => {}
+        }
+        self.drain(now);
+    }
+
+    pub fn tick(&mut self, now: Duration) {
+        self.signal(now, Input::Timer);
+        while let Some((_, act)) = self.early.pop_front_if(|(at, _)| *at <= now) {
+            self.act(now, act);
+        }
+        while let Some((_, act)) = self.stream.as_mut().and_then(|s| s.acts.pop_front_if(|(at, _)| *at <= now)) {
+            self.act(now, act);
+        }
+        if !self.ended()
+            && let (Some(stream), Some(agreed)) = (&mut self.stream, &self.agreed)
+            && stream.next <= now
+        {
+            stream.next += Duration::from_nanos((20_000_000 - 20 * i64::from(self.drift)) as u64);
+            let datagram = stream.packet();
+            if !stream.muted {
+                self.out.push_back((agreed.remote, datagram));
+            }
+        }
+        self.drain(now);
+    }
+
+    fn ended(&self) -> bool {
+        let end = |e: &Event| matches!(e, Event::Ended { .. } | Event::Cancelled { .. } | Event::Failed(_));
+        self.events.last().is_some_and(end)
+    }
+
+    fn rings(&mut self, now: Duration) {
+        let offer = self.session.as_ref().and_then(Session::offer).expect("the robot offers").to_vec();
+        let (reply, agreed) = self.negotiator.answer(&offer).expect("G.711");
+        (self.reply, self.agreed) = (reply, Some(agreed));
+        let ring = Input::Ring { headers: none(), sdp: None };
+        match self.pickup {
+            Pickup::After(ms) => {
+                self.signal(now, ring);
+                self.early.push_back((now + Ms(ms).as_duration(), Act::Unmute));
+            }
+            Pickup::Refuse(ms, _) => {
+                self.signal(now, ring);
+                self.early.push_back((now + Ms(ms).as_duration(), Act::HangUp));
+            }
+            Pickup::RefuseAtOnce(code) => self.signal(now, Input::Reject { code, reason: None, headers: none() }),
+            Pickup::Never => self.signal(now, ring),
+            Pickup::Dead => {}
+        }
+    }
+
+    fn signal(&mut self, now: Duration, input: Input) {
+        if let Some(session) = &mut self.session {
+            session.handle(self.epoch + now, input);
+        }
+        self.drain(now);
+    }
+
+    fn act(&mut self, now: Duration, act: Act) {
+        match (act, &mut self.stream, self.pickup) {
+            (Act::Speak(words), Some(stream), _) => {
+                self.spoke.push(stream.next + Ms::of_samples(stream.words.len() as u64, 8_000).as_duration());
+                stream.words.extend(words);
+            }
+            (Act::Press(key), Some(stream), _) => {
+                let key = Key::from_char(key).expect("a key");
+                stream.key = Some(telephone_event::Sender::new(key, stream.timestamp, Ms(100)));
+            }
+            (Act::Mute, Some(stream), _) => stream.muted = true,
+            (Act::Unmute, Some(stream), _) => stream.muted = false,
+            (Act::Unmute, None, Pickup::After(_)) => {
+                self.signal(now, Input::Answer { headers: none(), sdp: self.reply.clone() });
+                self.talks(now);
+            }
+            (Act::HangUp, None, Pickup::Refuse(_, code)) => {
+                self.signal(now, Input::Reject { code, reason: None, headers: none() });
+            }
+            (Act::HangUp, ..) => self.signal(now, Input::Cancel),
+            (Act::Hold(direction), ..) => self.reinvite(direction),
+            (act, None, _) => panic!("{act:?} before the answer"),
+        }
+    }
+
+    fn talks(&mut self, now: Duration) {
+        let acts = std::mem::take(&mut self.talk).into_iter();
+        self.stream = Some(Stream {
+            began: now,
+            next: now,
+            acts: acts.map(|(ms, act)| (now + Ms(ms).as_duration(), act)).collect(),
+            muted: false,
+            sequence: self.rng.random(),
+            timestamp: self.rng.random(),
+            ssrc: self.rng.random(),
+            words: VecDeque::new(),
+            key: None,
+        });
+    }
+
+    fn drain(&mut self, now: Duration) {
+        while let Some(output) = self.session.as_mut().and_then(Session::poll) {
+            match output {
+                Output::Transmit { to: Target::Addr(to), payload } => {
+                    self.learn(&payload);
+                    self.out.push_back((to, payload));
+                }
+                Output::Transmit { to, .. } => panic!("a name: {to}"),
+                Output::Event(event) => {
+                    if let Event::Answered { sdp: Some(sdp) } = &event {
+                        self.agreed = Some(self.negotiator.accept(sdp).expect("an answer"));
+                        self.talks(now);
+                    }
+                    self.events.push(event);
+                }
+            }
+        }
+    }
+
+    /// The dialog, from our 200 or our ACK.
+    fn learn(&mut self, payload: &[u8]) {
+        let Ok(message) = parse(payload) else { return };
+        let text = |name| match &message {
+            Message::Request(request) => request.text(name).map(|text| text.into_owned()),
+            Message::Response(response) => response.text(name).map(|text| text.into_owned()),
+        };
+        let (Some(from), Some(to)) = (text(HeaderName::From), text(HeaderName::To)) else { return };
+        let call_id = message.call_id().unwrap_or_default().to_owned();
+        match &message {
+            Message::Response(ok) if ok.code() == 200 && ok.cseq().is_ok_and(|c| c.method == Method::Invite) => {
+                self.dialog = Some((to, from, call_id));
+            }
+            Message::Request(ack) if *ack.method() == Method::Ack => self.dialog = Some((from, to, call_id)),
+            _ => {}
+        }
+    }
+
+    /// The session makes no re-INVITE yet, so it is made by hand; what answers it is taken by hand too.
+    fn reinvite(&mut self, direction: Direction) {
+        self.reinvites += 1;
+        let offer = self.negotiator.offer(direction);
+        let invite = self.request("INVITE", "", &offer);
+        self.out.push_back((ROBOT, invite));
+    }
+
+    fn reinvite_answered(&mut self, response: &Response) -> bool {
+        let by_hand = |cseq: u32| self.reinvites > 0 && cseq == 1_000_000 + self.reinvites;
+        if !response.cseq().is_ok_and(|cseq| by_hand(cseq.number)) {
+            return false;
+        }
+        if response.code() >= 200 {
+            assert_eq!(response.code(), 200, "the robot takes a re-INVITE");
+            let ack = self.request("ACK", "ack", b"");
+            self.out.push_back((ROBOT, ack));
+        }
+        true
+    }
+
+    fn request(&self, method: &str, branch: &str, sdp: &[u8]) -> Vec<u8> {
+        let (from, to, call_id) = self.dialog.as_ref().expect("a dialog");
+        let number = 1_000_000 + self.reinvites;
+        let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let head = format!(
+            "{method} sip:robot@{ROBOT} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKhand{number}{branch}\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {number} {method}\r\n\
+             Contact: <sip:phone@{PHONE}>\r\n{kind}Content-Length: {}\r\n\r\n",
+            sdp.len()
+        );
+        [head.as_bytes(), sdp].concat()
+    }
+}
+
+impl Stream {
+    fn packet(&mut self) -> Vec<u8> {
+        let mut payload = [Law::A.silence(); 160];
+        let event = self.key.as_mut().and_then(telephone_event::Sender::next_packet);
+        let mut packet = Packet {
+            marker: false,
+            payload_type: PayloadType::PCMA,
+            sequence: SequenceNumber(self.sequence),
+            timestamp: self.timestamp,
+            ssrc: Ssrc(self.ssrc),
+            payload: &[],
+        };
+        match &event {
+            Some(event) => {
+                packet.marker = event.marker;
+                packet.timestamp = event.timestamp;
+                packet.payload_type = PayloadType::new(101).expect("below 128");
+                packet.payload = &event.payload;
+            }
+            None => {
+                self.key = None;
+                let n = self.words.len().min(160);
+                let words: Vec<i16> = self.words.drain(..n).collect();
+                Law::A.encode(&words, &mut payload);
+                packet.payload = &payload;
+            }
+        }
+        let mut datagram = vec![0; 172];
+        let length = packet.write_into(&mut datagram);
+        datagram.truncate(length);
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(160);
+        datagram
+    }
+}

@@ -1,0 +1,252 @@
+//! What was seen of a call, what may be asked of it, and what must hold of every call.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use trunkline::call::event::{StoppedBy, What};
+use trunkline::call::io::{HeardFrame, RecordedFrame, ToRecogniser};
+use trunkline::call::leg::LegEvent;
+use trunkline::call::line::{Heard, Line, LineEvent, Utterance};
+use trunkline::call::prompt::PromptNo;
+use trunkline::call::record::{CallRecord, Role, Turn};
+use trunkline::ms::Ms;
+use trunkline::sip::session;
+
+use super::phone::Stamp;
+use super::voice;
+
+/// All times are since the beginning of the world, but what is in [`Ms`]: that is media time.
+#[derive(Debug, Default)]
+pub struct Seen {
+    hash: Sha256,
+    /// First lines of the robot's SIP.
+    pub sip: Vec<(Duration, String)>,
+    pub told: Vec<(Duration, Ms, What)>,
+    pub line: Vec<(Duration, LineEvent)>,
+    pub dialogue_opened: u32,
+    pub dialogue_closed: u32,
+    pub recogniser: Vec<(Duration, ToRecogniser)>,
+    pub wanted: Vec<(Duration, PromptNo, u32)>,
+    pub unwanted: Vec<(Duration, PromptNo)>,
+    pub leg: Vec<(Duration, LegEvent)>,
+    pub heard: Vec<HeardFrame>,
+    pub recorded: Vec<RecordedFrame>,
+    /// The robot's RTP, as it was sent and as it came.
+    pub sent: Vec<Stamp>,
+    pub arrived: Vec<Stamp>,
+    pub records: Vec<CallRecord>,
+    pub phone_events: Vec<session::Event>,
+    pub phone_began: Option<Duration>,
+    /// When the phone began each of its words.
+    pub spoke: Vec<Duration>,
+    /// Origin of media time.
+    pub began: Option<Duration>,
+}
+
+impl Seen {
+    /// Takes something into the hash.
+    pub fn trace(&mut self, now: Duration, what: &str, bytes: &[u8]) {
+        self.hash.update(format!("{} {what} {}\n", now.as_nanos(), bytes.len()));
+        self.hash.update(bytes);
+    }
+
+    /// Of every datagram, event and record with its time.
+    pub fn fingerprint(&self) -> String {
+        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub fn record(&self) -> &CallRecord {
+        let [record] = &self.records[..] else { panic!("{} records", self.records.len()) };
+        record
+    }
+
+    /// Media time of a moment.
+    pub fn media(&self, at: Duration) -> Ms {
+        Ms::from(at.saturating_sub(self.began.expect("media began")))
+    }
+
+    /// Media time at which the phone's word `n` is said: its first and its last loud sample.
+    pub fn word(&self, n: usize, samples: &[i16]) -> (Ms, Ms) {
+        let (first, last) = voice::loud(samples);
+        let began = self.media(self.spoke[n]);
+        (began + Ms(first), began + Ms(last))
+    }
+
+    pub fn turns(&self, role: Role) -> Vec<&Turn> {
+        self.record().turns.iter().filter(|turn| turn.role == role).collect()
+    }
+
+    /// The texts of the record in order, as `robot: …` and `caller: …`.
+    pub fn talk(&self) -> Vec<String> {
+        let who = |turn: &Turn| if turn.role == Role::Speech { "robot" } else { "caller" };
+        self.record().turns.iter().map(|turn| format!("{}: {}", who(turn), turn.text)).collect()
+    }
+
+    /// Utterances as they were told, with the moment.
+    pub fn utterances(&self) -> Vec<(Duration, &Utterance)> {
+        let one = |(at, _, what): &'_ (Duration, Ms, What)| match what {
+            What::Utterance { .. } => Some(*at),
+            _ => None,
+        };
+        let times = self.told.iter().filter_map(one);
+        let utterances = self.told.iter().filter_map(|(_, _, what)| match what {
+            What::Utterance { utterance, .. } => Some(utterance),
+            _ => None,
+        });
+        times.zip(utterances).collect()
+    }
+
+    /// Utterances as the dialogue was told.
+    pub fn asked(&self) -> Vec<&Utterance> {
+        let utterance = |(_, event): &'_ (Duration, LineEvent)| matches!(event.what, Line::Utterance(_));
+        let told = self.line.iter().filter(|told| utterance(told));
+        told.filter_map(|(_, event)| if let Line::Utterance(u) = &event.what { Some(u) } else { None }).collect()
+    }
+
+    pub fn interruptions(&self) -> Vec<(Ms, &Heard, StoppedBy)> {
+        let one = |told| match told {
+            &(_, at, What::PromptInterrupted { ref heard, by, .. }) => Some((at, heard, by)),
+            _ => None,
+        };
+        self.told.iter().filter_map(one).collect()
+    }
+
+    /// Ids of the prompts that were told to have ended, to the dialogue, with whether they were interrupted.
+    pub fn done(&self) -> Vec<(&str, bool)> {
+        let one = |(_, event): &'_ (Duration, LineEvent)| matches!(event.what, Line::PromptDone { .. });
+        let done = self.line.iter().filter(|told| one(told));
+        done.filter_map(|(_, event)| match &event.what {
+            Line::PromptDone { prompt_id, interrupted, .. } => Some((prompt_id.as_str(), interrupted.is_some())),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// When the robot first sent a request of this method.
+    pub fn request(&self, method: &str) -> Option<Duration> {
+        self.sip.iter().find(|(_, line)| line.starts_with(&format!("{method} "))).map(|(at, _)| *at)
+    }
+
+    /// Media time of the end of the last sample before `until` that the robot was heard to say.
+    pub fn last_word(&self, until: Ms) -> Ms {
+        let ends = self.recorded.iter().filter(|frame| frame.robot_at < until).filter_map(|frame| {
+            let last = frame.robot.iter().rposition(|sample| sample.unsigned_abs() > 64)?;
+            Some(frame.robot_at + Ms::of_samples(last as u64 + 1, 8_000))
+        });
+        ends.max().expect("the robot spoke")
+    }
+
+    /// Whether the robot is heard in a stretch of media time.
+    pub fn robot_heard(&self, from: Ms, to: Ms) -> bool {
+        let within = |frame: &&RecordedFrame| frame.robot_at >= from && frame.robot_at < to;
+        self.recorded.iter().filter(within).any(|frame| voice::sounds(&frame.robot))
+    }
+
+    /// What must hold of every call.
+    pub fn check(&self) {
+        let record = self.record();
+        self.check_record(record);
+        self.check_prompts(record);
+        self.check_line();
+        self.check_recogniser(record);
+        self.check_rtp();
+        for (frame, n) in self.recorded.iter().zip(0..) {
+            assert_eq!(frame.robot_at, Ms(n * 20), "the recording has no gap");
+        }
+        assert_eq!(self.heard.len(), self.recorded.len(), "the recogniser gets every frame");
+        assert!(self.heard.windows(2).all(|two| two[0].at <= two[1].at), "and time does not run back");
+    }
+
+    fn check_record(&self, record: &CallRecord) {
+        assert!(record.turns.is_sorted_by_key(|turn| turn.start), "in order: {:#?}", record.turns);
+        for turn in &record.turns {
+            assert!(turn.start <= turn.stop && turn.stop <= record.talk_ms + Ms(40), "{turn:?} of {}", record.talk_ms);
+            assert_eq!(turn.length_ms, turn.stop - turn.start);
+            assert!(!turn.interrupted || turn.interrupted_at == Some(turn.stop), "{turn:?}");
+        }
+        assert!(record.started_at <= record.ended_at);
+        assert!(record.answered_at.is_none_or(|at| at >= record.rang_at.unwrap_or(record.started_at)));
+        assert!(record.answered_at.is_none_or(|at| at <= record.ended_at));
+        assert_eq!(record.answered_at.is_some(), self.began.is_some() || record.talk_ms < Ms(25));
+        assert!(!record.end_reason.is_empty() && !record.sip_call_id.is_empty());
+        assert_eq!(record.quality.sent, self.sent.len() as u64);
+        let keys: String = self.told.iter().filter_map(|(_, _, w)| if let What::Key { key } = w { Some(*key) } else { None }).collect();
+        assert_eq!(record.keys, keys);
+    }
+
+    /// Whatever begins, ends once; and all of it is in the record.
+    fn check_prompts(&self, record: &CallRecord) {
+        let (mut playing, mut begun) = (None, 0);
+        for (_, _, what) in &self.told {
+            match what {
+                What::PromptStarted { prompt_id, .. } => {
+                    assert_eq!(playing.replace(prompt_id), None, "two prompts at a time");
+                    begun += 1;
+                }
+                What::PromptFinished { prompt_id, fault, .. } => {
+                    let ended = playing.take();
+                    assert!(ended == Some(prompt_id) || (ended.is_none() && !fault.is_empty()), "{prompt_id}");
+                }
+                What::PromptInterrupted { heard, .. } if heard.heard > Ms(0) => {
+                    assert_eq!(playing.take(), Some(&heard.prompt_id));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(playing, None, "a prompt has no end");
+        let spoken = record.turns.iter().filter(|turn| turn.role == Role::Speech).count();
+        assert_eq!(spoken, begun, "robot turns: {:#?}", record.turns);
+        let said = self.told.iter().filter(|(_, _, w)| matches!(w, What::Utterance { .. })).count();
+        let begun = self.told.iter().filter(|(_, _, w)| matches!(w, What::SpeechStarted { .. })).count();
+        assert_eq!(said, begun, "each that began to speak is heard");
+        assert_eq!(record.turns.len() - spoken, said, "caller turns: {:#?}", record.turns);
+    }
+
+    fn check_line(&self) {
+        assert_eq!(self.dialogue_opened, self.dialogue_closed);
+        for ((_, event), n) in self.line.iter().zip(1..) {
+            assert_eq!(event.id, n, "without gaps");
+            assert_eq!(matches!(event.what, Line::Begin(_)), n == 1, "{event:?}");
+            assert_eq!(matches!(event.what, Line::End { .. }), n == self.line.len() as u64, "{event:?}");
+        }
+        assert!(self.line.windows(2).all(|two| two[0].1.at <= two[1].1.at + Ms(20)), "in order");
+    }
+
+    fn check_recogniser(&self, record: &CallRecord) {
+        let (mut going, mut last, mut closed) = (None, 0, false);
+        for (_, told) in &self.recogniser {
+            assert!(!closed, "{told:?} after the close");
+            match *told {
+                ToRecogniser::UtteranceStart { utterance, start, from } => {
+                    assert_eq!((going.replace(utterance), utterance), (None, last + 1));
+                    assert!(from <= start);
+                    last = utterance;
+                }
+                ToRecogniser::UtteranceEnd { utterance, start, stop } => {
+                    assert_eq!(going.take(), Some(utterance));
+                    assert!(start <= stop && stop <= record.talk_ms + Ms(40));
+                }
+                ToRecogniser::Close => closed = true,
+            }
+        }
+        assert_eq!(going, None);
+    }
+
+    /// One packet a slot, numbered and stamped without a gap; a marker on the first, and after each pause.
+    fn check_rtp(&self) {
+        let mut before: Option<&Stamp> = None;
+        for packet in &self.sent {
+            let Some(last) = before.replace(packet) else {
+                assert!(packet.marker, "the first packet begins a talk-spurt");
+                continue;
+            };
+            let slots = (packet.at - last.at).as_millis() as u32 / 20;
+            assert_eq!(packet.sequence, last.sequence.wrapping_add(1));
+            assert_eq!(packet.ssrc, last.ssrc);
+            assert_eq!((packet.at - last.at).as_micros() % 20_000, 0, "in its slot");
+            assert!(slots > 0, "one packet a slot");
+            assert_eq!(packet.timestamp, last.timestamp.wrapping_add(slots * 160));
+            assert_eq!(packet.marker, slots > 1, "{packet:?} after {last:?}");
+        }
+    }
+}

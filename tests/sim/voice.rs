@@ -1,0 +1,40 @@
+//! What the phone says: recorded speech, since a detector judges it; and what the robot says: tones.
+
+use std::path::Path;
+
+use trunkline::ms::Ms;
+
+/// A recording of `test-audio`, 8 kHz.
+pub fn recorded(name: &str) -> Vec<i16> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio").join(format!("{name}.wav"));
+    let reader = hound::WavReader::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(reader.spec().sample_rate, 8_000, "{name}");
+    reader.into_samples().map(|sample| sample.expect("16-bit samples")).collect()
+}
+
+/// The first so many ms of a recording's speech, without the silence before it.
+pub fn syllable(name: &str, length: Ms) -> Vec<i16> {
+    let all = recorded(name);
+    let begin = all.iter().position(|sample| sample.unsigned_abs() > 1_000).unwrap_or(0);
+    all[begin..][..length.samples(8_000) as usize].to_vec()
+}
+
+/// From the first to the last sample that is loud, in ms from the beginning.
+pub fn loud(samples: &[i16]) -> (u32, u32) {
+    let is_loud = |sample: &i16| sample.unsigned_abs() > 1_000;
+    let first = samples.iter().position(is_loud).unwrap_or(0);
+    let last = samples.iter().rposition(is_loud).unwrap_or(0);
+    (first as u32 / 8, last as u32 / 8)
+}
+
+/// A tone of 500 Hz.
+pub fn tone(length: Ms) -> Vec<i16> {
+    let wave = |n: u32| (f64::from(n) * 500.0 * std::f64::consts::TAU / 8_000.0).sin();
+
+    (0..length.samples(8_000)).map(|n| (8_000.0 * wave(n) + if n % 8 == 0 || n % 8 == 4 { 500.0 } else { 0.0 }) as i16).collect()
+}
+
+/// Whether anything is to be heard.
+pub fn sounds(samples: &[i16]) -> bool {
+    samples.iter().any(|sample| sample.unsigned_abs() > 64)
+}

@@ -1,0 +1,455 @@
+//! The world: one clock, and all that happens in the order of its time.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use trunkline::call::call::{Call, Phase, Plan};
+use trunkline::call::io::{HeardFrame, Input, Output, RecordedFrame, ToDialogue};
+use trunkline::call::leg::{self, Leg, LegEvent, Outlet, SLOT};
+use trunkline::sdp::AudioFormat;
+use trunkline::sip::message::{Message, Method, NameAddr, Target, parse};
+use trunkline::sip::session::{self, Dial, ExtraHeaders, Session};
+use trunkline::sip::{Local, stateless};
+
+use super::network::Path;
+use super::phone::{Phone, Stamp};
+use super::seen::Seen;
+use super::{Order, PHONE, ROBOT, ROBOT_MEDIA, Scenario, Way};
+
+/// No call lasts longer.
+const LIMIT: Duration = Duration::from_secs(900);
+/// What a media thread reads of one socket in one slot.
+const READ: usize = 16;
+
+enum Happening {
+    SipToRobot(Vec<u8>),
+    SipToPhone(Vec<u8>),
+    RtpToRobot(Vec<u8>),
+    RtpToPhone(Vec<u8>),
+    ToCall(Box<Input>),
+    ToLeg(ToLeg),
+}
+
+enum ToLeg {
+    Open(Box<leg::Setup>),
+    Command(leg::Command),
+    Close,
+}
+
+/// The robot's signalling.
+enum Robot {
+    /// No INVITE has come.
+    Idle,
+    Call(Box<Call>),
+    /// The record is written, the signalling lingers.
+    Lingering(Box<Session>),
+}
+
+pub struct World {
+    scenario: Scenario,
+    epoch: Instant,
+    now: Duration,
+    rng: StdRng,
+    /// SIP and RTP from the robot, SIP and RTP to it.
+    paths: [Path; 4],
+    queue: BTreeMap<(Duration, u64), Happening>,
+    queued: u64,
+    robot: Robot,
+    leg: Option<Leg>,
+    slot: Duration,
+    rtp: VecDeque<Vec<u8>>,
+    /// What was handed over last between call and leg, each way: nothing overtakes it.
+    handed: [Duration; 2],
+    phone: Phone,
+    wanted: HashMap<(u32, u32), u32>,
+    seen: Seen,
+}
+
+impl World {
+    pub fn new(mut scenario: Scenario, seed: u64) -> World {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let epoch = Instant::now();
+        let (early, talk) = (std::mem::take(&mut scenario.early), std::mem::take(&mut scenario.talk));
+        let phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
+        let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
+        let mut world = World {
+            scenario,
+            epoch,
+            now: Duration::ZERO,
+            rng,
+            paths,
+            queue: BTreeMap::new(),
+            queued: 0,
+            robot: Robot::Idle,
+            leg: None,
+            slot: Duration::ZERO,
+            rtp: VecDeque::new(),
+            handed: [Duration::ZERO; 2],
+            phone,
+            wanted: HashMap::new(),
+            seen: Seen::default(),
+        };
+        for (ms, order) in std::mem::take(&mut world.scenario.orders) {
+            let input = match order {
+                Order::Do(action) => Input::Command(action),
+                Order::Say(input) => input,
+            };
+            world.later(Duration::from_millis(ms.into()), Happening::ToCall(Box::new(input)));
+        }
+        world
+    }
+
+    /// Until nothing more can happen.
+    pub fn run(mut self) -> Seen {
+        match self.scenario.way {
+            Way::Outbound { ring_timeout } => self.dial(ring_timeout),
+            Way::Inbound(_) => self.phone.dial(self.now),
+        }
+        loop {
+            self.drain();
+            let call = match &self.robot {
+                Robot::Idle => None,
+                Robot::Call(call) => call.deadline(),
+                Robot::Lingering(session) => session.deadline(),
+            };
+            let call = call.map(|at| at.saturating_duration_since(self.epoch));
+            let slot = self.leg.as_ref().map(|_| self.slot);
+            let queue = self.queue.keys().next().map(|(at, _)| *at);
+            let next = [call, slot, queue, self.phone.deadline()].into_iter().flatten().min();
+            if self.is_over() {
+                break;
+            }
+            let Some(next) = next else { panic!("nothing can happen, and the call is not over: {:#?}", self.seen) };
+            assert!(next < LIMIT, "the call never ends: {:#?}", self.seen.told);
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.seen.phone_events = std::mem::take(&mut self.phone.events);
+        self.seen.arrived = std::mem::take(&mut self.phone.arrived);
+        self.seen.spoke = std::mem::take(&mut self.phone.spoke);
+        self.seen.phone_began = self.phone.began();
+        self.seen.check();
+        self.seen
+    }
+
+    /// The robot has nothing left; whether the phone has heard of it is its own affair (session timers, RFC 4028, would tell it).
+    fn is_over(&mut self) -> bool {
+        if !matches!(&self.robot, Robot::Lingering(session) if session.is_over()) || !self.queue.is_empty() {
+            return false;
+        }
+        if !self.phone.is_over() {
+            self.phone.hang_up(self.now);
+            self.drain();
+        }
+        self.phone.is_over() && self.queue.is_empty()
+    }
+
+    fn instant(&self) -> Instant {
+        self.epoch + self.now
+    }
+
+    fn later(&mut self, at: Duration, what: Happening) {
+        self.queued += 1;
+        self.queue.insert((at, self.queued), what);
+    }
+
+    /// Between two threads it takes up to 2 ms, and the order is kept.
+    fn hand_over(&mut self, way: usize, what: Happening) {
+        let at = self.now + Duration::from_micros(self.rng.random_range(50..2_000));
+        self.handed[way] = self.handed[way].max(at);
+        self.later(self.handed[way], what);
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            call_id: "call".into(),
+            trunk: "trunk".to_owned(),
+            request_id: "request".to_owned(),
+            correlation: "correlation".to_owned(),
+            variables: Vec::new(),
+            pass_headers: Vec::new(),
+            knobs: self.scenario.knobs,
+            rules: self.scenario.rules.clone(),
+            rtp_timeout: self.scenario.rtp_timeout,
+            local_media: ROBOT_MEDIA,
+            formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
+        }
+    }
+
+    fn wall() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn dial(&mut self, ring_timeout: u32) {
+        let name = |text: &str| NameAddr::parse(text).expect("an address");
+        let dial = Dial {
+            request_uri: "sip:13800000000@192.0.2.2".parse().expect("a URI"),
+            from: name("<sip:4000@192.0.2.1>"),
+            to: name("<sip:13800000000@192.0.2.2>"),
+            next_hop: Target::Addr(PHONE),
+            credentials: None,
+            headers: ExtraHeaders::default(),
+            offer: Vec::new(),
+        };
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        let ring = Duration::from_millis(ring_timeout.into());
+        self.robot =
+            Robot::Call(Box::new(Call::dial(self.instant(), World::wall(), self.plan(), ring, local(), dial, rng)));
+    }
+
+    fn step(&mut self) {
+        while let Some(((at, no), what)) = self.queue.pop_first() {
+            if at > self.now {
+                self.queue.insert((at, no), what);
+                break;
+            }
+            self.happen(what);
+            self.drain();
+        }
+        let now = self.instant();
+        match &mut self.robot {
+            Robot::Call(call) if call.deadline().is_some_and(|at| at <= now) => call.tick(now),
+            Robot::Lingering(session) => session.handle(now, session::Input::Timer),
+            _ => {}
+        }
+        self.drain();
+        if self.leg.is_some() && self.slot <= self.now {
+            self.tick_leg();
+        }
+        if self.phone.deadline().is_some_and(|at| at <= self.now) {
+            self.phone.tick(self.now);
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        let now = self.instant();
+        match what {
+            Happening::SipToRobot(datagram) => self.robot_sip(&datagram),
+            Happening::SipToPhone(datagram) => self.phone.sip(self.now, &datagram),
+            // Before the leg is open it is not read.
+            Happening::RtpToRobot(datagram) if self.leg.is_some() => self.rtp.push_back(datagram),
+            Happening::RtpToRobot(_) => {}
+            Happening::RtpToPhone(datagram) => self.phone.rtp(self.now, &datagram),
+            Happening::ToCall(input) => {
+                if let Robot::Call(call) = &mut self.robot {
+                    call.handle(now, *input);
+                }
+            }
+            Happening::ToLeg(ToLeg::Open(setup)) => {
+                self.leg = Some(Leg::new(*setup));
+                self.slot = self.now + Duration::from_micros(self.rng.random_range(0..20_000));
+            }
+            Happening::ToLeg(ToLeg::Command(command)) => {
+                if let Some(leg) = &mut self.leg {
+                    let mut wires = Wires::default();
+                    leg.command(command, &mut wires);
+                    self.wire(wires);
+                }
+            }
+            Happening::ToLeg(ToLeg::Close) => {
+                if let Some(leg) = self.leg.take() {
+                    self.hand_over(0, Happening::ToCall(Box::new(Input::LegClosed(leg.quality()))));
+                }
+            }
+        }
+    }
+
+    fn robot_sip(&mut self, datagram: &[u8]) {
+        let now = self.instant();
+        let message = parse(datagram).expect("the phone writes SIP");
+        match (&mut self.robot, message) {
+            (Robot::Call(call), message) => call.handle(now, Input::Sip { message, source: PHONE }),
+            (Robot::Lingering(session), message) => {
+                session.handle(now, session::Input::Message { message, source: PHONE });
+            }
+            (Robot::Idle, Message::Request(request)) if *request.method() == Method::Invite => {
+                let Way::Inbound(answering) = self.scenario.way else { panic!("nobody was to call us") };
+                let (one, two) = (self.rng.random(), self.rng.random());
+                let session = Session::incoming(now, local(), request, PHONE, StdRng::seed_from_u64(one));
+                let session = session.expect("the phone's INVITE is in order");
+                let rng = StdRng::seed_from_u64(two);
+                let call = Call::incoming(now, World::wall(), self.plan(), answering, session, rng);
+                self.robot = Robot::Call(Box::new(call));
+            }
+            (Robot::Idle, Message::Request(request)) => {
+                if let Some(reply) = stateless::answer(&request, PHONE, &local()) {
+                    self.send(0, reply.to, reply.payload);
+                }
+            }
+            (Robot::Idle, Message::Response(_)) => {}
+        }
+    }
+
+    fn tick_leg(&mut self) {
+        let slot = self.epoch + self.slot;
+        let mut wires = Wires::default();
+        if let Some(leg) = &mut self.leg {
+            for datagram in self.rtp.drain(..self.rtp.len().min(READ)) {
+                leg.receive(slot, super::PHONE_MEDIA, &datagram);
+            }
+            leg.tick(slot, &mut wires);
+        }
+        self.slot += SLOT;
+        self.wire(wires);
+    }
+
+    fn wire(&mut self, wires: Wires) {
+        for event in wires.events {
+            match event {
+                LegEvent::Spent(_) => continue,
+                LegEvent::Began { at } => self.seen.began = Some(at - self.epoch),
+                _ => {}
+            }
+            self.seen.leg.push((self.now, event.clone()));
+            self.hand_over(0, Happening::ToCall(Box::new(Input::Leg(event))));
+        }
+        self.seen.heard.extend(wires.heard);
+        self.seen.recorded.extend(wires.recorded);
+        for (to, datagram) in wires.sent {
+            self.seen.sent.push(Stamp::of(self.now, &datagram));
+            self.send(1, to, datagram);
+        }
+    }
+
+    /// Sends by a path: 0 SIP and 1 RTP from the robot, 2 SIP and 3 RTP from the phone.
+    fn send(&mut self, path: usize, to: SocketAddr, datagram: Vec<u8>) {
+        self.seen.trace(self.now, &format!("{path} {to}"), &datagram);
+        for at in self.paths[path].arrivals(self.now) {
+            let datagram = datagram.clone();
+            let what = match path {
+                0 => Happening::SipToPhone(datagram),
+                1 => Happening::RtpToPhone(datagram),
+                2 => Happening::SipToRobot(datagram),
+                _ => Happening::RtpToRobot(datagram),
+            };
+            self.later(at, what);
+        }
+    }
+
+    /// Carries what everybody wants, until nobody wants anything.
+    fn drain(&mut self) {
+        loop {
+            if let Some((to, datagram)) = self.phone.poll() {
+                let path = if to == ROBOT { 2 } else { 3 };
+                assert!(path == 2 || to == ROBOT_MEDIA, "a stranger: {to}");
+                self.send(path, to, datagram);
+                continue;
+            }
+            let output = match &mut self.robot {
+                Robot::Idle => None,
+                Robot::Call(call) => call.poll(),
+                Robot::Lingering(session) => {
+                    let output = session.poll();
+                    if let Some(session::Output::Transmit { to, payload }) = output {
+                        self.transmit(to, payload);
+                        continue;
+                    }
+                    if output.is_some() {
+                        continue;
+                    }
+                    None
+                }
+            };
+            match output {
+                Some(output) => self.carry(output),
+                None => break,
+            }
+        }
+        if let Robot::Call(call) = &self.robot
+            && call.phase() == Phase::Over
+            && let Robot::Call(call) = std::mem::replace(&mut self.robot, Robot::Idle)
+        {
+            self.robot = Robot::Lingering(Box::new(call.into_session()));
+        }
+    }
+
+    fn transmit(&mut self, to: Target, payload: Vec<u8>) {
+        let Target::Addr(to) = to else { panic!("a name: {to}") };
+        let line = payload.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        self.seen.sip.push((self.now, String::from_utf8_lossy(line).into_owned()));
+        self.send(0, to, payload);
+    }
+
+    fn carry(&mut self, output: Output) {
+        let now = self.now;
+        match output {
+            Output::Transmit { to, payload } => self.transmit(to, payload),
+            Output::OpenLeg(setup) => self.hand_over(1, Happening::ToLeg(ToLeg::Open(setup))),
+            Output::Leg(command) => self.hand_over(1, Happening::ToLeg(ToLeg::Command(command))),
+            Output::CloseLeg => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
+            Output::Dialogue(ToDialogue::Open) => self.seen.dialogue_opened += 1,
+            Output::Dialogue(ToDialogue::Tell(event)) => {
+                assert_eq!(self.seen.dialogue_closed, 0, "told after the close: {event:?}");
+                self.seen.trace(now, "dialogue", format!("{event:?}").as_bytes());
+                let replies = (self.scenario.dialogue)(&event);
+                self.seen.line.push((now, event));
+                for reply in replies {
+                    let input = Box::new(Input::Dialogue(reply.1));
+                    self.later(now + Duration::from_millis(reply.0.into()), Happening::ToCall(input));
+                }
+            }
+            Output::Dialogue(ToDialogue::Close) => self.seen.dialogue_closed += 1,
+            Output::Recogniser(told) => {
+                self.seen.trace(now, "recogniser", format!("{told:?}").as_bytes());
+                self.seen.recogniser.push((now, told));
+                let replies = (self.scenario.recogniser)(told);
+                self.speech(replies);
+            }
+            Output::Want { prompt, segment, wanted } => {
+                let times = self.wanted.entry((prompt.0, segment)).or_default();
+                *times += 1;
+                self.seen.wanted.push((now, prompt, segment));
+                let replies = (self.scenario.synthesiser)((prompt, segment), &wanted, *times);
+                self.speech(replies);
+            }
+            Output::Unwant(prompt) => self.seen.unwanted.push((now, prompt)),
+            Output::Tell { at, what } => {
+                self.seen.trace(now, "told", format!("{at} {what:?}").as_bytes());
+                self.seen.told.push((now, at, what));
+            }
+            Output::Over(record) => {
+                self.seen.trace(now, "record", format!("{record:?}").as_bytes());
+                self.seen.records.push(*record);
+            }
+            other => panic!("not known here: {other:?}"),
+        }
+    }
+
+    fn speech(&mut self, replies: Vec<(u32, trunkline::call::io::FromSpeech)>) {
+        for (ms, from) in replies {
+            let input = Box::new(Input::Speech(from));
+            self.later(self.now + Duration::from_millis(ms.into()), Happening::ToCall(input));
+        }
+    }
+}
+
+fn local() -> Local {
+    Local { contact_user: "robot".into(), contact: ROBOT, user_agent: "Trunkline".into() }
+}
+
+/// What a leg puts out in one go.
+#[derive(Default)]
+struct Wires {
+    events: Vec<LegEvent>,
+    heard: Vec<HeardFrame>,
+    recorded: Vec<RecordedFrame>,
+    sent: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+impl Outlet for Wires {
+    fn event(&mut self, event: LegEvent) {
+        self.events.push(event);
+    }
+    fn heard(&mut self, frame: &HeardFrame) {
+        self.heard.push(*frame);
+    }
+    fn record(&mut self, frame: &RecordedFrame) {
+        self.recorded.push(*frame);
+    }
+    fn send(&mut self, to: SocketAddr, packet: &[u8]) {
+        self.sent.push((to, packet.to_vec()));
+    }
+}
