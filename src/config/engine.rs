@@ -15,6 +15,7 @@ use super::written;
 use crate::call::knobs::{KnobChange, Knobs};
 use crate::journal;
 use crate::ms::Ms;
+use crate::switchboard::NONE;
 use crate::switchboard::settings::{Settings, Trunk};
 use crate::{dialogue, media, speech};
 
@@ -283,6 +284,12 @@ fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (Str
     section.need("name", "give it a name by which profiles and Dial choose it");
     section.need("endpoint", "write endpoint = \"http://host:port\"");
     if let Some(Found { value: name, place }) = &name {
+        if name == NONE {
+            place.wrong(
+                format!("{NONE:?} is how profiles and Dial say that there is to be no service"),
+                "give it another name",
+            );
+        }
         if let Some((_, line)) = taken.iter().find(|(before, _)| before == name) {
             place.wrong(format!("{name:?} is the name of the one at {line} too"), "give each its own name");
         }

@@ -179,6 +179,14 @@ answer = "wait"
 }
 
 #[test]
+fn a_route_may_have_no_services() {
+    let folder = Folder::new(ENGINE, &format!("{PROFILE}[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n"));
+    let config = load(&folder.main()).unwrap_or_else(|problems| panic!("{problems}"));
+    let route = &config.switchboard.trunks[0].routes[0];
+    assert_eq!((route.dialogue.as_str(), route.speech.as_str()), ("none", "none"));
+}
+
+#[test]
 fn an_address_behind_nat_is_advertised_for_both() {
     let nat = "[sip]\nlisten = \"0.0.0.0:5060\"\nadvertise = \"203.0.113.9\"\n";
     let folder = Folder::new(&format!("{nat}{ENGINE}"), PROFILE);
@@ -248,6 +256,12 @@ fn wrong_engine_files() {
         (
             "[control]\nlisten = \"0.0.0.0:8080\"\n",
             &["m.toml:web.listen: is the address of control, 0.0.0.0:8080, too; give one of them another port"],
+        ),
+        (
+            "[[dialogue]]\nname = \"none\"\nendpoint = \"http://x:1\"\n",
+            &[
+                "m.toml:2:dialogue.name: \"none\" is how profiles and Dial say that there is to be no service; give it another name",
+            ],
         ),
         (
             "[[speech]]\nname = \"ears\"\nendpoint = \"https://x:1\"\nbatch_ms = 50\n",
@@ -356,8 +370,8 @@ fn wrong_profiles() {
         (
             "[[inbound]]\ndialogue = \"brian\"\nspeech = \"eras\"\n",
             &[
-                "t.toml:6:inbound.dialogue: \"brian\" is not a configured dialogue; write one of: brain",
-                "t.toml:7:inbound.speech: \"eras\" is not a configured speech; write one of: ears",
+                "t.toml:6:inbound.dialogue: \"brian\" is not a configured dialogue; write one of: brain, none",
+                "t.toml:7:inbound.speech: \"eras\" is not a configured speech; write one of: ears, none",
             ],
         ),
         (

@@ -13,6 +13,7 @@ use super::written;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::switchboard::NONE;
 use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Registration, Route, Trunk};
 
 const RING_TIMEOUT_MS: u64 = 60_000;
@@ -303,7 +304,7 @@ fn answer(section: &mut Section<'_>) -> Option<AnswerRule> {
     }
 }
 
-/// One of the configured services; the first one if none is named.
+/// One of the configured services, or [`NONE`]; the first one if nothing is named.
 fn named(section: &mut Section<'_>, key: &'static str, known: Option<&[String]>) -> String {
     let found = section.parsed(key, written::name);
     let first = || known.and_then(|known| known.first().cloned());
@@ -311,11 +312,12 @@ fn named(section: &mut Section<'_>, key: &'static str, known: Option<&[String]>)
         return first().unwrap_or_default();
     };
     if let Some(known) = known
+        && found.value != NONE
         && !known.contains(&found.value)
     {
         let remedy = match known {
-            [] => format!("write a [[{key}]] of this name into the main file"),
-            known => format!("write one of: {}", known.join(", ")),
+            [] => format!("write a [[{key}]] of this name into the main file, or {NONE:?}"),
+            known => format!("write one of: {}, {NONE}", known.join(", ")),
         };
         found.place.wrong(format!("{:?} is not a configured {key}", found.value), remedy);
     }
