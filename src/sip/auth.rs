@@ -212,6 +212,8 @@ struct Met {
     challenge: Challenge,
     count: u32,
     renewed: bool,
+    /// Our password was right once.
+    proved: bool,
 }
 
 impl Authenticator {
@@ -223,7 +225,8 @@ impl Authenticator {
     /// Takes in a 401 or 407. `Ok` means: send the request again, with [`Authenticator::headers`].
     ///
     /// `tried` says whether the refused request already carried our headers; a realm that refuses them is
-    /// final, unless it says that only its nonce was stale, and that once.
+    /// final, unless it says that only its nonce was stale, and that once. One that has taken our password before means the
+    /// nonce, whether it says so or not: there are registrars that want a new one each time and leave `stale` out.
     ///
     /// # Errors
     /// Why sending it again would not help.
@@ -250,14 +253,14 @@ impl Authenticator {
         let full = self.met.len() == MAX_REALMS;
         let known = self.met.iter_mut().find(|m| m.header == header && m.challenge.realm == challenge.realm);
         match known {
-            Some(met) if tried && (met.renewed || !challenge.stale) => Err(AuthError::Refused),
+            Some(met) if tried && (met.renewed || !(challenge.stale || met.proved)) => Err(AuthError::Refused),
             Some(met) => {
-                *met = Met { header, challenge, count: 0, renewed: tried };
+                *met = Met { header, challenge, count: 0, renewed: tried, proved: met.proved };
                 Ok(())
             }
             None if full => Err(AuthError::Refused),
             None => {
-                self.met.push(Met { header, challenge, count: 0, renewed: false });
+                self.met.push(Met { header, challenge, count: 0, renewed: false, proved: false });
                 Ok(())
             }
         }
@@ -268,6 +271,7 @@ impl Authenticator {
     pub fn accepted(&mut self) {
         for met in &mut self.met {
             met.renewed = false;
+            met.proved = true;
         }
     }
 
@@ -406,6 +410,17 @@ mod tests {
         assert_eq!(auth.challenged(&stale, true), Err(AuthError::Refused));
         auth.accepted();
         assert_eq!(auth.challenged(&stale, true), Ok(()));
+    }
+
+    #[test]
+    fn who_has_taken_the_password_before_wants_a_new_nonce_only_and_that_once() {
+        let mut auth = Authenticator::new(Some(credentials("u", "p")));
+        let one = response("WWW-Authenticate: Digest realm=\"r\", nonce=\"1\"\r\n");
+        let two = response("WWW-Authenticate: Digest realm=\"r\", nonce=\"2\"\r\n");
+        auth.challenged(&one, false).unwrap();
+        auth.accepted();
+        assert_eq!(auth.challenged(&two, true), Ok(()));
+        assert_eq!(auth.challenged(&two, true), Err(AuthError::Refused));
     }
 
     #[test]

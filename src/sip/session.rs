@@ -431,6 +431,12 @@ impl Session {
         ours.chain(theirs).chain([self.timers.deadline()]).flatten().min()
     }
 
+    /// Whether the far end has not yet answered something that we asked of it, or cannot be asked yet: a BYE above all.
+    pub fn is_asking(&self) -> bool {
+        let held = matches!(&self.side, Side::Callee(callee) if callee.farewell.is_some());
+        held || self.requests_out.iter().any(|out| out.tx.is_pending())
+    }
+
     /// Whether the call is gone and no transaction is left: the session can be dropped.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
@@ -572,12 +578,13 @@ impl Session {
                 return Some(Step::Request(at, action));
             }
         }
-        for inbound in &mut self.invites_in {
+        // §9.2 answers the CANCEL first, and then its INVITE with 487; there are callers that take it so.
+        for inbound in &mut self.requests_in {
             if let Some(payload) = inbound.tx.poll() {
                 return Some(Step::Answer(Target::Addr(inbound.request.reply_to(inbound.source)), payload));
             }
         }
-        for inbound in &mut self.requests_in {
+        for inbound in &mut self.invites_in {
             if let Some(payload) = inbound.tx.poll() {
                 return Some(Step::Answer(Target::Addr(inbound.request.reply_to(inbound.source)), payload));
             }

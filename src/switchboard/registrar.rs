@@ -73,6 +73,8 @@ impl Task {
                             self.registration.handle(Instant::now(), Input::TransportError { to });
                         }
                     }
+                    // Late copies of the answer are nobody's business any more.
+                    Output::Event(Event::Unregistered) => return,
                     Output::Event(event) => self.tell(event),
                 }
             }
@@ -102,7 +104,7 @@ impl Task {
                 tracing::warn!(trunk = self.name, reason, retry_in_s = retry_in.as_secs(), "registration failed");
                 Registered::Failed(reason)
             }
-            Event::Unregistered => Registered::Trying,
+            Event::Unregistered => return,
         };
         // A router that is gone wants to know nothing.
         let _ = self.router.send(Ask::Registered { trunk: self.number, state });

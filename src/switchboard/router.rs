@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,6 +42,8 @@ const REMEMBERED: Duration = Duration::from_secs(3_600);
 const SENT_IDS: usize = 64;
 /// From the polite hang-up of all calls to the end, whether they have gone or not.
 const LAST_CALLS: Duration = Duration::from_secs(5);
+/// How long the registrars may take to let go of us.
+const UNREGISTER: Duration = Duration::from_secs(2);
 
 /// What the router is asked and told.
 pub(super) enum Ask {
@@ -192,13 +195,32 @@ impl Router {
                 break;
             }
         }
-        for registrar in &self.registrars {
-            let _ = registrar.inbox.send(Told::Stop).await;
-            // The task ends when the binding is gone, or was not given back in the time that a transaction takes at most.
-            let _ = tokio::time::timeout(Duration::from_secs(2), registrar.inbox.closed()).await;
-        }
+        self.unregister(&mut asks, &mut datagrams).await;
         if let Some(stopping) = self.stopping {
             let _ = stopping.reply.send(());
+        }
+    }
+
+    /// Takes the registrations back. What the registrars say to that comes the same way as everything else.
+    async fn unregister(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, datagrams: &mut mpsc::Receiver<Datagram>) {
+        let inboxes: Vec<_> = self.registrars.iter().map(|registrar| registrar.inbox.clone()).collect();
+        let mut gone = pin!(async {
+            for inbox in &inboxes {
+                let _ = inbox.send(Told::Stop).await;
+            }
+            // A registration's task ends when its binding is gone.
+            for inbox in &inboxes {
+                inbox.closed().await;
+            }
+        });
+        let mut patience = pin!(tokio::time::sleep(UNREGISTER));
+        loop {
+            tokio::select! {
+                () = &mut gone => return,
+                () = &mut patience => return,
+                Some(ask) = asks.recv() => self.take(ask),
+                Some(datagram) = datagrams.recv() => self.receive(datagram).await,
+            }
         }
     }
 
@@ -492,12 +514,12 @@ impl Router {
         let callee = request.uri().user_text().unwrap_or_default();
         let route = trunk.routes.iter().find(|route| route.callee.matches(&callee));
         let refusal = match route.map(|route| &route.answer) {
-            None => Some(404),
-            Some(AnswerRule::Refuse(code)) => Some(*code),
+            None => Some((404, "no_route")),
+            Some(AnswerRule::Refuse(code)) => Some((*code, "route")),
             Some(_) => None,
         };
-        if let Some(code) = refusal {
-            self.metrics.refused(if code == 404 { "no_route" } else { "route" });
+        if let Some((code, reason)) = refusal {
+            self.metrics.refused(reason);
             let reply = stateless::refuse(&request, source, &local, Fault::new(code, ""));
             return self.reply(reply).await;
         }
@@ -564,10 +586,16 @@ impl Router {
         }
     }
 
-    /// Whether a stop has come to its end: the calls are gone, or their time is over.
-    fn finished(&self, now: Instant) -> bool {
-        let Some(stopping) = &self.stopping else { return false };
-        self.calls.is_empty() || (stopping.hung_up && stopping.hang_up_at <= now)
+    /// Whether a stop has come to its end: the calls are gone and their ends have been heard, or their time is over.
+    fn finished(&mut self, now: Instant) -> bool {
+        let Some(stopping) = &mut self.stopping else { return false };
+        if self.calls.is_empty() && !stopping.hung_up {
+            (stopping.hung_up, stopping.hang_up_at) = (true, now + LAST_CALLS);
+        }
+        // A BYE that was lost is sent again: nobody else would do it for us.
+        let asks = |owner: &Owner| matches!(owner, Owner::Lingering(session) if session.is_asking());
+        let heard = || !self.owners.values().any(asks);
+        (self.calls.is_empty() && heard()) || (stopping.hung_up && stopping.hang_up_at <= now)
     }
 
     async fn reply(&self, reply: Option<Reply>) {
