@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 use trunkline::proto::control::v1::control_client::ControlClient;
@@ -122,8 +122,12 @@ impl Rig {
             .expect("the binary starts");
         let control = Channel::from_shared(format!("http://127.0.0.1:{}", ports.control())).expect("an address");
         let control = ControlClient::new(control.connect_timeout(PATIENCE).connect_lazy());
-        let rig = Rig { ports, folder, child, control, requests: AtomicU32::new(1) };
-        soon("/healthz answers", PATIENCE, async || rig.http("/healthz").await.contains(" 200 OK")).await;
+        let mut rig = Rig { ports, folder, child, control, requests: AtomicU32::new(1) };
+        soon("/healthz answers", PATIENCE, async || {
+            assert_eq!(rig.child.try_wait().expect("it is ours"), None, "it ended by itself");
+            rig.http("/healthz").await.contains(" 200 OK")
+        })
+        .await;
         rig
     }
 
@@ -270,6 +274,43 @@ impl Drop for Folder {
         let last = lines[lines.len().saturating_sub(40)..].join("\n");
         eprintln!("--- kept: {}; the end of the log:\n{last}", self.0.display());
     }
+}
+
+/// An INVITE by hand: the final answer to it, acknowledged, and the socket that it came to.
+pub async fn ask(rig: &Rig, callee: &str) -> (String, UdpSocket) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let port = socket.local_addr().expect("it is bound").port();
+    let head = |method: &str, to: &str| {
+        format!(
+            "{method} sip:{callee}@127.0.0.1 SIP/2.0\r\n\
+             Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK-hand-{port};rport\r\n\
+             From: <sip:200@127.0.0.1>;tag=hand\r\nTo: {to}\r\nCall-ID: hand-{port}\r\nCSeq: 1 {method}\r\n\
+             Contact: <sip:200@127.0.0.1:{port}>\r\nMax-Forwards: 70\r\n"
+        )
+    };
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n";
+    let to = format!("<sip:{callee}@127.0.0.1>");
+    let length = sdp.len();
+    let invite =
+        head("INVITE", &to) + &format!("Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}");
+    socket.send_to(invite.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
+    loop {
+        let answer = received(&socket).await;
+        let code: u16 = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a response");
+        if code >= 200 {
+            let to = answer.lines().find_map(|line| line.strip_prefix("To: ")).expect("a To");
+            let ack = head("ACK", to) + "Content-Length: 0\r\n\r\n";
+            socket.send_to(ack.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
+            return (answer, socket);
+        }
+    }
+}
+
+/// The next datagram, as text.
+pub async fn received(socket: &UdpSocket) -> String {
+    let mut buffer = vec![0; 65_535];
+    let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("it is read");
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
 /// Runs the binary to its end.
