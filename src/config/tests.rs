@@ -198,7 +198,7 @@ fn an_address_behind_nat_is_advertised_for_both() {
 
 #[test]
 fn wrong_engine_files() {
-    const FORMS: [(&str, &[&str]); 21] = [
+    const FORMS: [(&str, &[&str]); 22] = [
         ("", &[]),
         (
             "[sip]\nlissen = \"x\"\n",
