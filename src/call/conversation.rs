@@ -255,7 +255,14 @@ impl Conversation {
                 self.silences = 0;
                 self.event(now, What::Key { key });
                 let interrupted = self.interrupted_by_key.take();
-                self.last_turn = self.ask(now, Line::Key { key, interrupted });
+                // Under a prompt that goes on, a key is no turn: as with speech that could not interrupt, nobody owes an answer.
+                let under_prompt = interrupted.is_none() && !self.speaker.idle();
+                let key = Line::Key { key, interrupted };
+                if under_prompt {
+                    self.tell(now, key);
+                } else {
+                    self.last_turn = self.ask(now, key);
+                }
                 self.rest(now);
             }
             // The call's own business; see there.
