@@ -245,7 +245,7 @@ impl Conversation {
             }
             LegEvent::PromptInterrupted { prompt, at, heard, segment, segment_heard, by } => {
                 self.last_word = at;
-                for entry in self.speaker.stopped(prompt, &mut self.out) {
+                for entry in self.speaker.stopped(prompt, by == Stopped::Asked, &mut self.out) {
                     self.prompt_stopped(now, entry, at, (heard, segment, segment_heard), by);
                 }
                 self.rest(now);
@@ -345,7 +345,14 @@ impl Conversation {
                 self.timers[Timer::NoInput as usize] = None;
                 self.speaker.say(prompt, answers, &self.knobs, &mut self.out);
             }
-            Action::Stop => self.out.push_back(Output::Leg(leg::Command::Stop)),
+            Action::Stop => {
+                let (last, dropped) = self.speaker.stop(&mut self.out);
+                self.out.extend(last.map(|last| Output::Leg(leg::Command::Stop { last })));
+                let at = self.at(now);
+                for entry in dropped {
+                    self.prompt_stopped(now, entry, at, (Ms(0), 0, Ms(0)), Stopped::Asked);
+                }
+            }
             Action::Hangup { now: at_once, reason } => {
                 self.hangup = Some((by, reason));
                 self.hangup_due |= at_once;

@@ -100,8 +100,11 @@ pub enum Command {
         /// The prompt.
         no: PromptNo,
     },
-    /// Stop speaking, and drop what is queued.
-    Stop,
+    /// Stop speaking, and drop what is queued, as far as it was asked for before.
+    Stop {
+        /// The last prompt that is meant.
+        last: PromptNo,
+    },
     /// The knobs, from the next frame.
     Knobs(Knobs),
     /// Keys to send: 0-9 * # A-D.
@@ -271,7 +274,7 @@ pub struct Leg {
     voice: Voice,
     sender: Sender,
     keys: KeyQueue,
-    stop: bool,
+    stop: Option<PromptNo>,
     // time
     origin: Option<Instant>,
     last: Option<Instant>,
@@ -304,7 +307,7 @@ impl Leg {
             voice: Voice::default(),
             sender: Sender::new(&mut rng),
             keys: KeyQueue::default(),
-            stop: false,
+            stop: None,
             origin: None,
             last: None,
         };
@@ -350,7 +353,7 @@ impl Leg {
                 self.mouth.push(Item::Sound { no, segment, sound }, &mut events);
             }
             Command::Close { no } => self.mouth.push(Item::Close { no }, &mut events),
-            Command::Stop => self.stop = true,
+            Command::Stop { last } => self.stop = Some(last),
             Command::Knobs(knobs) => self.turn(knobs),
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
@@ -475,13 +478,13 @@ impl Leg {
     fn speak(&mut self, slot: Instant, at: Ms, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
         let mut frame = [0; FRAME];
         self.take_keys(slot);
-        let by = self.who_stops();
+        let stop = self.who_stops();
         let pressed = std::mem::take(&mut self.pressed);
         let mut events = |event| outlet.event(event);
-        let spoke = match by {
-            Some(by) => {
+        let spoke = match stop {
+            Some((by, last)) => {
                 self.interrupting = matches!(by, Stopped::Speech { .. });
-                self.mouth.stop(at, by, &mut frame, &mut events)
+                self.mouth.stop(last, at, by, &mut frame, &mut events)
             }
             None => self.mouth.draw(at, &mut frame, &mut events),
         };
@@ -502,17 +505,19 @@ impl Leg {
         }
     }
 
-    fn who_stops(&mut self) -> Option<Stopped> {
-        if std::mem::take(&mut self.stop) {
-            return Some(Stopped::Asked);
+    /// Who stops what is said, and up to which prompt.
+    fn who_stops(&mut self) -> Option<(Stopped, PromptNo)> {
+        const ALL: PromptNo = PromptNo(u32::MAX);
+        if let Some(last) = self.stop.take() {
+            return Some((Stopped::Asked, last));
         }
         let (BargeIn::Speech, true) = self.mouth.policy()? else { return None };
         if self.knobs.key_barge_in && self.pressed[0].is_some() {
-            return Some(Stopped::Key);
+            return Some((Stopped::Key, ALL));
         }
         let onset = self.onset?;
         let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
-        enough.then_some(Stopped::Speech { onset })
+        enough.then_some((Stopped::Speech { onset }, ALL))
     }
 
     fn was_speaking(&self, at: Ms) -> bool {
