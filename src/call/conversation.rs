@@ -383,7 +383,7 @@ impl Conversation {
     /// The call is over. What the robot was saying is recorded as far as it went; what the caller was saying is waited for:
     /// see [`Conversation::settled`].
     pub fn end(&mut self, now: Instant, by: HungUpBy, reason: &str) {
-        if std::mem::replace(&mut self.ended, true) {
+        if self.ended {
             return;
         }
         let at = self.at(now);
@@ -397,6 +397,7 @@ impl Conversation {
             self.utterance_ended(now, utterance, (start, at), false, false);
         }
         self.tell(now, Line::End { by, reason: reason.to_owned() });
+        self.ended = true;
         if self.rules.dialogue {
             self.out.push_back(Output::Dialogue(ToDialogue::Close));
         }
@@ -568,8 +569,9 @@ impl Conversation {
     }
 
     fn tell(&mut self, now: Instant, what: Line) {
-        self.last_event += 1;
-        if self.rules.dialogue {
+        // What comes after the end is for the record only: the dialogue has gone.
+        if self.rules.dialogue && !self.ended {
+            self.last_event += 1;
             let event = LineEvent { id: self.last_event, at: self.at(now), what };
             self.out.push_back(Output::Dialogue(ToDialogue::Tell(event)));
         }
