@@ -642,6 +642,7 @@ fn media(agreed: &Negotiated) -> leg::Media {
         telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
         remote: agreed.remote,
         sends: agreed.sends,
+        receives: agreed.receives,
     }
 }
 

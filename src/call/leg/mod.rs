@@ -59,6 +59,8 @@ pub struct Media {
     pub remote: SocketAddr,
     /// We may send: not while the far end holds us.
     pub sends: bool,
+    /// The far end may send: not while either side holds the other.
+    pub receives: bool,
 }
 
 /// How a leg begins.
@@ -68,7 +70,7 @@ pub struct Setup {
     pub media: Media,
     /// First values.
     pub knobs: Knobs,
-    /// [`LegEvent::LineDead`] when nothing came for this long.
+    /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
     pub seed: u64,
@@ -204,7 +206,7 @@ pub enum LegEvent {
         /// When.
         at: Ms,
     },
-    /// Nothing came from the far end for as long as [`Setup::rtp_timeout`].
+    /// Nothing came from the far end for as long as [`Setup::rtp_timeout`], and it does not hold us.
     LineDead {
         /// When.
         at: Ms,
@@ -357,7 +359,12 @@ impl Leg {
             Command::Knobs(knobs) => self.turn(knobs),
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
+                let held = self.held();
                 self.media = media;
+                if held && !self.held() {
+                    // What it did not send on hold is not missed.
+                    self.heard_at = self.last;
+                }
                 self.latch.signal(media.remote);
             }
         }
@@ -395,6 +402,7 @@ impl Leg {
         });
         outlet.heard(&heard);
         if let Some(last) = self.heard_at
+            && !self.held()
             && slot.saturating_duration_since(last) >= self.rtp_timeout
         {
             self.heard_at = None;
@@ -518,6 +526,11 @@ impl Leg {
         let onset = self.onset?;
         let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
         enough.then_some((Stopped::Speech { onset }, ALL))
+    }
+
+    /// One side holds the other; what the far end sends then is its own affair, and most send nothing.
+    fn held(&self) -> bool {
+        !self.media.sends || !self.media.receives
     }
 
     fn was_speaking(&self, at: Ms) -> bool {
