@@ -199,7 +199,8 @@ fn an_interruption_empties_the_queue_and_each_prompt_is_told() {
         assert_eq!(seen.done(), [("first", true), ("second", true), ("third", true), ("fourth", false)]);
         let heard: Vec<_> = seen.interruptions().iter().map(|(_, heard, _)| heard.heard > Ms(0)).collect();
         assert_eq!(heard, [true, false, false]);
-        let marks = seen.told.iter().filter(|(_, _, w)| matches!(w, What::Mark { prompt_id, .. } if prompt_id == "fourth"));
+        let marks =
+            seen.told.iter().filter(|(_, _, w)| matches!(w, What::Mark { prompt_id, .. } if prompt_id == "fourth"));
         assert_eq!(marks.count(), 4, "the next prompt is whole");
     }
 }
@@ -214,7 +215,8 @@ fn stop_then_say_stops_the_one_and_says_the_other() {
                 Line::Begin(_) => vec![
                     act(Action::Say(prompt_of("long", &["some text", LONG, LONG]))),
                     act(Action::Stop).after(3_000),
-                    act(Action::Say(prompt_of("short", &[short, "and another", "and a last"]))).after(3_000 + seed as u32 / 5),
+                    act(Action::Say(prompt_of("short", &[short, "and another", "and a last"])))
+                        .after(3_000 + seed as u32 / 5),
                 ],
                 _ => Vec::new(),
             }),
@@ -262,7 +264,11 @@ fn sound_that_comes_when_all_is_over_is_not_played() {
     let late = |prompt, segment| FromSpeech::Sound { prompt, segment, samples: voice::tone(Ms(2_000)) };
     let mut scenario = interrupted_by(voice::recorded("caller-stop"), prompt(LONG));
     scenario.synthesiser = Box::new(move |(prompt, segment), _, _| {
-        vec![(50, late(prompt, segment)), (4_500, late(prompt, segment)), (4_600, FromSpeech::SoundEnd { prompt, segment })]
+        vec![
+            (50, late(prompt, segment)),
+            (4_500, late(prompt, segment)),
+            (4_600, FromSpeech::SoundEnd { prompt, segment }),
+        ]
     });
     scenario.dialogue = Box::new(|event| if event.id == 1 { vec![say(LONG)] } else { Vec::new() });
     scenario.rules.dialogue_timeout = Duration::from_secs(20);

@@ -71,7 +71,13 @@ fn assert_polite_end(seen: &Seen, service: Service) {
 fn a_final_text_that_is_late_missing_doubled_or_strange_is_told_once() {
     type Answer = fn(u32) -> Vec<(u32, FromSpeech)>;
     let table: [(&str, Answer, &str, Quality, bool); 6] = [
-        ("late", |u| vec![(5, partial(u, "thank")), (3_000, final_text(u, "thank you"))], "thank", Quality::Partial, true),
+        (
+            "late",
+            |u| vec![(5, partial(u, "thank")), (3_000, final_text(u, "thank you"))],
+            "thank",
+            Quality::Partial,
+            true,
+        ),
         ("never", |u| vec![(5, partial(u, "thank"))], "thank", Quality::Partial, true),
         ("nothing at all", |_| Vec::new(), "", Quality::Missing, true),
         ("twice", |u| vec![(50, final_text(u, "one")), (60, final_text(u, "two"))], "one", Quality::Final, false),
@@ -201,7 +207,11 @@ fn a_slow_synthesiser_makes_one_gap_and_no_stutter() {
     assert!(seen.record().quality.under_runs > 0);
     assert_eq!(seen.talk(), ["robot: Good morning.", "caller: thanks", "robot: Goodbye."]);
     let samples: usize = seen.recorded.iter().map(|f| f.robot.iter().filter(|s| s.unsigned_abs() > 64).count()).sum();
-    let whole: usize = ["Good morning.", "Goodbye."].iter().map(|t| voice::tone(sim::services::length_of(t))).map(|t| t.iter().filter(|s| s.unsigned_abs() > 64).count()).sum();
+    let whole: usize = ["Good morning.", "Goodbye."]
+        .iter()
+        .map(|t| voice::tone(sim::services::length_of(t)))
+        .map(|t| t.iter().filter(|s| s.unsigned_abs() > 64).count())
+        .sum();
     assert_eq!(samples, whole, "every sample is heard, once");
 }
 

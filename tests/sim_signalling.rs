@@ -134,11 +134,8 @@ fn a_caller_who_gives_up_while_it_rings_is_recorded() {
 fn a_call_that_waits_is_answered_or_declined_by_order() {
     let waits = |orders| Scenario { way: Way::Inbound(Answering::Told), orders, ..Scenario::inbound() };
     let change = KnobChange { endpoint: Some(Ms(9_999)), ..KnobChange::default() };
-    let answered = Scenario {
-        talk: vec![(2_000, Act::HangUp)],
-        ..waits(vec![(3_000, Order::Say(Input::Answer(change)))])
-    }
-    .run(1);
+    let answered =
+        Scenario { talk: vec![(2_000, Act::HangUp)], ..waits(vec![(3_000, Order::Say(Input::Answer(change)))]) }.run(1);
     assert_eq!(end(&answered), (Outcome::Success, 200, HungUpBy::Caller));
     assert!(answered.told.iter().any(|(_, _, what)| matches!(what, What::KnobClamped(_))));
     let decline = Input::Decline { status: 486, reason: String::new() };
@@ -182,7 +179,9 @@ fn hold_stops_our_rtp_and_resume_goes_on_where_it_was() {
         for held in [Direction::SendOnly, Direction::Inactive] {
             let scenario = if seed == 1 { Scenario::outbound() } else { Scenario::inbound() };
             let scenario = Scenario {
-                dialogue: Box::new(|event| if event.id == 1 { vec![say("Hello."), act(Action::Wait(Ms(60_000)))] } else { Vec::new() }),
+                dialogue: Box::new(|event| {
+                    if event.id == 1 { vec![say("Hello."), act(Action::Wait(Ms(60_000)))] } else { Vec::new() }
+                }),
                 talk: vec![(2_000, Act::Hold(held)), (4_000, Act::Hold(Direction::SendRecv)), (6_000, Act::Mute)],
                 orders: vec![(9_000, Order::Do(Action::Hangup { now: true, reason: "enough".to_owned() }))],
                 rtp: Weather { delay: 20, jitter: 5, ..Weather::CLEAN },

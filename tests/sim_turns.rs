@@ -184,7 +184,10 @@ fn who_hangs_up_in_mid_sentence_has_been_heard_so_far() {
                 recogniser: Box::new(|told| match told {
                     ToRecogniser::UtteranceStart { utterance, .. } => vec![(200, partial(utterance, "can you"))],
                     ToRecogniser::UtteranceEnd { utterance, .. } => {
-                        vec![(50, partial(utterance, "can you tell")), (400, sim::services::final_text(utterance, "can you tell me"))]
+                        vec![
+                            (50, partial(utterance, "can you tell")),
+                            (400, sim::services::final_text(utterance, "can you tell me")),
+                        ]
                     }
                     ToRecogniser::Close => Vec::new(),
                 }),

@@ -384,12 +384,10 @@ impl Call {
 
     fn signalled(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Ringing { code, sdp } => {
-                if code >= 180 {
-                    self.rang.get_or_insert(now);
-                    self.phase = Phase::Ringing;
-                    self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
-                }
+            Event::Ringing { code, sdp } if code >= 180 => {
+                self.rang.get_or_insert(now);
+                self.phase = Phase::Ringing;
+                self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
             }
             Event::Answered { sdp } => {
                 self.sip_code = 200;
@@ -398,11 +396,7 @@ impl Call {
             }
             Event::Confirmed { sdp } => self.up(now, sdp),
             Event::Reoffer { sdp } => self.reoffered(now, sdp),
-            Event::ReofferConfirmed { sdp } => {
-                if let Some(sdp) = sdp {
-                    self.renegotiated(now, &sdp);
-                }
-            }
+            Event::ReofferConfirmed { sdp: Some(sdp) } => self.renegotiated(now, &sdp),
             Event::Refused(refusal) => {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);

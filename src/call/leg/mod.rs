@@ -455,7 +455,7 @@ impl Leg {
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
             if self.voiced {
-                self.voiced_under = self.voiced_under + Ms(20);
+                self.voiced_under += Ms(20);
             }
         } else {
             self.voiced_under = Ms(0);
