@@ -87,7 +87,7 @@ fn chaos(seed: u64) -> (Seen, Vec<String>) {
     talk.sort_by_key(|(at, _)| *at);
     let orders = (0..4).map(|_| {
         let action = random_action(&mut rng, &asked);
-        (rng.random_range(3_000..LAST_WORD), Order::Do(action))
+        (rng.random_range(8_000..LAST_WORD), Order::Do(action))
     });
     let mut orders: Vec<_> = orders.collect();
     let hang_up = Action::Hangup { now: true, reason: "enough".to_owned() };
