@@ -475,12 +475,23 @@ impl Call {
         let media = media(&agreed);
         self.phase = Phase::Talking;
         self.leg_open = true;
-        let setup =
-            leg::Setup { media, knobs: self.plan.knobs, rtp_timeout: self.plan.rtp_timeout, seed: self.rng.random() };
+        let setup = leg::Setup {
+            media,
+            knobs: self.plan.knobs,
+            rtp_timeout: self.plan.rtp_timeout,
+            seed: self.rng.random(),
+            clock: self.wall_clock(now),
+        };
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
         self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs, begin));
+    }
+
+    fn wall_clock(&self, now: Instant) -> leg::WallClock {
+        // Before 1970 there was no RTP.
+        let unix = self.wall(now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        leg::WallClock { at: now, unix }
     }
 
     fn begin(&self, now: Instant) -> Begin {
@@ -618,7 +629,7 @@ fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),
         ptime_ms: 20,
-        // RTCP belongs to the issue of media quality: until it is built, it is not promised.
+        // One socket each: a shared one belongs to the issue of media quality.
         rtcp_mux: false,
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
@@ -635,7 +646,9 @@ fn media(agreed: &Negotiated) -> leg::Media {
         telephone_event: agreed.telephone_event.and_then(PayloadType::new),
         telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
         remote: agreed.remote,
+        rtcp: agreed.rtcp,
         sends: agreed.sends,
+        receives: agreed.receives,
     }
 }
 

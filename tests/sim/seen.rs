@@ -170,7 +170,11 @@ impl Seen {
         assert_eq!(record.answered_at.is_some(), self.began.is_some() || record.talk_ms < Ms(25));
         assert!(!record.end_reason.is_empty() && !record.sip_call_id.is_empty());
         assert_eq!(record.quality.sent, self.sent.len() as u64);
-        let keys: String = self.told.iter().filter_map(|(_, _, w)| if let What::Key { key } = w { Some(*key) } else { None }).collect();
+        let keys: String = self
+            .told
+            .iter()
+            .filter_map(|(_, _, w)| if let What::Key { key } = w { Some(*key) } else { None })
+            .collect();
         assert_eq!(record.keys, keys);
     }
 

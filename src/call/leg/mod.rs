@@ -11,6 +11,7 @@
 mod keys;
 mod latch;
 mod mouth;
+mod reports;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,13 +30,16 @@ use crate::ms::Ms;
 use crate::rtp::frames::{Frames, Sound as Origin};
 use crate::rtp::jitter::{DelayLimits, JitterBuffer};
 use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
+use crate::rtp::rtcp::MAX_COMPOUND;
 use crate::rtp::sender::Sender;
 use crate::rtp::telephone_event as event;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
+use reports::Reports;
 
 pub use mouth::Sound;
+pub use reports::WallClock;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
@@ -57,8 +61,12 @@ pub struct Media {
     pub telephone_event_in: Option<PayloadType>,
     /// Where our packets go, until theirs come from elsewhere.
     pub remote: SocketAddr,
+    /// Where our RTCP goes, until then.
+    pub rtcp: SocketAddr,
     /// We may send: not while the far end holds us.
     pub sends: bool,
+    /// The far end may send: its silence means something.
+    pub receives: bool,
 }
 
 /// How a leg begins.
@@ -72,6 +80,8 @@ pub struct Setup {
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
     pub seed: u64,
+    /// For sender reports.
+    pub clock: WallClock,
 }
 
 /// What the call tells its leg.
@@ -218,8 +228,10 @@ pub trait Outlet {
     fn heard(&mut self, frame: &HeardFrame);
     /// To the recorder.
     fn record(&mut self, frame: &RecordedFrame);
-    /// To the far end.
+    /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
+    /// To the far end, from the RTCP port.
+    fn report(&mut self, to: SocketAddr, compound: &[u8]);
 }
 
 /// Packets that were refused, by reason.
@@ -272,6 +284,7 @@ pub struct Leg {
     sender: Sender,
     keys: KeyQueue,
     stop: bool,
+    reports: Reports,
     // time
     origin: Option<Instant>,
     last: Option<Instant>,
@@ -281,6 +294,7 @@ impl Leg {
     /// A leg that has heard and said nothing.
     pub fn new(setup: Setup) -> Leg {
         let mut rng = StdRng::seed_from_u64(setup.seed);
+        let sender = Sender::new(&mut rng);
         let mut leg = Leg {
             media: setup.media,
             knobs: setup.knobs,
@@ -302,7 +316,8 @@ impl Leg {
             refused: Refused::default(),
             mouth: Mouth::new(),
             voice: Voice::default(),
-            sender: Sender::new(&mut rng),
+            reports: Reports::new(setup.clock, &sender, &mut rng),
+            sender,
             keys: KeyQueue::default(),
             stop: false,
             origin: None,
@@ -339,6 +354,18 @@ impl Leg {
         }
     }
 
+    /// A datagram came to the RTCP port. One that is not of the far end's host, or not RTCP, is counted and forgotten.
+    pub fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if from.ip() != self.latch.remote().ip() {
+            self.refused.source += 1;
+        } else if self.reports.handle(now, datagram) {
+            // A far end that suppresses silence is alive all the same.
+            self.heard_at = Some(now);
+        } else {
+            self.refused.malformed += 1;
+        }
+    }
+
     /// The call wants something.
     pub fn command(&mut self, command: Command, outlet: &mut impl Outlet) {
         let mut events = |event| outlet.event(event);
@@ -355,6 +382,8 @@ impl Leg {
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
                 self.media = media;
+                // After a hold its silence counts from now.
+                self.heard_at = self.last;
                 self.latch.signal(media.remote);
             }
         }
@@ -391,12 +420,28 @@ impl Leg {
             caller: heard.samples,
         });
         outlet.heard(&heard);
+        let mut compound = [0; MAX_COMPOUND];
+        if let Some(length) = self.reports.due(slot, &self.sender, &mut self.jitter, &mut compound) {
+            outlet.report(self.rtcp(), &compound[..length]);
+        }
         if let Some(last) = self.heard_at
+            && self.media.receives
             && slot.saturating_duration_since(last) >= self.rtp_timeout
         {
             self.heard_at = None;
             outlet.event(LegEvent::LineDead { at });
         }
+    }
+
+    /// The leg ends: says so to the far end.
+    pub fn farewell(&mut self, now: Instant, outlet: &mut impl Outlet) {
+        let mut compound = [0; MAX_COMPOUND];
+        let length = self.reports.farewell(now, &self.sender, &mut self.jitter, &mut compound);
+        outlet.report(self.rtcp(), &compound[..length]);
+    }
+
+    fn rtcp(&self) -> SocketAddr {
+        reports::destination(self.media.rtcp, self.media.remote, self.latch.remote())
     }
 
     /// How the line was.
@@ -410,6 +455,7 @@ impl Leg {
             jitter_ms: jitter.jitter,
             sent: self.sender.sent().packets,
             under_runs: self.mouth.under_runs(),
+            peer: self.reports.peer(),
         }
     }
 
