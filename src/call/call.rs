@@ -17,6 +17,7 @@ use rand::{RngExt, SeedableRng};
 use super::action::Action;
 use super::conversation::{Conversation, Rules};
 use super::event::What;
+use super::info;
 use super::io::{Input, Output};
 use super::knobs::Knobs;
 use super::leg::{self, LegEvent};
@@ -429,7 +430,11 @@ impl Call {
                 self.outcome = if self.answered.is_some() { Outcome::Success } else { Outcome::Cantbeconnected };
                 self.over(now, HungUpBy::Network, format!("signalling failed: {failure:?}"));
             }
-            // INFO carries keys: they belong to the issue of keys. Progress without meaning for the call.
+            Event::Info { content_type, body } => {
+                let key = info::key(content_type.as_deref(), &body).filter(|_| self.leg_open);
+                self.out.extend(key.map(|key| Output::Leg(leg::Command::Pressed(key))));
+            }
+            // Progress without meaning for the call.
             _ => {}
         }
     }

@@ -47,6 +47,8 @@ pub const FRAME: usize = 160;
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
+/// The same key that comes another way within this time is the same press.
+const SAME_PRESS: Duration = Duration::from_millis(800);
 
 /// What signalling has agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,8 @@ pub enum Command {
     Stop,
     /// The knobs, from the next frame.
     Knobs(Knobs),
+    /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
+    Pressed(char),
     /// Keys to send: 0-9 * # A-D.
     SendKeys(String),
     /// Signalling has agreed anew.
@@ -234,6 +238,13 @@ pub trait Outlet {
     fn report(&mut self, to: SocketAddr, compound: &[u8]);
 }
 
+/// How a key press came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Rtp,
+    Signalling,
+}
+
 /// Packets that were refused, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refused {
@@ -266,6 +277,7 @@ pub struct Leg {
     frames: Frames,
     events: event::Receiver,
     pressed: [Option<event::Key>; KEYS],
+    last_press: Option<(event::Key, Way, Option<Instant>)>,
     vad: Vad,
     endpointer: Endpointer,
     /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
@@ -304,6 +316,7 @@ impl Leg {
             frames: Frames::default(),
             events: event::Receiver::default(),
             pressed: [None; KEYS],
+            last_press: None,
             vad: Vad::default(),
             endpointer: Endpointer::new(EndpointKnobs::default()),
             voiced: false,
@@ -379,6 +392,11 @@ impl Leg {
             Command::Close { no } => self.mouth.push(Item::Close { no }, &mut events),
             Command::Stop => self.stop = true,
             Command::Knobs(knobs) => self.turn(knobs),
+            Command::Pressed(key) => {
+                if let Some(key) = event::Key::from_char(key) {
+                    self.press(key, Way::Signalling);
+                }
+            }
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
                 self.media = media;
@@ -541,10 +559,25 @@ impl Leg {
         self.events.tick(slot);
         while let Some(told) = self.events.poll() {
             let event::KeyEvent::Pressed(press) = told else { continue };
-            // More keys in one slot than a hand can press are noise.
-            if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
-                *free = Some(press.key);
-            }
+            self.press(press.key, Way::Rtp);
+        }
+    }
+
+    /// A key was pressed. One press is one, though some far ends tell it by RTP and by INFO.
+    fn press(&mut self, key: event::Key, way: Way) {
+        let now = self.last;
+        let again = self.last_press.is_some_and(|(before, by, at)| {
+            let close = now.zip(at).is_some_and(|(now, at)| now.saturating_duration_since(at) < SAME_PRESS);
+            before == key && by != way && close
+        });
+        if again {
+            self.last_press = None;
+            return;
+        }
+        self.last_press = Some((key, way, now));
+        // More keys in one slot than a hand can press are noise.
+        if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
+            *free = Some(key);
         }
     }
 
@@ -597,5 +630,69 @@ impl Leg {
             outlet.send(remote, &datagram[..length]);
         }
         self.sender.advance(FRAME as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Keys(Vec<char>);
+
+    impl Outlet for Keys {
+        fn event(&mut self, event: LegEvent) {
+            if let LegEvent::Key { key, .. } = event {
+                self.0.push(key);
+            }
+        }
+        fn heard(&mut self, _: &HeardFrame) {}
+        fn record(&mut self, _: &RecordedFrame) {}
+        fn send(&mut self, _: SocketAddr, _: &[u8]) {}
+        fn report(&mut self, _: SocketAddr, _: &[u8]) {}
+    }
+
+    #[test]
+    fn one_press_is_one_though_it_comes_by_rtp_and_by_info() {
+        let start = Instant::now();
+        let remote = SocketAddr::from(([127, 0, 0, 1], 5_000));
+        let events = PayloadType::new(101);
+        let media = Media {
+            law: Law::A,
+            payload_type: PayloadType::PCMA,
+            telephone_event: events,
+            telephone_event_in: events,
+            remote,
+            rtcp: remote,
+            sends: true,
+            receives: true,
+        };
+        let clock = WallClock { at: start, unix: Duration::ZERO };
+        let mut leg =
+            Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
+        let mut keys = Keys::default();
+        let key = |n: u16, timestamp: u32| {
+            let packet = Packet {
+                marker: true,
+                payload_type: PayloadType::new(101).expect("below 128"),
+                sequence: crate::rtp::packet::SequenceNumber(n),
+                timestamp,
+                ssrc: crate::rtp::packet::Ssrc(7),
+                payload: &[5, 0x8a, 0, 160],
+            };
+            let mut datagram = [0; 64];
+            let length = packet.write_into(&mut datagram);
+            datagram[..length].to_vec()
+        };
+        leg.tick(start, &mut keys);
+        leg.receive(start + SLOT, remote, &key(1, 800));
+        leg.tick(start + SLOT, &mut keys);
+        leg.command(Command::Pressed('5'), &mut keys);
+        leg.tick(start + SLOT * 2, &mut keys);
+        assert_eq!(keys.0, ['5'], "told twice, pressed once");
+        leg.command(Command::Pressed('5'), &mut keys);
+        leg.command(Command::Pressed('6'), &mut keys);
+        leg.tick(start + SLOT * 3, &mut keys);
+        assert_eq!(keys.0, ['5', '5', '6'], "the next press of the same key is another one");
     }
 }
