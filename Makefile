@@ -13,7 +13,7 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire run-tests bench
+.PHONY: help demo test build check-style docs check-wire weights run-tests bench
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
@@ -29,7 +29,7 @@ demo:
 
 test:
 	@scripts/setup test
-	@$(MAKE) --no-print-directory check-style docs check-wire
+	@$(MAKE) --no-print-directory check-style docs check-wire weights
 	@$(MAKE) --no-print-directory run-tests
 
 build:
@@ -46,13 +46,16 @@ docs:
 check-wire:
 	python3 -m unittest discover --start-directory tests/wire --pattern 'test_*.py'
 
+# The recogniser's weights, by npm and pip, into the cache of this user.
+weights:
+	$(cargo) run --locked --quiet -- speech --fetch
+
 run-tests:
 ifneq ($(shell cargo nextest --version 2>/dev/null),)
 	$(cargo) nextest run --locked
 else
-	$(cargo) test --locked --lib --bins --tests
+	$(cargo) test --locked --lib --bins --tests --examples
 endif
-	$(cargo) test --locked --doc
 
 bench:
 	$(cargo) bench --locked

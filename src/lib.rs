@@ -1,8 +1,10 @@
-//! Trunkline.
+//! Trunkline: the telephone half of a voice robot.
 #![forbid(unsafe_code)]
 pub mod call;
 mod channel;
 pub mod codec;
+pub mod command;
+pub mod config;
 pub mod control;
 pub mod dialogue;
 pub mod dsp;

@@ -18,13 +18,15 @@ say caller-when.wav      en-gb 155 "Can you tell me when the parcel will arrive?
 say caller-when-2.wav    en-gb 145 "When will it arrive?"
 say caller-stop.wav      en-gb 145 "Stop. Wait a moment, please."
 say caller-stop-2.wav    en-gb-x-rp 155 "Stop. Wait a moment, please."
+say caller-friday.wav    en-us 145 "Could you bring it on Friday, please?"
+say caller-afternoon.wav en-us 145 "In the afternoon, please."
 say greeting.wav         en-us 145 "Good morning. This is the delivery service."
 say fallback.wav         en-us 150 "We are sorry, there is a technical problem. Goodbye."
 
 # Real human prompts, as Debian ships them.
 prompts=/usr/share/asterisk/sounds/en_US_f_Allison
 for pair in hello=hello one-moment=one-moment-please thank-you=auth-thankyou goodbye=vm-goodbye \
-  not-understood=vm-sorry nobody-available=vm-nobodyavail; do
+  not-understood=vm-sorry nobody-available=vm-nobodyavail password=agent-pass seven=digits/7; do
   cp "$prompts/${pair#*=}.wav" "human-${pair%%=*}.wav"
 done
 

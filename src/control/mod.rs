@@ -15,6 +15,7 @@
 //! | `UNAVAILABLE` | draining, or shutting down |
 
 mod events;
+mod handle;
 mod headers;
 mod orders;
 mod service;

@@ -42,7 +42,6 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
     }
     let recording = recording.unwrap_or_default();
     let ring_timeout = ring_timeout.map(Duration::try_from).transpose();
-    let not_after = not_after.map(SystemTime::try_from).transpose();
     Ok(DialOrder {
         request_id: required("request_id", request_id)?,
         callee: number("callee", required("callee", callee)?)?,
@@ -53,7 +52,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
             .ok()
             .filter(|ring| ring.is_none_or(|ring| RING.contains(&ring)))
             .ok_or_else(|| Refused::invalid("ring_timeout", "is out of range, 1 s to 300 s"))?,
-        not_after: not_after.map_err(|_| Refused::invalid("not_after", "is no moment in time"))?,
+        not_after: not_after.map(moment).transpose()?,
         record: recording.enabled,
         recording_name: file_name("recording.name", recording.name)?,
         headers: self::headers(headers)?,
@@ -121,6 +120,17 @@ fn required(field: &str, value: String) -> Result<String, Refused> {
         return Err(Refused::invalid(field, "is empty"));
     }
     id(field, value)
+}
+
+/// Years 1 to 9999, as google.protobuf.Timestamp says.
+fn moment(stamp: prost_types::Timestamp) -> Result<SystemTime, Refused> {
+    let none = || Refused::invalid("not_after", "is no moment in time");
+    let proper =
+        (-62_135_596_800..=253_402_300_799).contains(&stamp.seconds) && (0..1_000_000_000).contains(&stamp.nanos);
+    if !proper {
+        return Err(none());
+    }
+    SystemTime::try_from(stamp).map_err(|_| none())
 }
 
 /// Something that will stand on one line of SIP.

@@ -1,9 +1,10 @@
 //! Against dialogues that work, refuse, hang, die and talk nonsense.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -102,7 +103,15 @@ async fn events_go_out_and_actions_come_in() {
 
 #[tokio::test]
 async fn one_connection_serves_many_calls() {
-    let endpoint = serve(repeat_it).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let endpoint = format!("http://{}", listener.local_addr().expect("is bound"));
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    let incoming = TcpListenerStream::new(listener).inspect(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let server = tonic::transport::Server::builder().add_service(DialogueServer::new(Fake(repeat_it)));
+    tokio::spawn(server.serve_with_incoming(incoming));
     let dialogues = dialogues(&endpoint);
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
     let mut handles: Vec<Handle> = (0..500).map(|_| dialogues.open("brain", inbox.clone())).collect();
@@ -110,6 +119,8 @@ async fn one_connection_serves_many_calls() {
     for _ in 0..500 {
         assert!(matches!(outbox.recv().await, Some(FromDialogue::Asked(_))));
     }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(dialogues.metrics().of("brain").streams.get(), 500);
 }
 
 #[tokio::test]
@@ -184,7 +195,7 @@ async fn it_does_not_close_its_side() {
     drop(handle);
     let fault = closed(&mut outbox).await.expect("a fault");
     assert!(fault.ends_with("did not close its side within 2 s after the call"), "{fault}");
-    assert!((2_000..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    assert!((2_000..5_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

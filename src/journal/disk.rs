@@ -32,6 +32,9 @@ const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// A media thread is told of a call's end at the same time as we are: so long its last frames are waited for.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
+/// A quarter of a second of sound: four writes a second and call.
+const FILE_BUFFER: usize = 8 * 1024;
+
 /// What the disk thread is asked.
 pub(super) enum ToDisk {
     Open { call_id: Arc<str>, name: Stem, frames: rtrb::Consumer<RecordedFrame> },
@@ -136,7 +139,7 @@ impl Disk {
 
     fn open(&mut self, call_id: Arc<str>, name: &Stem, frames: rtrb::Consumer<RecordedFrame>) {
         let made = name::create_wav(&self.folder, name).and_then(|(stem, path, file)| {
-            let file = BufWriter::with_capacity(16_384, file);
+            let file = BufWriter::with_capacity(FILE_BUFFER, file);
             let recording = Recording::new(file, Instant::now()).map_err(io::Error::other)?;
             Ok(OpenFile { stem, path, recording })
         });

@@ -28,7 +28,7 @@ impl<W: Write + Seek> Recording<W> {
         let spec = WavSpec { channels: 2, sample_rate: 8_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let mut wav = WavWriter::new(file, spec)?;
         wav.flush()?;
-        Ok(Recording { wav, timeline: Timeline::default(), header_at: now + HEADER_EVERY, fault: None })
+        Ok(Recording { wav, timeline: Timeline::new(), header_at: now + HEADER_EVERY, fault: None })
     }
 
     /// Takes a frame; says whether it will be in the file. After the first fault none is: a file with holes would be out of step.

@@ -5,28 +5,31 @@ use std::fmt;
 use super::ServiceConfig;
 use crate::call::prompt::Text;
 use crate::codec::g711::Law;
+use crate::codec::resample::SampleRate;
 use crate::proto::speech::v1 as proto;
 
 /// A format of audio that Trunkline can make and read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// 16-bit little-endian PCM at 8, 16, 24 or 48 kHz.
-    Pcm(u32),
+    Pcm(SampleRate),
     /// G.711 at 8 kHz.
     G711(Law),
 }
 
 impl Format {
-    pub(super) fn rate(self) -> u32 {
+    pub(super) fn rate(self) -> SampleRate {
         match self {
             Format::Pcm(rate) => rate,
-            Format::G711(_) => 8_000,
+            Format::G711(_) => SampleRate::HZ_8000,
         }
     }
 
     fn of(offered: &proto::AudioFormat) -> Option<Format> {
         match (offered.encoding(), offered.sample_rate_hz) {
-            (proto::Encoding::PcmS16le, rate @ (8_000 | 16_000 | 24_000 | 48_000)) => Some(Format::Pcm(rate)),
+            (proto::Encoding::PcmS16le, hz @ (8_000 | 16_000 | 24_000 | 48_000)) => {
+                SampleRate::from_hz(hz).map(Format::Pcm)
+            }
             (proto::Encoding::Pcma, 8_000) => Some(Format::G711(Law::A)),
             (proto::Encoding::Pcmu, 8_000) => Some(Format::G711(Law::Mu)),
             _ => None,
@@ -40,7 +43,7 @@ impl Format {
             Format::G711(Law::A) => proto::Encoding::Pcma,
             Format::G711(Law::Mu) => proto::Encoding::Pcmu,
         };
-        proto::AudioFormat { encoding: encoding.into(), sample_rate_hz: self.rate() }
+        proto::AudioFormat { encoding: encoding.into(), sample_rate_hz: self.rate().hz() }
     }
 }
 
@@ -174,7 +177,7 @@ mod tests {
     use proto::capabilities_response::{Recognition, Synthesis, Voice};
 
     fn pcm(rate: u32) -> proto::AudioFormat {
-        Format::Pcm(rate).message()
+        proto::AudioFormat { encoding: proto::Encoding::PcmS16le.into(), sample_rate_hz: rate }
     }
 
     fn engine() -> proto::CapabilitiesResponse {
@@ -199,7 +202,7 @@ mod tests {
     #[test]
     fn the_first_format_that_we_can_make() {
         let mut can = engine();
-        assert_eq!(hearing(&can, "").map(|h| h.format), Ok(Format::Pcm(16_000)));
+        assert_eq!(hearing(&can, "").map(|h| h.format), Ok(Format::Pcm(SampleRate::HZ_16000)));
         let offer = can.recognition.as_mut().expect("has one");
         offer.formats = vec![Format::G711(Law::A).message(), pcm(8_000)];
         assert_eq!(hearing(&can, "").map(|h| h.format), Ok(Format::G711(Law::A)));

@@ -17,6 +17,7 @@ use super::tape::Piece;
 use super::{Engine, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::channel::MAX_MESSAGE;
+use crate::codec::resample::ResampleError;
 use crate::proto::speech::v1 as proto;
 use crate::proto::speech::v1::recognize_request::Request;
 use crate::proto::speech::v1::recognize_response::{self as answer, Response as Answer};
@@ -125,6 +126,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 tokio::select! {
                     hearing = &mut asking => match hearing {
                         Ok(hearing) => break hearing,
+                        Err(_) if over_at.is_some() => return End::Call,
                         Err(trouble) => return End::Broken { trouble, was_up: false },
                     },
                     () = self.ear.listen() => {
@@ -140,7 +142,10 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
 
     async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
         let opened = Instant::now();
-        let mut encoder = Encoder::new(hearing.format);
+        let mut encoder = match Encoder::new(hearing.format) {
+            Ok(encoder) => encoder,
+            Err(error) => return End::Broken { trouble: engine.mismatch(error.to_string()), was_up: false },
+        };
         let (out, requests) = mpsc::channel(UNDER_WAY);
         let config = proto::RecognizeConfig {
             call_id: self.call_id.clone(),
@@ -191,7 +196,13 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 room = has_room(&out), if unsent => match (room, &out) {
                     (true, Some(to)) => {
                         let message = match self.ear.tape.next() {
-                            Some(piece) => message(piece, &mut encoder),
+                            Some(piece) => match message(piece, &mut encoder) {
+                                Ok(message) => message,
+                                Err(error) => {
+                                    let trouble = engine.mismatch(error.to_string());
+                                    return End::Broken { trouble, was_up: true };
+                                }
+                            },
                             None => Some(Request::Flush(proto::Flush {})),
                         };
                         let flushed = matches!(message, Some(Request::Flush(_)));
@@ -283,18 +294,18 @@ async fn has_room(out: &Option<mpsc::Sender<proto::RecognizeRequest>>) -> bool {
 }
 
 /// What the engine is sent of a piece; nothing, if the resampler keeps it for the next one.
-fn message(piece: &Piece, encoder: &mut Encoder) -> Option<Request> {
+fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, ResampleError> {
     let message = match *piece {
         Piece::Audio { at, label, ref samples } => {
-            let samples = encoder.encode(samples);
+            let (before, samples) = encoder.encode(samples)?;
             if samples.is_empty() {
-                return None;
+                return Ok(None);
             }
             let label = match label {
                 Label::UnderPrompt => proto::AudioLabel::UnderPrompt,
                 Label::Open => proto::AudioLabel::Open,
             };
-            Request::Audio(proto::AudioChunk { at_ms: at.0, label: label.into(), samples })
+            Request::Audio(proto::AudioChunk { at_ms: (at - before).0, label: label.into(), samples })
         }
         Piece::Start { utterance, start, from } => Request::UtteranceStart(proto::UtteranceStart {
             utterance_id: utterance,
@@ -305,7 +316,7 @@ fn message(piece: &Piece, encoder: &mut Encoder) -> Option<Request> {
             Request::UtteranceEnd(proto::UtteranceEnd { utterance_id: utterance, start_ms: start.0, stop_ms: stop.0 })
         }
     };
-    Some(message)
+    Ok(Some(message))
 }
 
 fn request(request: Request) -> proto::RecognizeRequest {

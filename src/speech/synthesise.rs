@@ -13,6 +13,7 @@ use super::{Engine, Trouble};
 use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
 use crate::channel::MAX_MESSAGE;
+use crate::codec::resample::ResampleError;
 use crate::proto::speech::v1 as proto;
 use crate::proto::speech::v1::speech_client::SpeechClient;
 
@@ -90,7 +91,8 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         let stall = engine.config.stall_timeout;
         let can = engine.can().await?;
         let how = capabilities::speaking(&can, &engine.config, &self.text).map_err(|what| engine.mismatch(what))?;
-        let mut decoder = Decoder::new(how.format);
+        let broken = |error: ResampleError| engine.mismatch(error.to_string());
+        let mut decoder = Decoder::new(how.format).map_err(broken)?;
         let request = proto::SynthesizeRequest {
             config: Some(proto::SynthesizeConfig {
                 call_id: self.call_id.clone(),
@@ -114,7 +116,7 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
             match next.map_err(|_| stalled(&engine, stall))?.map_err(|status| engine.failed(&status))? {
                 // Only sound counts: an engine that sends empty pieces stalls too.
                 Some(piece) if piece.samples.is_empty() => continue,
-                Some(piece) => decoder.push(&piece.samples),
+                Some(piece) => decoder.push(&piece.samples).map_err(broken)?,
                 None => break,
             }
             while let Some(samples) = decoder.piece() {
@@ -129,7 +131,7 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         if decoder.is_torn() {
             engine.counted.nonsense.inc();
         }
-        decoder.finish();
+        decoder.finish().map_err(broken)?;
         while let Some(samples) = decoder.rest() {
             self.give(samples).await?;
         }

@@ -134,6 +134,11 @@ impl Handle {
         self.ask(|reply| Ask::Stop { reply }).await;
     }
 
+    /// As [`Handle::stop`], but hangs up at once.
+    pub async fn stop_now(&self) {
+        self.ask(|reply| Ask::StopNow { reply }).await;
+    }
+
     /// `None` when the switchboard has stopped.
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (reply, answer) = oneshot::channel();

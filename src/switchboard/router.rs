@@ -78,6 +78,9 @@ pub(super) enum Ask {
     Stop {
         reply: oneshot::Sender<()>,
     },
+    StopNow {
+        reply: oneshot::Sender<()>,
+    },
     /// A call's task knows its Call-ID.
     Known {
         call_id: Arc<str>,
@@ -243,11 +246,8 @@ impl Router {
                 self.draining = true;
                 let _ = reply.send(self.calls.len());
             }
-            Ask::Stop { reply } => {
-                self.draining = true;
-                let hang_up_at = Instant::now() + self.settings.drain;
-                self.stopping = Some(Stopping { reply, hang_up_at, hung_up: false });
-            }
+            Ask::Stop { reply } => self.stop(reply, self.settings.drain),
+            Ask::StopNow { reply } => self.stop(reply, Duration::ZERO),
             Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.caller, up.state.callee) = (caller, callee);
@@ -262,6 +262,11 @@ impl Router {
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
             Ask::Registered { trunk, state } => self.registrations[trunk] = state,
         }
+    }
+
+    fn stop(&mut self, reply: oneshot::Sender<()>, drain: Duration) {
+        self.draining = true;
+        self.stopping = Some(Stopping { reply, hang_up_at: Instant::now() + drain, hung_up: false });
     }
 
     fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {

@@ -165,7 +165,7 @@ impl Task {
             }
             Start::Dial(placement, _) => {
                 let record = super::router::never_placed(&placement.plan, &placement.dial, reason);
-                let _ = self.shells.journal.finish_call(record, placement.services.name, Ms(0));
+                drop(self.shells.journal.finish_call(record, placement.services.name, Ms(0)));
                 None
             }
         };
@@ -230,7 +230,7 @@ impl Wires<'_> {
                 self.task.metrics.over(&record);
                 let at = record.talk_ms;
                 // The two last events, RecordReady and Ended, are told by the journal when the files are there.
-                let _ = shells.journal.finish_call(*record, self.services.name.clone(), at);
+                drop(shells.journal.finish_call(*record, self.services.name.clone(), at));
             }
         }
         None

@@ -103,7 +103,7 @@ async fn an_engine_that_stalls() {
         (sound.concat().len(), end),
         (320, Err(format!("speech service \"s\" at {}: gave no sound for 300ms", served.endpoint)))
     );
-    assert!((300..900).contains(&begun.elapsed().as_millis()));
+    assert!((300..2_500).contains(&begun.elapsed().as_millis()));
     assert_eq!(served.fake.spoken.load(Ordering::Relaxed), 1, "what was begun is not said again");
     let (sound, end) = listen(&speech, words("hello")).await;
     assert!(sound.is_empty() && end.is_err());

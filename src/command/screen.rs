@@ -1,0 +1,131 @@
+//! The conversation on the terminal, line by line, as it happens.
+
+use std::io::{IsTerminal, Write};
+
+use crate::proto::control::v1::Event;
+use crate::proto::control::v1::event::Event as What;
+
+/// Who or what a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::command) enum Voice {
+    Robot,
+    Caller,
+    Line,
+    Note,
+    Good,
+    Bad,
+}
+
+/// The terminal.
+#[derive(Debug)]
+pub(in crate::command) struct Screen {
+    coloured: bool,
+}
+
+impl Screen {
+    /// Colours where they are seen: not in files, and not where NO_COLOR asks for none.
+    pub(in crate::command) fn new() -> Screen {
+        Screen { coloured: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    /// A line of the conversation; `at` is media time in ms, if the call is up.
+    pub(in crate::command) fn say(&self, at: Option<u32>, voice: Voice, text: &str) {
+        let time =
+            at.map_or_else(|| " ".repeat(9), |ms| format!("{:>6}.{:02} s", ms / 1_000, ms % 1_000 / 10).split_off(1));
+        let (name, colour) = match voice {
+            Voice::Robot => ("robot ", "36"),
+            Voice::Caller => ("caller", "33"),
+            Voice::Line => ("line  ", "90"),
+            Voice::Note => ("      ", "90"),
+            Voice::Good => ("  ok  ", "32"),
+            Voice::Bad => ("MISSED", "31;1"),
+        };
+        let line = match self.coloured {
+            true => format!("\x1b[90m{time}\x1b[0m  \x1b[{colour}m{name}  {text}\x1b[0m"),
+            false => format!("{time}  {name}  {text}"),
+        };
+        self.print(&line);
+    }
+
+    /// An event of a call.
+    pub(in crate::command) fn show(&self, event: &Event) {
+        let at = Some(event.at_ms);
+        let Some(what) = &event.event else { return };
+        match what {
+            What::Dialling(dialling) => {
+                self.say(None, Voice::Line, &format!("dialling {} over {}", dialling.callee, dialling.trunk));
+            }
+            What::Incoming(call) => self.say(None, Voice::Line, &format!("{} calls {}", call.caller, call.callee)),
+            What::Ringing(ringing) => self.say(None, Voice::Line, &format!("{} ringing", ringing.sip_code)),
+            What::Answered(answered) => {
+                self.say(at, Voice::Line, &format!("answered; {}, media to {}", answered.codec, answered.remote_media));
+            }
+            What::PromptStarted(prompt) => {
+                let after = prompt.after_utterance_ms.map(|ms| format!("   [{ms} ms after the caller's last word]"));
+                self.say(at, Voice::Robot, &format!("{}{}", prompt.text, after.unwrap_or_default()));
+            }
+            What::PromptFinished(prompt) => {
+                self.say(at, Voice::Line, &format!("prompt heard whole, {} ms", prompt.length_ms));
+            }
+            What::PromptInterrupted(prompt) => {
+                let heard = prompt.heard.clone().unwrap_or_default();
+                let reaction = match prompt.by.as_str() {
+                    "speech" => format!(", {} ms after the caller began", prompt.reaction_ms),
+                    _ => String::new(),
+                };
+                let (ms, characters, segment) = (heard.heard_ms, heard.characters, heard.segment);
+                let place = format!("heard up to character {characters} of segment {segment}");
+                self.say(at, Voice::Line, &format!("prompt stopped by {} after {ms} ms{reaction}; {place}", prompt.by));
+            }
+            What::PromptMark(mark) => self.say(at, Voice::Line, &format!("mark {}", mark.mark)),
+            What::SpeechStarted(speech) => self.say(Some(speech.start_ms), Voice::Caller, "(begins to speak)"),
+            What::Utterance(heard) => {
+                let utterance = heard.utterance.clone().unwrap_or_default();
+                let text = utterance.text;
+                if heard.r#final {
+                    let known = format!("[known {} ms after the last word]", heard.latency_ms);
+                    self.say(Some(utterance.stop_ms), Voice::Caller, &format!("\u{201c}{text}\u{201d}   {known}"));
+                } else {
+                    self.say(at, Voice::Note, &format!("… {text}"));
+                }
+            }
+            What::NoInput(silence) => self.say(at, Voice::Line, &format!("no input, {}", silence.count)),
+            What::Key(key) => self.say(at, Voice::Caller, &format!("(presses {})", key.key)),
+            What::KnobClamped(clamp) => {
+                self.say(
+                    at,
+                    Voice::Line,
+                    &format!("{}: {} is out of range, {} is used", clamp.knob, clamp.asked, clamp.used),
+                );
+            }
+            What::ServiceTrouble(trouble) => {
+                self.say(at, Voice::Bad, &format!("{}: {}", trouble.service, trouble.reason));
+            }
+            What::RecordReady(files) => {
+                let wav = if files.wav.is_empty() { String::new() } else { format!(" and {}", files.wav) };
+                self.say(None, Voice::Note, &format!("record: {}{wav}", files.json));
+            }
+            What::Ended(ended) => {
+                let record = ended.record.clone().unwrap_or_default();
+                let text = match record.answered_at {
+                    Some(_) => format!("hung up by the {}: {}", record.hung_up_by, record.end_reason),
+                    None => format!("{}: {}", record.outcome().as_str_name(), record.end_reason),
+                };
+                self.say(Some(record.talk_ms), Voice::Line, &text);
+            }
+        }
+    }
+
+    /// A line of its own.
+    pub(in crate::command) fn title(&self, text: &str) {
+        match self.coloured {
+            true => self.print(&format!("\x1b[1m{text}\x1b[0m")),
+            false => self.print(text),
+        }
+    }
+
+    fn print(&self, line: &str) {
+        // A terminal that is gone ends nothing.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+}

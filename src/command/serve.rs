@@ -1,0 +1,128 @@
+//! `trunkline serve`: every floor, joined.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use rand::RngExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Done, ended};
+use crate::config::Config;
+use crate::dialogue::Dialogues;
+use crate::speech::Speech;
+use crate::speech::prompts::Prompts;
+use crate::switchboard::{self, Shells};
+use crate::{control, journal, media, net, web};
+
+/// How often the speech services are asked whether they can do what is configured.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Takes and makes calls until the process is asked to end; then calls go on for `[limits] drain_s`, unless it is asked again.
+///
+/// # Errors
+/// What keeps it from starting: an address that cannot be bound, names the key that holds it.
+pub async fn serve(config: Config) -> Done {
+    let summary = config.summary();
+    raise_file_limit(config.switchboard.max_calls);
+    let wrong = |key: &str, address: std::net::SocketAddr| {
+        let key = key.to_owned();
+        move |error: std::io::Error| format!("{key} = \"{address}\": {error}; choose another one, or end who holds it")
+    };
+    let mut registry = Registry::with_prefix("trunkline");
+    let journal = journal::start(&config.journal)?;
+    journal.register(&mut registry);
+    let net_metrics = Arc::new(net::Metrics::default());
+    net_metrics.register(&mut registry);
+    let listen = config.sip;
+    let (udp, datagrams) = net::Udp::bind(listen, net_metrics).map_err(wrong("[sip] listen", listen))?;
+    let media_metrics = Arc::new(media::Metrics::default());
+    media_metrics.register(&mut registry);
+    let engine = media::Engine::start(&config.media, &media_metrics)?;
+    let speech = Speech::new(config.speech)?;
+    speech.metrics().register(&mut registry);
+    let dialogues = Dialogues::new(config.dialogues)?;
+    dialogues.metrics().register(&mut registry);
+    let metrics = Arc::new(switchboard::Metrics::default());
+    metrics.register(&mut registry);
+    let control_listener =
+        TcpListener::bind(config.control).await.map_err(wrong("[control] listen", config.control))?;
+    let web_listener = TcpListener::bind(config.web).await.map_err(wrong("[web] listen", config.web))?;
+
+    let shells = Shells {
+        net: udp,
+        media: engine,
+        speech: speech.clone(),
+        prompts: Prompts::new(config.prompts.unwrap_or_default()),
+        dialogues,
+        journal: journal.clone(),
+    };
+    let seed = rand::rng().random();
+    let switchboard = switchboard::start(config.switchboard, shells, metrics, datagrams, seed);
+    let (reasons, ready) = watch::channel(vec!["starting".to_owned()]);
+    let (closing, closed) = watch::channel(false);
+    let face = web::serve(web_listener, Arc::new(registry), ready, until(closed.clone()));
+    let face = tokio::spawn(face);
+    let handles = control::serve(control_listener, switchboard.clone(), journal.clone(), until(closed));
+    let handles = tokio::spawn(handles);
+    let readiness = tokio::spawn(watch_readiness(speech, reasons.clone()));
+    tracing::info!("{summary}");
+
+    ended().await;
+    tracing::info!("asked to end: no new calls; those that are up may go on for a while; ask again to end them now");
+    readiness.abort();
+    let _ = reasons.send(vec!["shutting down".to_owned()]);
+    tokio::select! {
+        () = switchboard.stop() => {}
+        () = ended() => switchboard.stop_now().await,
+    }
+    let _ = closing.send(true);
+    handles.await??;
+    face.await?;
+    journal.shutdown().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// A call takes two sockets and, while it is recorded, a file; shells often allow 1,024 of all together.
+fn raise_file_limit(calls: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = 3 * calls as u64 + 256;
+    let Some(now) = limit.current.filter(|now| *now < wanted) else { return };
+    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(most), ..limit });
+    if raised.is_err() || most < wanted {
+        tracing::warn!(
+            now,
+            wanted,
+            "the limit on open files is too low for [limits] calls = {calls}; raise it (ulimit -n, LimitNOFILE=) or lower that"
+        );
+    }
+}
+
+/// Ready is who can hear and speak: calls taken without would end with the fallback prompt.
+async fn watch_readiness(speech: Speech, reasons: watch::Sender<Vec<String>>) {
+    loop {
+        let found = speech.probe().await;
+        let wrong: Vec<_> = found.into_iter().filter_map(|probed| probed.found.err()).collect();
+        reasons.send_if_modified(|before| {
+            let changed = *before != wrong;
+            if changed {
+                wrong.iter().for_each(|reason| tracing::warn!(reason, "not ready"));
+                if wrong.is_empty() {
+                    tracing::info!("ready");
+                }
+                *before = wrong;
+            }
+            changed
+        });
+        tokio::time::sleep(PROBE).await;
+    }
+}
+
+async fn until(mut closing: watch::Receiver<bool>) {
+    // A sender that is gone has no more to say than that it is over.
+    let _ = closing.wait_for(|closing| *closing).await;
+}

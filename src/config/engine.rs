@@ -1,0 +1,418 @@
+//! `trunkline.toml`: the engine's own file.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{self, Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::reader::{Found, Section, Source};
+use super::trunk::Services;
+use super::values::{Config, PortRange};
+use super::written;
+use crate::call::knobs::{KnobChange, Knobs};
+use crate::journal;
+use crate::ms::Ms;
+use crate::switchboard::settings::{Settings, Trunk};
+use crate::{dialogue, media, speech};
+
+const SIP: SocketAddr = loopback(5060);
+const CONTROL: SocketAddr = loopback(7070);
+const WEB: SocketAddr = loopback(8080);
+const PORTS: PortRange = PortRange { first: 20_000, last: 29_999 };
+const MOST_CALLS: u64 = 1_000;
+const KEEP_EVENTS: u64 = 100_000;
+const DRAIN_S: u64 = 30;
+const RTP_TIMEOUT_S: u64 = 30;
+const ANSWER_TIMEOUT_MS: u64 = 8_000;
+const FINAL_TIMEOUT_MS: u64 = 3_000;
+
+/// Knobs of the conversation contract that are not built.
+const UNBUILT_KNOBS: [&str; 6] = ["min_words", "ignore", "on_barge_in", "verdict_ms", "filler_after_ms", "background"];
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// What the file says; the trunks are yet to come.
+pub(super) struct Engine {
+    /// The folder of the profiles, as it is shown.
+    pub profiles: PathBuf,
+    config: Config,
+}
+
+impl Engine {
+    pub(super) fn services(&self) -> Services {
+        Services {
+            dialogues: self.config.switchboard.dialogues.clone(),
+            speech: self.config.switchboard.speech.clone(),
+        }
+    }
+
+    pub(super) fn config(self, trunks: Vec<Trunk>, disabled: Vec<String>) -> Config {
+        let mut config = self.config;
+        config.switchboard.trunks = trunks;
+        config.disabled = disabled;
+        config
+    }
+}
+
+/// Reads the file; what is wrong is told and replaced by its default.
+pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -> Engine {
+    let base = source.file.parent().unwrap_or(Path::new(""));
+    let mut root = source.root(tree);
+    let sip = sip(root.section("sip"));
+    let limits = limits(root.section("limits"));
+    let rtp = media_engine(root.section("media"), &sip, &limits);
+    let control = listen(root.section("control"), CONTROL);
+    let web = listen(root.section("web"), WEB);
+    clashes(&sip.listen, &rtp, &control, &web);
+    let speech = speech_services(root.sections("speech"));
+    let dialogues = dialogues(root.sections("dialogue"));
+    root.need("speech", "write a [[speech]] with name and endpoint: nobody would hear the caller");
+    root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
+    let (prompts, fallback) = prompts(root.section("prompts"), base);
+    let (record, folder) = recording(root.section("recording"), base);
+    let profiles = profiles(root.section("profiles"), base);
+    let mut events = root.section("events");
+    let keep = events.number("keep", 100..=10_000_000);
+    events.done();
+    let knobs = knobs(root.section("knobs"));
+    root.done();
+
+    let switchboard = Settings {
+        advertised_sip: sip.advertise,
+        advertised_media: rtp.advertise,
+        user_agent: sip.user_agent,
+        max_calls: limits.calls,
+        drain: limits.drain,
+        knobs,
+        dialogue_timeout: limits.answer_timeout,
+        final_timeout: limits.final_timeout,
+        fallback_prompt: fallback,
+        record,
+        rtp_timeout: limits.rtp_timeout,
+        dialogues: dialogues.iter().map(|d| d.name.clone()).collect(),
+        speech: speech.iter().map(|s| s.name.clone()).collect(),
+        trunks: Vec::new(),
+    };
+    let ports = rtp.ports.value;
+    let config = Config {
+        sip: sip.listen.value,
+        media: media::Config { bind: rtp.bind, ports: ports.first..=ports.last, threads: rtp.threads },
+        control: control.value,
+        web: web.value,
+        speech,
+        dialogues,
+        prompts,
+        journal: journal::Settings { folder, keep_events: number_or(keep, KEEP_EVENTS) as usize },
+        switchboard,
+        disabled: Vec::new(),
+    };
+    Engine { profiles, config }
+}
+
+struct Sip<'a> {
+    listen: Found<'a, SocketAddr>,
+    advertise: SocketAddr,
+    /// Somebody wrote it down, so it is good for media too.
+    advertised_ip: Option<IpAddr>,
+    user_agent: String,
+}
+
+fn sip(mut sip: Section<'_>) -> Sip<'_> {
+    let listen = or_default(&mut sip, "listen", written::socket, SIP);
+    if listen.value.port() == 0 {
+        listen.place.wrong("has port 0", "name the port that peers are to use, as 5060");
+    }
+    let advertise = sip.parsed("advertise", written::advertised);
+    let agent = sip.parsed("user_agent", written::some);
+    let ip = listen.value.ip();
+    if ip.is_unspecified() && !sip.has("advertise") {
+        listen.place.wrong(
+            format!("{ip} means all addresses, and peers cannot send to that"),
+            "add advertise = \"…\" with the address by which peers reach this machine, or listen on one address",
+        );
+    }
+    sip.done();
+    let advertised = advertise.map(|found| found.value);
+    let default_agent = || format!("trunkline/{}", env!("CARGO_PKG_VERSION"));
+    let port = advertised.and_then(|(_, port)| port);
+    Sip {
+        advertise: SocketAddr::new(advertised.map_or(ip, |(ip, _)| ip), port.unwrap_or(listen.value.port())),
+        advertised_ip: advertised.map(|(ip, _)| ip),
+        listen,
+        user_agent: agent.map_or_else(default_agent, |found| found.value),
+    }
+}
+
+struct MediaRead<'a> {
+    bind: IpAddr,
+    advertise: IpAddr,
+    ports: Found<'a, PortRange>,
+    threads: usize,
+}
+
+fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> MediaRead<'a> {
+    let bind = or_default(&mut media, "bind", written::ip, sip.listen.value.ip());
+    let advertise = media.parsed("advertise", written::reachable_ip);
+    let ports = or_default(&mut media, "ports", written::ports, PORTS);
+    let threads = media.number("threads", 1..=256);
+    let ip = bind.value;
+    let same = ip.is_unspecified() || ip == sip.listen.value.ip();
+    // One machine has one outer address, unless the file says otherwise.
+    let elsewhere = advertise.map(|found| found.value).or(sip.advertised_ip.filter(|_| same));
+    // Without `bind` it is SIP's address, and told there.
+    if ip.is_unspecified() && elsewhere.is_none() && media.has("bind") && !media.has("advertise") {
+        bind.place.wrong(
+            format!("{ip} means all addresses, and peers cannot send to that"),
+            "add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",
+        );
+    }
+    if ports.value.legs() < limits.calls {
+        let (room, calls) = (ports.value.legs(), limits.calls);
+        ports.place.wrong(
+            format!("has room for {room} calls of two ports each, and limits.calls is {calls}"),
+            "widen the range or lower limits.calls",
+        );
+    }
+    media.done();
+    let cores = || thread::available_parallelism().map_or(1, |n| n.get().min(256));
+    MediaRead {
+        bind: ip,
+        advertise: elsewhere.unwrap_or(ip),
+        ports,
+        threads: threads.map_or_else(cores, |found| found.value as usize),
+    }
+}
+
+fn listen(mut section: Section<'_>, default: SocketAddr) -> Found<'_, SocketAddr> {
+    let listen = or_default(&mut section, "listen", written::socket, default);
+    section.done();
+    listen
+}
+
+fn clashes(
+    sip: &Found<'_, SocketAddr>,
+    media: &MediaRead<'_>,
+    control: &Found<'_, SocketAddr>,
+    web: &Found<'_, SocketAddr>,
+) {
+    let overlap = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
+    let (c, w) = (control.value, web.value);
+    if c.port() == w.port() && c.port() != 0 && overlap(c.ip(), w.ip()) {
+        web.place.wrong(format!("is the address of control, {c}, too"), "give one of them another port");
+    }
+    let s = sip.value;
+    if media.ports.value.contains(s.port()) && overlap(s.ip(), media.bind) {
+        media.ports.place.wrong(format!("contains SIP's port, {}", s.port()), "move the range or sip.listen");
+    }
+}
+
+struct Limits {
+    calls: usize,
+    drain: Duration,
+    rtp_timeout: Duration,
+    answer_timeout: Duration,
+    final_timeout: Duration,
+}
+
+fn limits(mut limits: Section<'_>) -> Limits {
+    let calls = limits.number("calls", 1..=100_000);
+    let drain = limits.number("drain_s", 0..=86_400);
+    let rtp = limits.number("rtp_timeout_s", 5..=3_600);
+    let answer = limits.number("answer_timeout_ms", 500..=120_000);
+    let last_word = limits.number("final_timeout_ms", 200..=30_000);
+    limits.done();
+    Limits {
+        calls: number_or(calls, MOST_CALLS) as usize,
+        drain: Duration::from_secs(number_or(drain, DRAIN_S)),
+        rtp_timeout: Duration::from_secs(number_or(rtp, RTP_TIMEOUT_S)),
+        answer_timeout: Duration::from_millis(number_or(answer, ANSWER_TIMEOUT_MS)),
+        final_timeout: Duration::from_millis(number_or(last_word, FINAL_TIMEOUT_MS)),
+    }
+}
+
+fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
+    let mut taken = Vec::new();
+    let read = |mut section: Section<'_>| {
+        let (name, endpoint) = service(&mut section, &mut taken);
+        let language = section.parsed("language", written::some);
+        let voice = section.parsed("voice", written::some);
+        let connect = section.number("connect_timeout_ms", 100..=60_000);
+        let stall = section.number("stall_timeout_ms", 500..=60_000);
+        let give_up = section.number("give_up_ms", 1_000..=300_000);
+        let batch = section.number("batch_ms", 20..=100);
+        if let Some(batch) = &batch
+            && !batch.value.is_multiple_of(20)
+        {
+            batch.place.wrong("is not a multiple of 20", "write 20, 40, 60, 80 or 100");
+        }
+        section.done();
+        speech::ServiceConfig {
+            name,
+            endpoint,
+            language: language.map(|found| found.value).unwrap_or_default(),
+            voice: voice.map(|found| found.value).unwrap_or_default(),
+            connect_timeout: Duration::from_millis(number_or(connect, 2_000)),
+            stall_timeout: Duration::from_millis(number_or(stall, 5_000)),
+            batch: Duration::from_millis(number_or(batch, 60)),
+            give_up: Duration::from_millis(number_or(give_up, 15_000)),
+        }
+    };
+    sections.into_iter().map(read).collect()
+}
+
+fn dialogues(sections: Vec<Section<'_>>) -> Vec<dialogue::ServiceConfig> {
+    let mut taken = Vec::new();
+    let read = |mut section: Section<'_>| {
+        let (name, endpoint) = service(&mut section, &mut taken);
+        let connect = section.number("connect_timeout_ms", 100..=60_000);
+        section.done();
+        dialogue::ServiceConfig { name, endpoint, connect_timeout: Duration::from_millis(number_or(connect, 2_000)) }
+    };
+    sections.into_iter().map(read).collect()
+}
+
+/// Name and endpoint of a service. `taken`: the names before it, and where they stand.
+fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (String, String) {
+    let name = section.parsed("name", written::name);
+    let endpoint = section.parsed("endpoint", written::endpoint);
+    section.need("name", "give it a name by which profiles and Dial choose it");
+    section.need("endpoint", "write endpoint = \"http://host:port\"");
+    if let Some(Found { value: name, place }) = &name {
+        if let Some((_, line)) = taken.iter().find(|(before, _)| before == name) {
+            place.wrong(format!("{name:?} is the name of the one at {line} too"), "give each its own name");
+        }
+        taken.push((name.clone(), place.named()));
+    }
+    let text = |found: Option<Found<'_, String>>| found.map(|f| f.value).unwrap_or_default();
+    (text(name), text(endpoint))
+}
+
+fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<String>) {
+    let folder = prompts.parsed("folder", written::some);
+    let fallback = prompts.parsed("fallback", written::below);
+    if fallback.is_some() {
+        prompts.need("folder", "name the folder in which the fallback prompt lies");
+    }
+    prompts.done();
+    let Some(folder) = folder else {
+        return (None, None);
+    };
+    let path = base.join(&folder.value);
+    if !path.is_dir() {
+        folder.place.wrong(format!("{} is not a folder", path.display()), "make it, or name another");
+    } else if let Some(fallback) = &fallback
+        && let Err(reason) = playable(&path.join(&fallback.value))
+    {
+        fallback.place.wrong(
+            format!("{} {reason}", path.join(&fallback.value).display()),
+            "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
+        );
+    }
+    (Some(absolute(path)), fallback.map(|found| found.value))
+}
+
+/// The prompt that is played when all else fails has to be there.
+fn playable(path: &Path) -> Result<(), String> {
+    let wav = hound::WavReader::open(path).map_err(|e| format!("cannot be played: {e}"))?;
+    let spec = wav.spec();
+    let pcm = spec.sample_format == hound::SampleFormat::Int && spec.bits_per_sample == 16;
+    if !pcm || spec.channels != 1 {
+        return Err(format!("cannot be played: it has {} channels of {} bits", spec.channels, spec.bits_per_sample));
+    }
+    if wav.duration() == 0 {
+        return Err("is empty".to_owned());
+    }
+    Ok(())
+}
+
+fn recording(mut recording: Section<'_>, base: &Path) -> (bool, PathBuf) {
+    let enabled = recording.flag("enabled");
+    let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
+    recording.done();
+    let path = base.join(&folder.value);
+    // It is made at the start; so something has to be there to make it in.
+    let standing = absolute(path.clone());
+    let standing = standing.ancestors().find(|folder| folder.exists());
+    if !standing.is_some_and(Path::is_dir) {
+        folder.place.wrong(format!("{} cannot be made: a file is in the way", path.display()), "name another folder");
+    }
+    (enabled.is_some_and(|found| found.value), absolute(path))
+}
+
+fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
+    let folder = or_default(&mut profiles, "folder", written::some, "sip-profiles".to_owned());
+    profiles.done();
+    let path = base.join(&folder.value);
+    if let Err(e) = path.read_dir() {
+        folder.place.wrong(
+            format!("{} cannot be listed: {e}", path.display()),
+            "make it and write a profile in it, or name another",
+        );
+    }
+    path
+}
+
+fn knobs(mut section: Section<'_>) -> Knobs {
+    let mut time = |key| section.number(key, 0..=u64::from(u32::MAX));
+    let times = [
+        time("endpoint_ms"),
+        time("speech_start_ms"),
+        time("pre_roll_ms"),
+        time("max_utterance_ms"),
+        time("no_input_ms"),
+        time("min_speech_ms"),
+        time("protect_ms"),
+    ];
+    let ms = times.each_ref().map(|time| time.as_ref().map(|t| Ms(u32::try_from(t.value).unwrap_or(u32::MAX))));
+    let change = KnobChange {
+        endpoint: ms[0],
+        speech_start: ms[1],
+        pre_roll: ms[2],
+        max_utterance: ms[3],
+        no_input: ms[4],
+        barge_in: section.parsed("barge_in", written::barge_in).map(|f| f.value),
+        min_speech: ms[5],
+        protect: ms[6],
+        key_barge_in: section.flag("key_barge_in").map(|f| f.value),
+    };
+    for knob in UNBUILT_KNOBS {
+        if section.raw(knob).is_some() {
+            section.place_of(knob).wrong("is not built yet", "remove it");
+        }
+    }
+    let mut knobs = Knobs::default();
+    // The call clamps what comes out of range in the middle of it; in a file that is a mistake.
+    for clamp in knobs.apply(&change) {
+        let limit = if clamp.asked < clamp.used { "at least" } else { "at most" };
+        section.place_of(clamp.knob).wrong(
+            format!("{} is out of range", clamp.asked.as_u32()),
+            format!("write {limit} {}", clamp.used.as_u32()),
+        );
+    }
+    section.done();
+    knobs
+}
+
+fn or_default<'a, T>(
+    section: &mut Section<'a>,
+    key: &'static str,
+    parse: impl Fn(&str) -> Result<T, super::problem::Wrong>,
+    default: T,
+) -> Found<'a, T> {
+    let found = section.parsed(key, parse);
+    found.unwrap_or_else(|| Found { value: default, place: section.place_of(key) })
+}
+
+fn number_or(found: Option<Found<'_, u64>>, default: u64) -> u64 {
+    found.map_or(default, |found| found.value)
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    // Fails only without a working directory; the path is then as good as it gets.
+    path::absolute(&path).unwrap_or(path)
+}

@@ -1,0 +1,526 @@
+//! The files of the repository, and wrong ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::call::knobs::{BargeIn, Knobs};
+use crate::ms::Ms;
+use crate::sdp::AudioFormat;
+use crate::sip::message::Target;
+use crate::switchboard::settings::{AnswerRule, CalleeMatch};
+
+/// As short as a configuration can be.
+const ENGINE: &str = r#"
+[[speech]]
+name = "ears"
+endpoint = "http://127.0.0.1:1"
+[[dialogue]]
+name = "brain"
+endpoint = "http://127.0.0.1:2"
+"#;
+
+const PROFILE: &str = r#"
+[peer]
+address = "192.0.2.1"
+[identity]
+caller = "100"
+"#;
+
+/// A folder with the two kinds of files that is gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(engine: &str, profile: &str) -> Folder {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static N: AtomicU32 = AtomicU32::new(0);
+        let n = N.fetch_add(1, Ordering::Relaxed);
+        let name = format!("trunkline-config-{}-{n}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(name));
+        fs::create_dir_all(folder.0.join("sip-profiles")).expect("made");
+        fs::write(folder.main(), engine).expect("written");
+        fs::write(folder.0.join("sip-profiles/t.toml"), profile).expect("written");
+        folder
+    }
+
+    fn main(&self) -> PathBuf {
+        self.0.join("m.toml")
+    }
+
+    /// All mistakes, with the folder's name left out.
+    fn mistakes(&self) -> Vec<String> {
+        let folder = format!("{}/", self.0.display());
+        let shorten = |p: &Problem| p.to_string().replace(&folder, "");
+        match load(&self.main()) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.0.iter().map(shorten).collect(),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `ENGINE` with more in front of it; the line numbers are those of `more`.
+fn engine(more: &str) -> Vec<String> {
+    Folder::new(&format!("{more}{ENGINE}"), PROFILE).mistakes()
+}
+
+fn profile(text: &str) -> Vec<String> {
+    Folder::new(ENGINE, text).mistakes()
+}
+
+#[test]
+fn the_files_of_the_repository_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = load(&root.join("trunkline.toml")).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        config.summary(),
+        "trunks: ip-trunk (switched off: registered-trunk); speech: local; dialogues: script; \
+         SIP on 127.0.0.1:5060, media on 127.0.0.1 ports 20000-29999, control on 127.0.0.1:7070, web on 127.0.0.1:8080"
+    );
+    let [trunk] = config.switchboard.trunks.as_slice() else {
+        panic!("one trunk");
+    };
+    assert_eq!(trunk.domain, "127.0.0.1");
+    let routes: Vec<_> = trunk.routes.iter().map(|r| (&r.callee, &r.answer)).collect();
+    assert_eq!(
+        routes,
+        [
+            (&CalleeMatch::Prefix("400".into()), &AnswerRule::After(Duration::from_secs(1))),
+            (&CalleeMatch::Exact("500".into()), &AnswerRule::Refuse(603)),
+            (&CalleeMatch::Any, &AnswerRule::Now),
+        ]
+    );
+}
+
+#[test]
+fn the_file_of_the_repository_shows_the_defaults() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shown = load(&root.join("trunkline.toml")).unwrap_or_else(|e| panic!("{e}"));
+    let folder = Folder::new(ENGINE, PROFILE);
+    let bare = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(shown.sip, bare.sip);
+    let media = |c: &Config| (c.media.bind, c.media.ports.clone(), c.media.threads);
+    assert_eq!(media(&shown), media(&bare));
+    assert_eq!((shown.control, shown.web), (bare.control, bare.web));
+    assert_eq!(shown.journal.keep_events, bare.journal.keep_events);
+    let times = |c: &Config| {
+        let s = &c.switchboard;
+        (s.drain, s.rtp_timeout, s.dialogue_timeout, s.final_timeout)
+    };
+    assert_eq!(times(&shown), times(&bare));
+    let (s, b) = (&shown.switchboard, &bare.switchboard);
+    assert_eq!((s.knobs, s.max_calls, &s.user_agent), (b.knobs, b.max_calls, &b.user_agent));
+    assert_eq!(s.knobs, Knobs::default());
+    let services = |c: &Config| {
+        let s = &c.speech[0];
+        (s.batch, s.connect_timeout, s.stall_timeout, s.give_up, c.dialogues[0].connect_timeout)
+    };
+    assert_eq!(services(&shown), services(&bare));
+    let trunk = |c: &Config| {
+        let t = &c.switchboard.trunks[0];
+        (t.channels, t.ring_timeout, t.codecs.clone())
+    };
+    assert_eq!(trunk(&shown), trunk(&bare));
+    assert!(!b.record, "to record people has to be asked for");
+}
+
+#[test]
+fn a_whole_profile_becomes_a_trunk() {
+    let profile = r#"
+[peer]
+address = "sip.example.com:5070"
+sources = ["192.0.2.0/24", "2001:db8::1"]
+[auth]
+user = "u"
+password_env = "PATH"
+[registration]
+[limits]
+channels = 3
+ring_timeout_ms = 20000
+[media]
+codecs = ["PCMU"]
+[headers]
+pass = ["X-Order"]
+[[inbound]]
+answer = "wait"
+"#;
+    let knobs = "[knobs]\nno_input_ms = 0\nbarge_in = \"never\"\n";
+    let folder = Folder::new(&format!("{knobs}{ENGINE}"), profile);
+    let config = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.switchboard.knobs.no_input, Ms(0), "0 is off");
+    assert_eq!(config.switchboard.knobs.barge_in, BargeIn::Never);
+    let trunk = &config.switchboard.trunks[0];
+    assert_eq!(trunk.name, "t");
+    let peer = Target::Host { name: "sip.example.com".into(), port: Some(5070) };
+    assert_eq!(trunk.peer, peer);
+    assert!(trunk.sources[0].contains([192, 0, 2, 77].into()));
+    assert_eq!(trunk.sources[1].prefix, 128);
+    assert_eq!((trunk.domain.as_str(), trunk.caller.as_str()), ("sip.example.com", "u"));
+    let registration = trunk.registration.as_ref().expect("asked for");
+    assert_eq!(
+        (registration.user.as_str(), registration.domain.as_str(), registration.expires),
+        ("u", "sip.example.com", Duration::from_secs(600))
+    );
+    assert_eq!((trunk.channels, trunk.ring_timeout), (3, Duration::from_secs(20)));
+    assert_eq!(trunk.codecs, [AudioFormat::Pcmu]);
+    assert_eq!(trunk.pass_headers, ["X-Order"]);
+    let route = &trunk.routes[0];
+    assert_eq!((route.dialogue.as_str(), route.speech.as_str()), ("brain", "ears"));
+    assert_eq!(route.answer, AnswerRule::Wait);
+    let password = &trunk.credentials.as_ref().expect("given").password;
+    assert_eq!(Some(password.as_str()), std::env::var("PATH").ok().as_deref());
+    assert!(!format!("{config:?}").contains(password.as_str()), "never shown");
+}
+
+#[test]
+fn an_address_behind_nat_is_advertised_for_both() {
+    let nat = "[sip]\nlisten = \"0.0.0.0:5060\"\nadvertise = \"203.0.113.9\"\n";
+    let folder = Folder::new(&format!("{nat}{ENGINE}"), PROFILE);
+    let config = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.switchboard.advertised_sip.to_string(), "203.0.113.9:5060");
+    assert_eq!(config.switchboard.advertised_media.to_string(), "203.0.113.9");
+    assert_eq!(config.media.bind.to_string(), "0.0.0.0");
+}
+
+#[test]
+fn wrong_engine_files() {
+    const FORMS: [(&str, &[&str]); 21] = [
+        ("", &[]),
+        (
+            "[sip]\nlissen = \"x\"\n",
+            &["m.toml:2:sip.lissen: is not known; remove it, or choose from: listen, advertise, user_agent"],
+        ),
+        (
+            "[sipp]\n",
+            &[
+                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, profiles, events, knobs",
+            ],
+        ),
+        (
+            "[sip]\n\nlisten = \"localhost:5060\"\n",
+            &["m.toml:3:sip.listen: is not an IP address with a port; write it as 127.0.0.1:5060 or [::1]:5060"],
+        ),
+        (
+            "[sip]\nlisten = 5060\n",
+            &["m.toml:2:sip.listen: is of type integer, not a string; write it in quotation marks"],
+        ),
+        (
+            "[sip]\nlisten = \"0.0.0.0:5060\"\n",
+            &[
+                "m.toml:2:sip.listen: 0.0.0.0 means all addresses, and peers cannot send to that; add advertise = \"…\" with the address by which peers reach this machine, or listen on one address",
+            ],
+        ),
+        (
+            "[sip]\nadvertise = \"0.0.0.0\"\n",
+            &[
+                "m.toml:2:sip.advertise: is no address that a peer could send to; name the address by which peers reach this machine",
+            ],
+        ),
+        (
+            "[media]\nbind = \"::\"\n",
+            &[
+                "m.toml:2:media.bind: :: means all addresses, and peers cannot send to that; add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",
+            ],
+        ),
+        (
+            "[media]\nports = \"29999-20000\"\n",
+            &[
+                "m.toml:2:media.ports: begins with an odd port; begin with an even one: RTP has the even ports, RTCP the odd ones",
+            ],
+        ),
+        ("[media]\nports = \"20000\"\n", &["m.toml:2:media.ports: is not a range of ports; write it as 20000-29999"]),
+        (
+            "[media]\nports = \"20000-20019\"\n[limits]\ncalls = 11\n",
+            &[
+                "m.toml:2:media.ports: has room for 10 calls of two ports each, and limits.calls is 11; widen the range or lower limits.calls",
+            ],
+        ),
+        (
+            "[sip]\nlisten = \"127.0.0.1:20002\"\n",
+            &["m.toml:media.ports: contains SIP's port, 20002; move the range or sip.listen"],
+        ),
+        (
+            "[control]\nlisten = \"0.0.0.0:8080\"\n",
+            &["m.toml:web.listen: is the address of control, 0.0.0.0:8080, too; give one of them another port"],
+        ),
+        (
+            "[[speech]]\nname = \"ears\"\nendpoint = \"https://x:1\"\nbatch_ms = 50\n",
+            &[
+                "m.toml:3:speech.endpoint: asks for TLS, which is not built for services yet; write it as http://host:port",
+                "m.toml:4:speech.batch_ms: is not a multiple of 20; write 20, 40, 60, 80 or 100",
+                "m.toml:7:speech.name: \"ears\" is the name of the one at m.toml:2 too; give each its own name",
+            ],
+        ),
+        (
+            "[[dialogue]]\n",
+            &[
+                "m.toml:1:dialogue.endpoint: is missing; write endpoint = \"http://host:port\"",
+                "m.toml:1:dialogue.name: is missing; give it a name by which profiles and Dial choose it",
+            ],
+        ),
+        (
+            "[prompts]\nfolder = \"nowhere\"\n",
+            &["m.toml:2:prompts.folder: nowhere is not a folder; make it, or name another"],
+        ),
+        (
+            "[prompts]\nfolder = \"sip-profiles\"\nfallback = \"sorry.wav\"\n",
+            &[
+                "m.toml:3:prompts.fallback: sip-profiles/sorry.wav cannot be played: No such file or directory (os error 2); name a WAV file of 16-bit PCM, one channel, below prompts.folder",
+            ],
+        ),
+        (
+            "[prompts]\nfallback = \"../x.wav\"\n",
+            &[
+                "m.toml:2:prompts.fallback: does not stay below its folder; write a path without a leading / and without ..",
+            ],
+        ),
+        (
+            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\n",
+            &[
+                "m.toml:2:recording.enabled: is of type string, not a truth value; write true or false",
+                "m.toml:3:recording.folder: m.toml/x cannot be made: a file is in the way; name another folder",
+            ],
+        ),
+        (
+            "[limits]\ncalls = -1\ndrain_s = 1.5\n",
+            &[
+                "m.toml:2:limits.calls: is out of range; write a whole number from 1 to 100000",
+                "m.toml:3:limits.drain_s: is of type float, not a whole number; write a whole number from 0 to 86400",
+            ],
+        ),
+        (
+            "[knobs]\nendpoint_ms = 50\nno_input_ms = 99000\nbarge_in = \"words\"\nmin_words = 2\n",
+            &[
+                "m.toml:2:knobs.endpoint_ms: 50 is out of range; write at least 200",
+                "m.toml:3:knobs.no_input_ms: 99000 is out of range; write at most 60000",
+                "m.toml:4:knobs.barge_in: is not built yet; write never or speech",
+                "m.toml:5:knobs.min_words: is not built yet; remove it",
+            ],
+        ),
+    ];
+    for (more, wanted) in FORMS {
+        assert_eq!(engine(more), wanted, "{more}");
+    }
+}
+
+#[test]
+fn wrong_profiles() {
+    const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n";
+    const FORMS: [(&str, &[&str]); 12] = [
+        ("", &[]),
+        (
+            "[auth]\nuser = \"u\"\npassword = 4711\n",
+            &["t.toml:7:auth.password: is of type integer, not a string; write it in quotation marks"],
+        ),
+        (
+            "[auth]\nuser = \"u\"\npassword = \"s3cret\"\npassword_env = \"X\"\n",
+            &[
+                "t.toml:8:auth.password_env: stands beside password; keep one of password, password_env and password_file",
+            ],
+        ),
+        (
+            "[auth]\npassword_env = \"NOT_SET_ANYWHERE\"\n",
+            &[
+                "t.toml:5:auth.user: is missing; write the user name for authentication",
+                "t.toml:6:auth.password_env: the environment has no NOT_SET_ANYWHERE; set it for the process, or write another name",
+            ],
+        ),
+        (
+            "[auth]\nuser = \"u\"\n",
+            &["t.toml:5:auth.password: is missing; write password, password_env or password_file"],
+        ),
+        (
+            "[registration]\nexpires_s = 5\n",
+            &["t.toml:6:registration.expires_s: is out of range; write a whole number from 60 to 86400"],
+        ),
+        (
+            "[media]\ncodecs = [\n\"PCMA\",\n\"opus\",\n\"PCMA\"]\n",
+            &[
+                "t.toml:8:media.codecs: is not a codec that is built; write PCMA or PCMU",
+                "t.toml:9:media.codecs: names a codec twice; name each once, the preferred one first",
+            ],
+        ),
+        (
+            "[headers]\npass = [\"Authorization\", \"X Order\"]\n",
+            &[
+                "t.toml:6:headers.pass: holds credentials; remove it",
+                "t.toml:6:headers.pass: is not the name of a header; write it as X-Order",
+            ],
+        ),
+        (
+            "[[inbound]]\ndialogue = \"brian\"\nspeech = \"eras\"\n",
+            &[
+                "t.toml:6:inbound.dialogue: \"brian\" is not a configured dialogue; write one of: brain",
+                "t.toml:7:inbound.speech: \"eras\" is not a configured speech; write one of: ears",
+            ],
+        ),
+        (
+            "[[inbound]]\ncallee = \"4*\"\n[[inbound]]\ncallee = \"400\"\n[[inbound]]\ncallee = \"5*5\"\n",
+            &[
+                "t.toml:8:inbound.callee: is never reached: line 6 takes all these calls; move it up, or remove one of the two",
+                "t.toml:10:inbound.callee: is not a called number; write \"*\" for all, \"400*\" for a beginning, or the whole number",
+            ],
+        ),
+        (
+            "[[inbound]]\nanswer = { refuse = 200 }\n[[inbound]]\ncallee = \"7\"\nanswer = \"later\"\n",
+            &[
+                "t.toml:6:inbound.answer.refuse: is out of range; write a whole number from 400 to 699",
+                "t.toml:8:inbound.callee: is never reached: line 5 takes all these calls; move it up, or remove one of the two",
+                "t.toml:9:inbound.answer: is not a way to answer; write \"now\", \"wait\", { after_ms = 3000 } or { refuse = 486 }",
+            ],
+        ),
+        (
+            "[[inbound]]\nanswer = { refuse = 486, after_ms = 1 }\n[inbound.headers]\n",
+            &[
+                "t.toml:6:inbound.answer: has not exactly one of after_ms and refuse; write \"now\", \"wait\", { after_ms = 3000 } or { refuse = 486 }",
+                "t.toml:7:inbound.headers: is not known; remove it, or choose from: callee, answer, dialogue, speech",
+            ],
+        ),
+    ];
+    for (more, wanted) in FORMS {
+        let wanted: Vec<_> = wanted.iter().map(|w| format!("sip-profiles/{w}")).collect();
+        assert_eq!(profile(&format!("{RIGHT}{more}")), wanted, "{more}");
+    }
+}
+
+#[test]
+fn wrong_peers() {
+    let is_none = "is not an address or host name with an optional port; \
+                   write it as 192.0.2.1:5060, [2001:db8::1]:5060 or sip.example.com";
+    for address in ["", "192.0.2.300", "sip:a.example", "a.example:0", "a.example:99999", "a b", "a/b"] {
+        let found = profile(&format!("[peer]\naddress = {address:?}\n[identity]\ncaller = \"1\"\n"));
+        let wanted = format!("sip-profiles/t.toml:2:peer.address: {is_none}");
+        assert_eq!(found, [wanted], "{address}");
+    }
+    for (network, reason) in [
+        ("10.0.0.1/8", "has bits set beyond its prefix; write the network's first address, or a longer prefix"),
+        ("10.0.0.0/33", "is not a network; write it as 192.0.2.0/24, 2001:db8::/32 or a single address"),
+    ] {
+        let found =
+            profile(&format!("[peer]\naddress = \"192.0.2.1\"\nsources = [{network:?}]\n[identity]\ncaller = \"1\"\n"));
+        assert_eq!(found, [format!("sip-profiles/t.toml:3:peer.sources: {reason}")]);
+    }
+    let found = profile("[peer]\naddress = \"a.example\"\n[[inbound]]\n");
+    assert_eq!(
+        found,
+        [
+            "sip-profiles/t.toml:identity.caller: is missing; write the number that is shown when Dial names none",
+            "sip-profiles/t.toml:1:peer.sources: is missing; list the networks from which a.example may call, or remove all [[inbound]]",
+        ]
+    );
+    let v6 = "[peer]\naddress = \"[2001:db8::1]\"\n[identity]\ncaller = \"1\"\n";
+    let folder = Folder::new(ENGINE, v6);
+    let config = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.switchboard.trunks[0].domain, "[2001:db8::1]");
+}
+
+#[test]
+fn all_mistakes_of_all_files_come_at_once() {
+    let folder = Folder::new("[sip]\nlisten = 1\n[knobs]\nendpoint_ms = 1\n", "[peer]\nadress = 1\n");
+    fs::write(folder.0.join("sip-profiles/a b.toml"), PROFILE).expect("written");
+    fs::write(folder.0.join("sip-profiles/binary.toml"), [0xff]).expect("written");
+    let wanted = [
+        "m.toml:dialogue: is missing; write a [[dialogue]] with name and endpoint: nobody would answer the caller",
+        "m.toml:speech: is missing; write a [[speech]] with name and endpoint: nobody would hear the caller",
+        "m.toml:2:sip.listen: is of type integer, not a string; write it in quotation marks",
+        "m.toml:4:knobs.endpoint_ms: 1 is out of range; write at least 200",
+        "sip-profiles/a b.toml: the file's name is the trunk's, and this is not one; use 1 to 64 letters, digits, '-', '_' and '.' before .toml",
+        "sip-profiles/binary.toml: cannot be read: stream did not contain valid UTF-8; save it as UTF-8",
+        "sip-profiles/t.toml:identity.caller: is missing; write the number that is shown when Dial names none",
+        "sip-profiles/t.toml:1:peer.address: is missing; write address = \"host:port\" of the operator's SIP server",
+        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: address, sources",
+    ];
+    assert_eq!(folder.mistakes(), wanted);
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_judged_for_that_alone() {
+    let profile = format!("{PROFILE}x = 1\n[[inbound]]\ndialogue = \"brain\"\n");
+    let folder = Folder::new("[sip]\nlisten = 1\nx y\n[knobs]\nendpoint_ms = \n", &profile);
+    fs::write(folder.0.join("sip-profiles/u.toml"), "[peer\nadress = 1\n").expect("written");
+    let wanted = [
+        "m.toml:3: key with no value, expected `=`; correct the TOML",
+        "sip-profiles/t.toml:6:identity.x: is not known; remove it, or choose from: domain, caller",
+        "sip-profiles/u.toml:1: unclosed table, expected `]`; correct the TOML",
+    ];
+    assert_eq!(folder.mistakes(), wanted);
+    let nowhere = load(Path::new("/nowhere/t.toml")).expect_err("not there");
+    assert_eq!(
+        nowhere.to_string(),
+        "/nowhere/t.toml: cannot be read: No such file or directory (os error 2); name the right file"
+    );
+}
+
+#[test]
+fn profiles_have_to_be_there() {
+    let folder = Folder::new(ENGINE, PROFILE);
+    fs::remove_dir_all(folder.0.join("sip-profiles")).expect("removed");
+    assert_eq!(
+        folder.mistakes(),
+        [
+            "m.toml:profiles.folder: sip-profiles cannot be listed: No such file or directory (os error 2); make it and write a profile in it, or name another"
+        ]
+    );
+    fs::create_dir(folder.0.join("sip-profiles")).expect("made");
+    assert_eq!(
+        folder.mistakes(),
+        [
+            "m.toml:profiles.folder: sip-profiles has no .toml file, so there is no trunk; write a profile; ip-trunk.toml of the distribution is one to begin with"
+        ]
+    );
+}
+
+#[test]
+fn a_password_is_in_no_message() {
+    let auths = [
+        "user = \"u\"\npassword = \"s3cret\"\npassword_env = \"X\"",
+        "password = \"s3cret\"",
+        "user = \"u\"\npassword = \"s3cret",
+        "user = \"u\"\npassword = s3cret",
+        "user = \"u\"\npassword = [\"s3cret\"]",
+        "user = \"u\"\npassword = \"\\u0001s3cret\"",
+    ];
+    for auth in auths {
+        let found = profile(&format!("{PROFILE}[auth]\n{auth}\n"));
+        assert!(!found.is_empty(), "{auth}");
+        assert!(!found.concat().contains("s3cret"), "{auth}: {found:?}");
+    }
+}
+
+#[test]
+fn nothing_in_a_file_makes_it_panic() {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let engine = fs::read(root.join("trunkline.toml")).expect("there");
+    let trunk = fs::read(root.join("sip-profiles/ip-trunk.toml")).expect("there");
+    let folder = Folder::new("", "");
+    let profile = folder.0.join("sip-profiles/t.toml");
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut refused = 0;
+    for _ in 0..300 {
+        for (path, text) in [(folder.main(), &engine), (profile.clone(), &trunk)] {
+            let mut text = text.clone();
+            for _ in 0..rng.random_range(1..20) {
+                let at = rng.random_range(0..text.len());
+                match rng.random_range(0..3) {
+                    0 => text[at] = rng.random_range(b' '..=b'~'),
+                    1 => drop(text.drain(at..(at + 40).min(text.len()))),
+                    _ => text.insert(at, b"[]{}=\"\n.#'"[rng.random_range(0..10)]),
+                }
+            }
+            fs::write(path, text).expect("written");
+        }
+        if let Err(problems) = load(&folder.main()) {
+            assert!(!problems.0.is_empty(), "a refusal without a reason");
+            refused += 1;
+        }
+    }
+    assert!(refused > 200, "the files were hardly damaged: {refused}");
+}

@@ -1,0 +1,256 @@
+//! How values are written: each function takes one as it stands in a file.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Component, Path};
+
+use super::problem::Wrong;
+use super::values::PortRange;
+use crate::call::knobs::BargeIn;
+use crate::sdp::AudioFormat;
+use crate::sip::message::Target;
+use crate::switchboard::settings::{CalleeMatch, Network};
+
+/// SIP's own port, RFC 3261 §19.1.2.
+const SIP_PORT: u16 = 5060;
+
+/// Anything but nothing.
+pub(super) fn some(text: &str) -> Result<String, Wrong> {
+    if text.trim().is_empty() {
+        return Err(Wrong::new("is empty", "write something or remove the key"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A name by which files refer to each other.
+pub(super) fn name(text: &str) -> Result<String, Wrong> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
+        return Err(Wrong::new("is not a name", "use 1 to 64 letters, digits, '-', '_' and '.'"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `address:port`.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| Wrong::new("is not an IP address with a port", "write it as 127.0.0.1:5060 or [::1]:5060"))
+}
+
+/// An address.
+pub(super) fn ip(text: &str) -> Result<IpAddr, Wrong> {
+    text.parse().map_err(|_| Wrong::new("is not an IP address", "write it as 127.0.0.1 or ::1"))
+}
+
+/// An address that others can send to.
+pub(super) fn reachable_ip(text: &str) -> Result<IpAddr, Wrong> {
+    let ip = ip(text)?;
+    if ip.is_unspecified() {
+        return Err(Wrong::new(
+            "is no address that a peer could send to",
+            "name the address by which peers reach this machine",
+        ));
+    }
+    Ok(ip)
+}
+
+/// An address that others can send to, with or without a port.
+pub(super) fn advertised(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.port() == 0 => Err(Wrong::new("has port 0", "name the port")),
+        Ok(at) => Ok((reachable_ip(&at.ip().to_string())?, Some(at.port()))),
+        Err(_) => Ok((reachable_ip(text)?, None)),
+    }
+}
+
+/// `first-last`.
+pub(super) fn ports(text: &str) -> Result<PortRange, Wrong> {
+    let form = || Wrong::new("is not a range of ports", "write it as 20000-29999");
+    let (first, last) = text.split_once('-').ok_or_else(form)?;
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| form());
+    let (first, last) = (port(first)?, port(last)?);
+    if first < 1024 {
+        return Err(Wrong::new("begins below 1024", "begin at 1024 or above: those below belong to the system"));
+    }
+    if !first.is_multiple_of(2) {
+        // RFC 3550 §11: RTP on an even port, its RTCP on the next one.
+        return Err(Wrong::new(
+            "begins with an odd port",
+            "begin with an even one: RTP has the even ports, RTCP the odd ones",
+        ));
+    }
+    if last <= first {
+        return Err(Wrong::new("ends before it has two ports", "write the lower port first"));
+    }
+    Ok(PortRange { first, last })
+}
+
+/// A service, `http://host:port`.
+pub(super) fn endpoint(text: &str) -> Result<String, Wrong> {
+    let wrong = |reason: &str| Wrong::new(reason, "write it as http://host:port");
+    let uri: hyper::Uri = text.parse().map_err(|_| wrong("is not a URI"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(wrong("asks for TLS, which is not built for services yet")),
+        _ => return Err(wrong("is not an http URI")),
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(wrong("names no host"));
+    }
+    if uri.port_u16().is_none_or(|port| port == 0) {
+        return Err(wrong("names no port"));
+    }
+    if uri.path_and_query().is_some_and(|path| path != "/") {
+        return Err(wrong("has a path"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A peer: an address or a name, with or without a port.
+pub(super) fn peer(text: &str) -> Result<Target, Wrong> {
+    let form = || {
+        Wrong::new(
+            "is not an address or host name with an optional port",
+            "write it as 192.0.2.1:5060, [2001:db8::1]:5060 or sip.example.com",
+        )
+    };
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(Target::Addr(SocketAddr::new(ip, SIP_PORT)));
+    }
+    if let Ok(at) = text.parse::<SocketAddr>() {
+        return match at.port() {
+            0 => Err(form()),
+            _ => Ok(Target::Addr(at)),
+        };
+    }
+    let (host_name, port) = match text.split_once(':') {
+        Some((host_name, port)) => (host_name, Some(port.parse().map_err(|_| form())?)),
+        None => (text, None),
+    };
+    if port == Some(0) || host(host_name).is_err() || looks_like_address(host_name) {
+        return Err(form());
+    }
+    Ok(Target::Host { name: host_name.to_owned(), port })
+}
+
+/// `192.0.2.300` is no name: the last label of one is never a number (RFC 1123 §2.1).
+fn looks_like_address(name: &str) -> bool {
+    let last = name.trim_end_matches('.').rsplit('.').next();
+    last.is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The host part of a URI: a name or an address.
+pub(super) fn host(text: &str) -> Result<String, Wrong> {
+    let label = |label: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .is_some_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok());
+    if !bracketed && (text.len() > 253 || !text.trim_end_matches('.').split('.').all(label)) {
+        return Err(Wrong::new(
+            "is not a host name",
+            "write it as sip.example.com or 192.0.2.1, without sip: and port",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The user part of a URI; it is escaped where it is written.
+pub(super) fn user(text: &str) -> Result<String, Wrong> {
+    if text.is_empty() || text.contains(['@', ':', '<', '>', ' ']) {
+        return Err(Wrong::new(
+            "is not the user part of a SIP address",
+            "write the number or name alone, as +4930123456 or alice",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A network, `address/prefix`, or a single address.
+pub(super) fn network(text: &str) -> Result<Network, Wrong> {
+    let form = || Wrong::new("is not a network", "write it as 192.0.2.0/24, 2001:db8::/32 or a single address");
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| form())?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        Some(prefix) => prefix.parse().map_err(|_| form())?,
+        None => longest,
+    };
+    if prefix > longest {
+        return Err(form());
+    }
+    let bits_set = match address {
+        IpAddr::V4(v4) => u32::from(v4).trailing_zeros(),
+        IpAddr::V6(v6) => u128::from(v6).trailing_zeros(),
+    };
+    if bits_set < u32::from(longest - prefix) && !address.is_unspecified() {
+        return Err(Wrong::new(
+            "has bits set beyond its prefix",
+            "write the network's first address, or a longer prefix",
+        ));
+    }
+    Ok(Network { address, prefix })
+}
+
+/// A codec.
+pub(super) fn codec(text: &str) -> Result<AudioFormat, Wrong> {
+    match text {
+        "PCMA" => Ok(AudioFormat::Pcma),
+        "PCMU" => Ok(AudioFormat::Pcmu),
+        _ => Err(Wrong::new("is not a codec that is built", "write PCMA or PCMU")),
+    }
+}
+
+/// Who may stop a prompt.
+pub(super) fn barge_in(text: &str) -> Result<BargeIn, Wrong> {
+    match text {
+        "never" => Ok(BargeIn::Never),
+        "speech" => Ok(BargeIn::Speech),
+        "words" => Err(Wrong::new("is not built yet", "write never or speech")),
+        _ => Err(Wrong::new("is not a kind of barge-in", "write never or speech")),
+    }
+}
+
+/// Which called numbers.
+pub(super) fn callee(text: &str) -> Result<CalleeMatch, Wrong> {
+    let wrong =
+        || Wrong::new("is not a called number", "write \"*\" for all, \"400*\" for a beginning, or the whole number");
+    let (beginning, open) = match text.strip_suffix('*') {
+        Some(beginning) => (beginning, true),
+        None => (text, false),
+    };
+    if beginning.contains(['*', '@', ' ']) || (beginning.is_empty() && !open) {
+        return Err(wrong());
+    }
+    Ok(match (beginning, open) {
+        ("", _) => CalleeMatch::Any,
+        (beginning, true) => CalleeMatch::Prefix(beginning.to_owned()),
+        (number, false) => CalleeMatch::Exact(number.to_owned()),
+    })
+}
+
+/// A header's name, RFC 3261 §25.1, that a dialogue may see.
+pub(super) fn header(text: &str) -> Result<String, Wrong> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b);
+    if text.is_empty() || !text.bytes().all(token) {
+        return Err(Wrong::new("is not the name of a header", "write it as X-Order"));
+    }
+    let secret = ["authorization", "proxy-authorization"];
+    if secret.iter().any(|s| s.eq_ignore_ascii_case(text)) {
+        return Err(Wrong::new("holds credentials", "remove it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A path that stays below its folder.
+pub(super) fn below(text: &str) -> Result<String, Wrong> {
+    let plain = |c| matches!(c, Component::Normal(_));
+    if text.is_empty() || !Path::new(text).components().all(plain) {
+        return Err(Wrong::new("does not stay below its folder", "write a path without a leading / and without .."));
+    }
+    Ok(text.to_owned())
+}
