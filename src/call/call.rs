@@ -17,6 +17,7 @@ use rand::{RngExt, SeedableRng};
 use super::action::Action;
 use super::conversation::{Conversation, Rules};
 use super::event::What;
+use super::info;
 use super::io::{Input, Output};
 use super::knobs::Knobs;
 use super::leg::{self, LegEvent};
@@ -429,7 +430,11 @@ impl Call {
                 self.outcome = if self.answered.is_some() { Outcome::Success } else { Outcome::Cantbeconnected };
                 self.over(now, HungUpBy::Network, format!("signalling failed: {failure:?}"));
             }
-            // INFO carries keys: they belong to the issue of keys. Progress without meaning for the call.
+            Event::Info { content_type, body } => {
+                let key = info::key(content_type.as_deref(), &body).filter(|_| self.leg_open);
+                self.out.extend(key.map(|key| Output::Leg(leg::Command::Pressed(key))));
+            }
+            // Progress without meaning for the call.
             _ => {}
         }
     }
@@ -475,12 +480,23 @@ impl Call {
         let media = media(&agreed);
         self.phase = Phase::Talking;
         self.leg_open = true;
-        let setup =
-            leg::Setup { media, knobs: self.plan.knobs, rtp_timeout: self.plan.rtp_timeout, seed: self.rng.random() };
+        let setup = leg::Setup {
+            media,
+            knobs: self.plan.knobs,
+            rtp_timeout: self.plan.rtp_timeout,
+            seed: self.rng.random(),
+            clock: self.wall_clock(now),
+        };
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
         self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs, begin));
+    }
+
+    fn wall_clock(&self, now: Instant) -> leg::WallClock {
+        // Before 1970 there was no RTP.
+        let unix = self.wall(now).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        leg::WallClock { at: now, unix }
     }
 
     fn begin(&self, now: Instant) -> Begin {
@@ -618,7 +634,7 @@ fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),
         ptime_ms: 20,
-        // RTCP belongs to the issue of media quality: until it is built, it is not promised.
+        // One socket each: a shared one belongs to the issue of media quality.
         rtcp_mux: false,
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
@@ -635,7 +651,9 @@ fn media(agreed: &Negotiated) -> leg::Media {
         telephone_event: agreed.telephone_event.and_then(PayloadType::new),
         telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
         remote: agreed.remote,
+        rtcp: agreed.rtcp,
         sends: agreed.sends,
+        receives: agreed.receives,
     }
 }
 

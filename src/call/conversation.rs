@@ -245,7 +245,7 @@ impl Conversation {
             }
             LegEvent::PromptInterrupted { prompt, at, heard, segment, segment_heard, by } => {
                 self.last_word = at;
-                for entry in self.speaker.stopped(prompt, &mut self.out) {
+                for entry in self.speaker.stopped(prompt, by == Stopped::Asked, &mut self.out) {
                     self.prompt_stopped(now, entry, at, (heard, segment, segment_heard), by);
                 }
                 self.rest(now);
@@ -255,7 +255,14 @@ impl Conversation {
                 self.silences = 0;
                 self.event(now, What::Key { key });
                 let interrupted = self.interrupted_by_key.take();
-                self.last_turn = self.ask(now, Line::Key { key, interrupted });
+                // Under a prompt that goes on, a key is no turn: as with speech that could not interrupt, nobody owes an answer.
+                let under_prompt = interrupted.is_none() && !self.speaker.idle();
+                let key = Line::Key { key, interrupted };
+                if under_prompt {
+                    self.tell(now, key);
+                } else {
+                    self.last_turn = self.ask(now, key);
+                }
                 self.rest(now);
             }
             // The call's own business; see there.
@@ -338,7 +345,14 @@ impl Conversation {
                 self.timers[Timer::NoInput as usize] = None;
                 self.speaker.say(prompt, answers, &self.knobs, &mut self.out);
             }
-            Action::Stop => self.out.push_back(Output::Leg(leg::Command::Stop)),
+            Action::Stop => {
+                let (last, dropped) = self.speaker.stop(&mut self.out);
+                self.out.extend(last.map(|last| Output::Leg(leg::Command::Stop { last })));
+                let at = self.at(now);
+                for entry in dropped {
+                    self.prompt_stopped(now, entry, at, (Ms(0), 0, Ms(0)), Stopped::Asked);
+                }
+            }
             Action::Hangup { now: at_once, reason } => {
                 self.hangup = Some((by, reason));
                 self.hangup_due |= at_once;
@@ -369,7 +383,7 @@ impl Conversation {
     /// The call is over. What the robot was saying is recorded as far as it went; what the caller was saying is waited for:
     /// see [`Conversation::settled`].
     pub fn end(&mut self, now: Instant, by: HungUpBy, reason: &str) {
-        if std::mem::replace(&mut self.ended, true) {
+        if self.ended {
             return;
         }
         let at = self.at(now);
@@ -383,6 +397,7 @@ impl Conversation {
             self.utterance_ended(now, utterance, (start, at), false, false);
         }
         self.tell(now, Line::End { by, reason: reason.to_owned() });
+        self.ended = true;
         if self.rules.dialogue {
             self.out.push_back(Output::Dialogue(ToDialogue::Close));
         }
@@ -554,8 +569,9 @@ impl Conversation {
     }
 
     fn tell(&mut self, now: Instant, what: Line) {
-        self.last_event += 1;
-        if self.rules.dialogue {
+        // What comes after the end is for the record only: the dialogue has gone.
+        if self.rules.dialogue && !self.ended {
+            self.last_event += 1;
             let event = LineEvent { id: self.last_event, at: self.at(now), what };
             self.out.push_back(Output::Dialogue(ToDialogue::Tell(event)));
         }

@@ -10,6 +10,7 @@ pub mod action;
 pub mod call;
 pub mod conversation;
 pub mod event;
+mod info;
 pub mod io;
 pub mod knobs;
 pub mod leg;

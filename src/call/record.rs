@@ -151,6 +151,19 @@ pub struct LineQuality {
     pub sent: u64,
     /// Frames in which a prompt's audio had not come in time.
     pub under_runs: u64,
+    /// How the far end heard us, as it last said by RTCP; `None` when it never did.
+    pub peer: Option<PeerQuality>,
+}
+
+/// How the far end hears us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct PeerQuality {
+    /// Packets of ours that it has lost.
+    pub lost: u64,
+    /// Interarrival jitter there.
+    pub jitter_ms: Ms,
+    /// To the far end and back; `None` when it has not answered a report of ours.
+    pub round_trip_ms: Option<Ms>,
 }
 
 fn rfc3339<S: Serializer>(at: &SystemTime, s: S) -> Result<S::Ok, S::Error> {

@@ -13,7 +13,7 @@ use super::prompt::{Prompt, PromptNo, Source};
 use crate::ms::Ms;
 
 /// Segments that are made or waiting beyond the one that is heard.
-const LOOK_AHEAD: u32 = 2;
+const LOOK_AHEAD: usize = 2;
 /// How often a segment is asked for anew, when nothing of it has come.
 const RETRIES: u8 = 1;
 /// Speech runs at about so many characters a second; used for the heard text while a segment's length is not known.
@@ -28,8 +28,6 @@ pub(super) struct Speaker {
     opened: Option<PromptNo>,
     /// The next segment to hand to the leg.
     feed: Option<(PromptNo, u32)>,
-    /// Segments asked for, less those that began to be heard.
-    ahead: u32,
 }
 
 /// A prompt on its way.
@@ -50,6 +48,8 @@ struct Part {
     asked: bool,
     retries: u8,
     ended: bool,
+    /// It began to be heard.
+    begun: bool,
     samples: u64,
     /// Came before its turn.
     waiting: VecDeque<Sound>,
@@ -98,26 +98,35 @@ impl Speaker {
 
     /// A segment began to be heard: there is room for one more ahead. Its mark, if it has one.
     pub(super) fn segment_started(&mut self, no: PromptNo, segment: u32, out: &mut VecDeque<Output>) -> Option<String> {
-        self.ahead = self.ahead.saturating_sub(1);
+        self.part(no, segment)?.begun = true;
         let mark = self.prompts.get(&no)?.prompt.segments.get(segment as usize)?.mark.clone();
         self.pump(out);
         (!mark.is_empty()).then_some(mark)
     }
 
-    /// The leg stopped a prompt, and with it all that it knew of, each with an event of its own. Those that it did not know yet are
-    /// dropped here: the queue is emptied as a whole.
-    pub(super) fn stopped(&mut self, no: PromptNo, out: &mut VecDeque<Output>) -> Vec<Entry> {
-        let unknown = self.opened.map_or(PromptNo(1), |opened| PromptNo(opened.0 + 1));
-        let mut stopped: BTreeMap<_, _> = self.prompts.split_off(&unknown);
-        stopped.extend(self.prompts.remove_entry(&no));
+    /// All that has been asked for is to be stopped: those that the leg does not know yet are dropped here, and returned. The last of
+    /// those that it has to stop, if there are any; each of these will have an event of its own.
+    pub(super) fn stop(&mut self, out: &mut VecDeque<Output>) -> (Option<PromptNo>, Vec<Entry>) {
+        let dropped = self.unknown();
+        self.unwant(&dropped, out);
+        let last = self.opened.filter(|_| !self.prompts.is_empty());
+        (last, dropped.into_values().collect())
+    }
+
+    /// The leg stopped a prompt. An interruption (not `asked` for) empties the queue as a whole: with the last that the leg knew
+    /// those are dropped that it did not know yet. After [`Speaker::stop`] there are only newer ones, and they are wanted.
+    pub(super) fn stopped(&mut self, no: PromptNo, asked: bool, out: &mut VecDeque<Output>) -> Vec<Entry> {
+        let mut stopped: BTreeMap<_, _> = self.prompts.remove_entry(&no).into_iter().collect();
+        if !asked && self.opened == Some(no) {
+            stopped.append(&mut self.unknown());
+        }
+        self.unwant(&stopped, out);
         if self.feed.is_some_and(|(feeding, _)| feeding == no) {
             self.feed = None;
+            self.open_next(no, out);
+            self.forward(out);
         }
-        if self.prompts.is_empty() {
-            self.ahead = 0;
-        }
-        let unwanted = stopped.iter().filter(|(_, entry)| entry.parts.iter().any(|p| p.asked && !p.ended));
-        out.extend(unwanted.map(|(no, _)| Output::Unwant(*no)));
+        self.pump(out);
         stopped.into_values().collect()
     }
 
@@ -130,10 +139,10 @@ impl Speaker {
 
     /// The call is over: nothing more is said. Those that had begun.
     pub(super) fn clear(&mut self, out: &mut VecDeque<Output>) -> Vec<Entry> {
-        let wanted = self.prompts.iter().filter(|(_, entry)| entry.parts.iter().any(|p| p.asked && !p.ended));
-        out.extend(wanted.map(|(no, _)| Output::Unwant(*no)));
+        let prompts = std::mem::take(&mut self.prompts);
+        self.unwant(&prompts, out);
         self.feed = None;
-        std::mem::take(&mut self.prompts).into_values().filter(|entry| entry.started.is_some()).collect()
+        prompts.into_values().filter(|entry| entry.started.is_some()).collect()
     }
 
     /// What was heard of a prompt that was stopped.
@@ -193,6 +202,17 @@ impl Speaker {
         true
     }
 
+    /// Takes out what the leg does not know yet.
+    fn unknown(&mut self) -> BTreeMap<PromptNo, Entry> {
+        let first = self.opened.map_or(PromptNo(1), |opened| PromptNo(opened.0 + 1));
+        self.prompts.split_off(&first)
+    }
+
+    fn unwant(&self, prompts: &BTreeMap<PromptNo, Entry>, out: &mut VecDeque<Output>) {
+        let wanted = prompts.iter().filter(|(_, entry)| entry.parts.iter().any(|p| p.asked && !p.ended));
+        out.extend(wanted.map(|(no, _)| Output::Unwant(*no)));
+    }
+
     fn part(&mut self, no: PromptNo, segment: u32) -> Option<&mut Part> {
         self.prompts.get_mut(&no)?.parts.get_mut(segment as usize)
     }
@@ -206,15 +226,20 @@ impl Speaker {
         Some(Output::Want { prompt: no, segment, wanted })
     }
 
+    /// Segments asked for that have not begun to be heard. Of one without sound nothing will say that it began.
+    fn ahead(&self) -> usize {
+        let parts = self.prompts.values().flat_map(|entry| &entry.parts);
+        parts.filter(|part| part.asked && !part.begun && !(part.ended && part.samples == 0)).count()
+    }
+
     /// Asks for segments, as far ahead as is allowed.
     fn pump(&mut self, out: &mut VecDeque<Output>) {
         let mut fed = false;
-        while self.ahead < LOOK_AHEAD {
+        while self.ahead() < LOOK_AHEAD {
             let next = self.prompts.iter().find_map(|(&no, entry)| {
                 entry.parts.iter().position(|part| !part.asked).map(|segment| (no, segment as u32))
             });
             let Some((no, segment)) = next else { break };
-            self.ahead += 1;
             let source = self.prompts[&no].prompt.segments[segment as usize].source.clone();
             let want = self.want(no, segment);
             let Some(part) = self.part(no, segment) else { break };
@@ -229,6 +254,13 @@ impl Speaker {
         }
         if fed {
             self.forward(out);
+        }
+    }
+
+    fn open_next(&mut self, after: PromptNo, out: &mut VecDeque<Output>) {
+        let next = self.prompts.range(PromptNo(after.0 + 1)..).next().map(|(next, _)| *next);
+        if let Some(next) = next {
+            self.open(next, out);
         }
     }
 
@@ -247,20 +279,14 @@ impl Speaker {
                 // Past the last segment.
                 out.push_back(Output::Leg(leg::Command::Close { no }));
                 self.feed = None;
-                if let Some(&next) = self.prompts.range(PromptNo(no.0 + 1)..).next().map(|(next, _)| next) {
-                    self.open(next, out);
-                }
+                self.open_next(no, out);
                 continue;
             };
-            let (ended, silent) = (part.ended, part.samples == 0);
+            let ended = part.ended;
             let sounds = part.waiting.drain(..);
             out.extend(sounds.map(|sound| Output::Leg(leg::Command::Sound { no, segment, sound })));
             if !ended {
                 break;
-            }
-            if silent {
-                // Nothing of it will be heard, so nothing will say that it began.
-                self.ahead = self.ahead.saturating_sub(1);
             }
             self.feed = Some((no, segment + 1));
         }
@@ -348,13 +374,30 @@ mod tests {
         speaker.sound(one, 0, Sound::Own(vec![0; 80]), &mut out);
         shown(&mut out);
         speaker.say(prompt(&["queued"]), None, &knobs, &mut out);
-        let stopped = speaker.stopped(one, &mut out);
+        let stopped = speaker.stopped(one, false, &mut out);
         assert_eq!(stopped.iter().map(|e| &*e.prompt.id).collect::<Vec<_>>(), ["prompt-1", "prompt-2"]);
         assert_eq!(shown(&mut out), "unwant 1");
         speaker.sound(one, 0, Sound::Own(vec![0; 80]), &mut out);
         assert_eq!(shown(&mut out), "", "what was on its way is dropped");
         speaker.say(prompt(&["next"]), None, &knobs, &mut out);
         assert_eq!(shown(&mut out), "open 3, want 3.0");
+    }
+
+    #[test]
+    fn what_is_asked_for_after_a_stop_is_not_stopped() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let one = speaker.say(prompt(&["one", "two", "three"]), None, &knobs, &mut out);
+        speaker.say(prompt(&["queued"]), None, &knobs, &mut out);
+        shown(&mut out);
+        let (last, dropped) = speaker.stop(&mut out);
+        assert_eq!((last, dropped.len()), (Some(one), 1), "the leg has to stop the one that it knows");
+        speaker.say(prompt(&["new"]), None, &knobs, &mut out);
+        assert_eq!(shown(&mut out), "", "it waits for the old one's end");
+        assert_eq!(speaker.stopped(one, true, &mut out).len(), 1);
+        assert_eq!(shown(&mut out), "unwant 1, open 3, want 3.0");
+        assert_eq!(speaker.stop(&mut out).0, Some(PromptNo(3)));
+        speaker.stopped(PromptNo(3), true, &mut out);
+        assert_eq!(speaker.stop(&mut out).0, None, "nothing is left to stop");
     }
 
     #[test]

@@ -25,6 +25,7 @@ const PROBE: Duration = Duration::from_secs(10);
 /// What keeps it from starting: an address that cannot be bound, names the key that holds it.
 pub async fn serve(config: Config) -> Done {
     let summary = config.summary();
+    raise_file_limit(config.switchboard.max_calls);
     let wrong = |key: &str, address: std::net::SocketAddr| {
         let key = key.to_owned();
         move |error: std::io::Error| format!("{key} = \"{address}\": {error}; choose another one, or end who holds it")
@@ -82,6 +83,23 @@ pub async fn serve(config: Config) -> Done {
     journal.shutdown().await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// A call takes two sockets and, while it is recorded, a file; shells often allow 1,024 of all together.
+fn raise_file_limit(calls: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = 3 * calls as u64 + 256;
+    let Some(now) = limit.current.filter(|now| *now < wanted) else { return };
+    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(most), ..limit });
+    if raised.is_err() || most < wanted {
+        tracing::warn!(
+            now,
+            wanted,
+            "the limit on open files is too low for [limits] calls = {calls}; raise it (ulimit -n, LimitNOFILE=) or lower that"
+        );
+    }
 }
 
 /// Ready is who can hear and speak: calls taken without would end with the fallback prompt.

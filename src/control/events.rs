@@ -150,6 +150,9 @@ fn quality(quality: LineQuality) -> proto::call_record::Quality {
         jitter_ms: quality.jitter_ms.0,
         sent: quality.sent,
         under_runs: quality.under_runs,
+        peer_lost: quality.peer.map(|peer| peer.lost),
+        peer_jitter_ms: quality.peer.map(|peer| peer.jitter_ms.0),
+        round_trip_ms: quality.peer.and_then(|peer| peer.round_trip_ms).map(|ms| ms.0),
     }
 }
 

@@ -27,8 +27,8 @@ pub struct Metrics {
 impl Metrics {
     /// Makes them known.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("media_packets_received", "RTP datagrams read from sockets", self.received.clone());
-        registry.register("media_packets_sent", "RTP datagrams sent", self.sent.clone());
+        registry.register("media_packets_received", "RTP and RTCP datagrams read from sockets", self.received.clone());
+        registry.register("media_packets_sent", "RTP and RTCP datagrams sent", self.sent.clone());
         registry.register(
             "media_dropped",
             "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), send (socket error), recogniser and recorder (ring full)",
@@ -57,6 +57,14 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// Something was sent, or the system refused.
+    pub(super) fn sent_to(&mut self, result: std::io::Result<usize>) {
+        match result {
+            Ok(_) => self.sent += 1,
+            Err(_) => self.send_errors += 1,
+        }
+    }
+
     /// Adds the sums to the counters, and begins anew.
     pub(super) fn tell(&mut self, metrics: &Metrics) {
         let sums = std::mem::take(self);

@@ -37,6 +37,8 @@ struct Place {
     id: LegId,
     port: u16,
     socket: UdpSocket,
+    /// One port above it (RFC 3550 §11).
+    rtcp: UdpSocket,
     slot: usize,
     live: Option<Live>,
 }
@@ -131,7 +133,10 @@ impl Thread {
                 if let Some(place) = find(&mut self.places, leg)
                     && let Some(live) = &mut place.live
                 {
-                    live.leg.command(command, &mut Wires { socket: &place.socket, wiring: &mut live.wiring, sums });
+                    live.leg.command(
+                        command,
+                        &mut Wires { socket: &place.socket, rtcp: &place.rtcp, wiring: &mut live.wiring, sums },
+                    );
                 }
             }
             Order::Close { leg } => self.close(leg),
@@ -143,7 +148,8 @@ impl Thread {
         // A port that somebody else on this machine holds goes to the back of the queue.
         for _ in 0..self.ports.len() {
             let port = self.ports.pop_front()?;
-            let Ok(socket) = bind(SocketAddr::new(self.bind, port)) else {
+            let pair = bind(self.bind, port).and_then(|rtp| Ok((rtp, bind(self.bind, port + 1)?)));
+            let Ok((socket, rtcp)) = pair else {
                 self.ports.push_back(port);
                 continue;
             };
@@ -154,7 +160,7 @@ impl Thread {
             });
             self.generation += 1;
             let id = LegId { place, generation: self.generation };
-            self.places[place] = Some(Place { id, port, socket, slot: 0, live: None });
+            self.places[place] = Some(Place { id, port, socket, rtcp, slot: 0, live: None });
             self.metrics.ports_used.inc();
             return Some((id, port));
         }
@@ -183,6 +189,9 @@ impl Thread {
         let Some(place) = find(&mut self.places, id) else { return };
         let Some(mut live) = place.live.take() else { return };
         self.wheel[place.slot].retain(|on| *on != id.place);
+        let sums = &mut self.sums;
+        let Place { socket, rtcp, .. } = &*place;
+        live.leg.farewell(Instant::now(), &mut Wires { socket, rtcp, wiring: &mut live.wiring, sums });
         (live.wiring.events)(MediaEvent::Closed(live.leg.quality()));
         self.metrics.legs.dec();
     }
@@ -203,19 +212,11 @@ impl Thread {
         for number in &wheel[slot] {
             let Some(place) = &mut places[*number] else { continue };
             let Some(live) = &mut place.live else { continue };
-            let mut buffer = [0; MTU];
-            for _ in 0..READ {
-                match place.socket.recv_from(&mut buffer) {
-                    Ok((length, from)) => {
-                        sums.received += 1;
-                        live.leg.receive(nominal, from, &buffer[..length]);
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    // An ICMP error for something we sent: the next read goes on.
-                    Err(_) => {}
-                }
-            }
-            live.leg.tick(nominal, &mut Wires { socket: &place.socket, wiring: &mut live.wiring, sums });
+            let Live { leg, .. } = live;
+            read(&place.socket, sums, |from, datagram| leg.receive(nominal, from, datagram));
+            read(&place.rtcp, sums, |from, datagram| leg.receive_report(nominal, from, datagram));
+            live.leg
+                .tick(nominal, &mut Wires { socket: &place.socket, rtcp: &place.rtcp, wiring: &mut live.wiring, sums });
             let refused = live.leg.refused();
             sums.malformed += refused.malformed - live.refused.malformed;
             sums.payload_type += refused.payload_type - live.refused.payload_type;
@@ -225,11 +226,28 @@ impl Thread {
     }
 }
 
+/// Hands over what has come.
+fn read(socket: &UdpSocket, sums: &mut Sums, mut take: impl FnMut(SocketAddr, &[u8])) {
+    let mut buffer = [0; MTU];
+    for _ in 0..READ {
+        match socket.recv_from(&mut buffer) {
+            Ok((length, from)) => {
+                sums.received += 1;
+                take(from, &buffer[..length]);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            // An ICMP error for something we sent: the next read goes on.
+            Err(_) => {}
+        }
+    }
+}
+
 fn find(places: &mut [Option<Place>], id: LegId) -> Option<&mut Place> {
     places.get_mut(id.place)?.as_mut().filter(|place| place.id == id)
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+    let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // RFC 4594: telephony is Expedited Forwarding. A machine that does not let us mark packets still lets us send them.
@@ -245,6 +263,7 @@ fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
 /// A leg's way out.
 struct Wires<'a> {
     socket: &'a UdpSocket,
+    rtcp: &'a UdpSocket,
     wiring: &'a mut Wiring,
     sums: &'a mut Sums,
 }
@@ -272,9 +291,10 @@ impl Outlet for Wires<'_> {
     }
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {
-        match self.socket.send_to(packet, to) {
-            Ok(_) => self.sums.sent += 1,
-            Err(_) => self.sums.send_errors += 1,
-        }
+        self.sums.sent_to(self.socket.send_to(packet, to));
+    }
+
+    fn report(&mut self, to: SocketAddr, compound: &[u8]) {
+        self.sums.sent_to(self.rtcp.send_to(compound, to));
     }
 }

@@ -184,9 +184,11 @@ impl Phone {
     pub fn deadline(&self) -> Option<Duration> {
         let session = self.session.as_ref().and_then(Session::deadline).map(|at| at - self.epoch);
         let early = self.early.front().map(|(at, _)| *at);
-        let stream = self.stream.as_ref().filter(|_| !self.ended()).map(|stream| {
-            stream.acts.front().map_or(stream.next, |(at, _)| stream.next.min(*at))
-        });
+        let stream = self
+            .stream
+            .as_ref()
+            .filter(|_| !self.ended())
+            .map(|stream| stream.acts.front().map_or(stream.next, |(at, _)| stream.next.min(*at)));
         [session, early, stream].into_iter().flatten().min()
     }
 

@@ -31,7 +31,9 @@ pub fn loud(samples: &[i16]) -> (u32, u32) {
 pub fn tone(length: Ms) -> Vec<i16> {
     let wave = |n: u32| (f64::from(n) * 500.0 * std::f64::consts::TAU / 8_000.0).sin();
 
-    (0..length.samples(8_000)).map(|n| (8_000.0 * wave(n) + if n % 8 == 0 || n % 8 == 4 { 500.0 } else { 0.0 }) as i16).collect()
+    (0..length.samples(8_000))
+        .map(|n| (8_000.0 * wave(n) + if n % 8 == 0 || n % 8 == 4 { 500.0 } else { 0.0 }) as i16)
+        .collect()
 }
 
 /// Whether anything is to be heard.

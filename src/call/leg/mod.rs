@@ -11,6 +11,7 @@
 mod keys;
 mod latch;
 mod mouth;
+mod reports;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,13 +30,16 @@ use crate::ms::Ms;
 use crate::rtp::frames::{Frames, Sound as Origin};
 use crate::rtp::jitter::{DelayLimits, JitterBuffer};
 use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
+use crate::rtp::rtcp::MAX_COMPOUND;
 use crate::rtp::sender::Sender;
 use crate::rtp::telephone_event as event;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
+use reports::Reports;
 
 pub use mouth::Sound;
+pub use reports::WallClock;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
@@ -43,6 +47,8 @@ pub const FRAME: usize = 160;
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
+/// The same key that comes another way within this time is the same press.
+const SAME_PRESS: Duration = Duration::from_millis(800);
 
 /// What signalling has agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +63,12 @@ pub struct Media {
     pub telephone_event_in: Option<PayloadType>,
     /// Where our packets go, until theirs come from elsewhere.
     pub remote: SocketAddr,
+    /// Where our RTCP goes, until then.
+    pub rtcp: SocketAddr,
     /// We may send: not while the far end holds us.
     pub sends: bool,
+    /// The far end may send: its silence means something.
+    pub receives: bool,
 }
 
 /// How a leg begins.
@@ -68,10 +78,12 @@ pub struct Setup {
     pub media: Media,
     /// First values.
     pub knobs: Knobs,
-    /// [`LegEvent::LineDead`] when nothing came for this long.
+    /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
     pub seed: u64,
+    /// For sender reports.
+    pub clock: WallClock,
 }
 
 /// What the call tells its leg.
@@ -100,10 +112,15 @@ pub enum Command {
         /// The prompt.
         no: PromptNo,
     },
-    /// Stop speaking, and drop what is queued.
-    Stop,
+    /// Stop speaking, and drop what is queued, as far as it was asked for before.
+    Stop {
+        /// The last prompt that is meant.
+        last: PromptNo,
+    },
     /// The knobs, from the next frame.
     Knobs(Knobs),
+    /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
+    Pressed(char),
     /// Keys to send: 0-9 * # A-D.
     SendKeys(String),
     /// Signalling has agreed anew.
@@ -201,7 +218,7 @@ pub enum LegEvent {
         /// When.
         at: Ms,
     },
-    /// Nothing came from the far end for as long as [`Setup::rtp_timeout`].
+    /// Nothing came from the far end for as long as [`Setup::rtp_timeout`], and it does not hold us.
     LineDead {
         /// When.
         at: Ms,
@@ -218,8 +235,17 @@ pub trait Outlet {
     fn heard(&mut self, frame: &HeardFrame);
     /// To the recorder.
     fn record(&mut self, frame: &RecordedFrame);
-    /// To the far end.
+    /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
+    /// To the far end, from the RTCP port.
+    fn report(&mut self, to: SocketAddr, compound: &[u8]);
+}
+
+/// How a key press came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Rtp,
+    Signalling,
 }
 
 /// Packets that were refused, by reason.
@@ -254,6 +280,7 @@ pub struct Leg {
     frames: Frames,
     events: event::Receiver,
     pressed: [Option<event::Key>; KEYS],
+    last_press: Option<(event::Key, Way, Option<Instant>)>,
     vad: Vad,
     endpointer: Endpointer,
     /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
@@ -271,7 +298,8 @@ pub struct Leg {
     voice: Voice,
     sender: Sender,
     keys: KeyQueue,
-    stop: bool,
+    stop: Option<PromptNo>,
+    reports: Reports,
     // time
     origin: Option<Instant>,
     last: Option<Instant>,
@@ -281,6 +309,7 @@ impl Leg {
     /// A leg that has heard and said nothing.
     pub fn new(setup: Setup) -> Leg {
         let mut rng = StdRng::seed_from_u64(setup.seed);
+        let sender = Sender::new(&mut rng);
         let mut leg = Leg {
             media: setup.media,
             knobs: setup.knobs,
@@ -290,6 +319,7 @@ impl Leg {
             frames: Frames::default(),
             events: event::Receiver::default(),
             pressed: [None; KEYS],
+            last_press: None,
             vad: Vad::default(),
             endpointer: Endpointer::new(EndpointKnobs::default()),
             voiced: false,
@@ -302,9 +332,10 @@ impl Leg {
             refused: Refused::default(),
             mouth: Mouth::new(),
             voice: Voice::default(),
-            sender: Sender::new(&mut rng),
+            reports: Reports::new(setup.clock, &sender, &mut rng),
+            sender,
             keys: KeyQueue::default(),
-            stop: false,
+            stop: None,
             origin: None,
             last: None,
         };
@@ -339,6 +370,18 @@ impl Leg {
         }
     }
 
+    /// A datagram came to the RTCP port. One that is not of the far end's host, or not RTCP, is counted and forgotten.
+    pub fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if from.ip() != self.latch.remote().ip() {
+            self.refused.source += 1;
+        } else if self.reports.handle(now, datagram) {
+            // A far end that suppresses silence is alive all the same.
+            self.heard_at = Some(now);
+        } else {
+            self.refused.malformed += 1;
+        }
+    }
+
     /// The call wants something.
     pub fn command(&mut self, command: Command, outlet: &mut impl Outlet) {
         let mut events = |event| outlet.event(event);
@@ -350,11 +393,18 @@ impl Leg {
                 self.mouth.push(Item::Sound { no, segment, sound }, &mut events);
             }
             Command::Close { no } => self.mouth.push(Item::Close { no }, &mut events),
-            Command::Stop => self.stop = true,
+            Command::Stop { last } => self.stop = Some(last),
             Command::Knobs(knobs) => self.turn(knobs),
+            Command::Pressed(key) => {
+                if let Some(key) = event::Key::from_char(key) {
+                    self.press(key, Way::Signalling);
+                }
+            }
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
                 self.media = media;
+                // After a hold its silence counts from now.
+                self.heard_at = self.last;
                 self.latch.signal(media.remote);
             }
         }
@@ -391,12 +441,28 @@ impl Leg {
             caller: heard.samples,
         });
         outlet.heard(&heard);
+        let mut compound = [0; MAX_COMPOUND];
+        if let Some(length) = self.reports.due(slot, &self.sender, &mut self.jitter, &mut compound) {
+            outlet.report(self.rtcp(), &compound[..length]);
+        }
         if let Some(last) = self.heard_at
+            && !self.held()
             && slot.saturating_duration_since(last) >= self.rtp_timeout
         {
             self.heard_at = None;
             outlet.event(LegEvent::LineDead { at });
         }
+    }
+
+    /// The leg ends: says so to the far end.
+    pub fn farewell(&mut self, now: Instant, outlet: &mut impl Outlet) {
+        let mut compound = [0; MAX_COMPOUND];
+        let length = self.reports.farewell(now, &self.sender, &mut self.jitter, &mut compound);
+        outlet.report(self.rtcp(), &compound[..length]);
+    }
+
+    fn rtcp(&self) -> SocketAddr {
+        reports::destination(self.media.rtcp, self.media.remote, self.latch.remote())
     }
 
     /// How the line was.
@@ -410,6 +476,7 @@ impl Leg {
             jitter_ms: jitter.jitter,
             sent: self.sender.sent().packets,
             under_runs: self.mouth.under_runs(),
+            peer: self.reports.peer(),
         }
     }
 
@@ -475,13 +542,13 @@ impl Leg {
     fn speak(&mut self, slot: Instant, at: Ms, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
         let mut frame = [0; FRAME];
         self.take_keys(slot);
-        let by = self.who_stops();
+        let stop = self.who_stops();
         let pressed = std::mem::take(&mut self.pressed);
         let mut events = |event| outlet.event(event);
-        let spoke = match by {
-            Some(by) => {
+        let spoke = match stop {
+            Some((by, last)) => {
                 self.interrupting = matches!(by, Stopped::Speech { .. });
-                self.mouth.stop(at, by, &mut frame, &mut events)
+                self.mouth.stop(last, at, by, &mut frame, &mut events)
             }
             None => self.mouth.draw(at, &mut frame, &mut events),
         };
@@ -495,24 +562,46 @@ impl Leg {
         self.events.tick(slot);
         while let Some(told) = self.events.poll() {
             let event::KeyEvent::Pressed(press) = told else { continue };
-            // More keys in one slot than a hand can press are noise.
-            if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
-                *free = Some(press.key);
-            }
+            self.press(press.key, Way::Rtp);
         }
     }
 
-    fn who_stops(&mut self) -> Option<Stopped> {
-        if std::mem::take(&mut self.stop) {
-            return Some(Stopped::Asked);
+    /// A key was pressed. One press is one, though some far ends tell it by RTP and by INFO.
+    fn press(&mut self, key: event::Key, way: Way) {
+        let now = self.last;
+        let again = self.last_press.is_some_and(|(before, by, at)| {
+            let close = now.zip(at).is_some_and(|(now, at)| now.saturating_duration_since(at) < SAME_PRESS);
+            before == key && by != way && close
+        });
+        if again {
+            self.last_press = None;
+            return;
+        }
+        self.last_press = Some((key, way, now));
+        // More keys in one slot than a hand can press are noise.
+        if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
+            *free = Some(key);
+        }
+    }
+
+    /// Who stops what is said, and up to which prompt.
+    fn who_stops(&mut self) -> Option<(Stopped, PromptNo)> {
+        const ALL: PromptNo = PromptNo(u32::MAX);
+        if let Some(last) = self.stop.take() {
+            return Some((Stopped::Asked, last));
         }
         let (BargeIn::Speech, true) = self.mouth.policy()? else { return None };
         if self.knobs.key_barge_in && self.pressed[0].is_some() {
-            return Some(Stopped::Key);
+            return Some((Stopped::Key, ALL));
         }
         let onset = self.onset?;
         let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
-        enough.then_some(Stopped::Speech { onset })
+        enough.then_some((Stopped::Speech { onset }, ALL))
+    }
+
+    /// One side holds the other; what the far end sends then is its own affair, and most send nothing.
+    fn held(&self) -> bool {
+        !self.media.sends || !self.media.receives
     }
 
     fn was_speaking(&self, at: Ms) -> bool {
@@ -551,5 +640,69 @@ impl Leg {
             outlet.send(remote, &datagram[..length]);
         }
         self.sender.advance(FRAME as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Keys(Vec<char>);
+
+    impl Outlet for Keys {
+        fn event(&mut self, event: LegEvent) {
+            if let LegEvent::Key { key, .. } = event {
+                self.0.push(key);
+            }
+        }
+        fn heard(&mut self, _: &HeardFrame) {}
+        fn record(&mut self, _: &RecordedFrame) {}
+        fn send(&mut self, _: SocketAddr, _: &[u8]) {}
+        fn report(&mut self, _: SocketAddr, _: &[u8]) {}
+    }
+
+    #[test]
+    fn one_press_is_one_though_it_comes_by_rtp_and_by_info() {
+        let start = Instant::now();
+        let remote = SocketAddr::from(([127, 0, 0, 1], 5_000));
+        let events = PayloadType::new(101);
+        let media = Media {
+            law: Law::A,
+            payload_type: PayloadType::PCMA,
+            telephone_event: events,
+            telephone_event_in: events,
+            remote,
+            rtcp: remote,
+            sends: true,
+            receives: true,
+        };
+        let clock = WallClock { at: start, unix: Duration::ZERO };
+        let mut leg =
+            Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
+        let mut keys = Keys::default();
+        let key = |n: u16, timestamp: u32| {
+            let packet = Packet {
+                marker: true,
+                payload_type: PayloadType::new(101).expect("below 128"),
+                sequence: crate::rtp::packet::SequenceNumber(n),
+                timestamp,
+                ssrc: crate::rtp::packet::Ssrc(7),
+                payload: &[5, 0x8a, 0, 160],
+            };
+            let mut datagram = [0; 64];
+            let length = packet.write_into(&mut datagram);
+            datagram[..length].to_vec()
+        };
+        leg.tick(start, &mut keys);
+        leg.receive(start + SLOT, remote, &key(1, 800));
+        leg.tick(start + SLOT, &mut keys);
+        leg.command(Command::Pressed('5'), &mut keys);
+        leg.tick(start + SLOT * 2, &mut keys);
+        assert_eq!(keys.0, ['5'], "told twice, pressed once");
+        leg.command(Command::Pressed('5'), &mut keys);
+        leg.command(Command::Pressed('6'), &mut keys);
+        leg.tick(start + SLOT * 3, &mut keys);
+        assert_eq!(keys.0, ['5', '5', '6'], "the next press of the same key is another one");
     }
 }

@@ -143,11 +143,22 @@ impl Mouth {
 
     /// Draws the next 20 ms; false when there was nothing to say. `at` is the media time of its first sample.
     pub(super) fn draw(&mut self, at: Ms, out: &mut [i16; FRAME], events: &mut impl FnMut(LegEvent)) -> bool {
+        self.draw_until(PromptNo(u32::MAX), at, out, events)
+    }
+
+    /// As [`Mouth::draw`], but begins no prompt after `last`.
+    fn draw_until(
+        &mut self,
+        last: PromptNo,
+        at: Ms,
+        out: &mut [i16; FRAME],
+        events: &mut impl FnMut(LegEvent),
+    ) -> bool {
         let mut filled = 0;
         let mut spoke = false;
         while filled < FRAME {
             let now = Ms(at.0 + filled as u32 / 8);
-            if self.current.is_none() && !self.open_next() {
+            if self.current.is_none() && !self.open_next(last) {
                 break;
             }
             let Some(current) = self.current.as_mut() else { break };
@@ -202,16 +213,22 @@ impl Mouth {
         spoke
     }
 
-    /// Stops all that is said and all that is queued. The last frame is drawn here, so that its end can be faded: what comes out
-    /// is at most 20 ms of the prompt, falling to silence. Says what was stopped, the one that was heard first.
+    /// Stops what is said and what is queued, up to the prompt `last`. The last frame is drawn here, so that its end can be faded: what
+    /// comes out is at most 20 ms of the prompt, falling to silence. Says what was stopped, the one that was heard first.
     pub(super) fn stop(
         &mut self,
+        last: PromptNo,
         at: Ms,
         by: Stopped,
         out: &mut [i16; FRAME],
         events: &mut impl FnMut(LegEvent),
     ) -> bool {
-        let spoke = self.playing() && self.draw(at, out, events);
+        let first = self.current.as_ref().map(|current| current.no).or_else(|| self.items.front().map(Item::no));
+        if first.is_some_and(|first| first > last) {
+            // What was meant is over, and what is said now was asked for since.
+            return self.draw(at, out, events);
+        }
+        let spoke = self.playing() && self.draw_until(last, at, out, events);
         if spoke {
             Fade::new(FRAME as u32).apply(out);
         } else {
@@ -229,7 +246,8 @@ impl Mouth {
                 by,
             });
         }
-        for item in self.items.drain(..) {
+        while self.items.front().is_some_and(|item| item.no() <= last) {
+            let Some(item) = self.items.pop_front() else { break };
             self.dropped = self.dropped.max(Some(item.no()));
             match item {
                 Item::Open { no, .. } => events(LegEvent::PromptInterrupted {
@@ -240,16 +258,20 @@ impl Mouth {
                     segment_heard: Ms(0),
                     by,
                 }),
-                Item::Sound { sound: Sound::Own(samples), .. } => events(LegEvent::Spent(samples)),
-                _ => {}
+                Item::Sound { sound, .. } => {
+                    self.buffered -= sound.len() - std::mem::take(&mut self.offset);
+                    if let Sound::Own(samples) = sound {
+                        events(LegEvent::Spent(samples));
+                    }
+                }
+                Item::Close { .. } => {}
             }
         }
-        (self.offset, self.buffered) = (0, 0);
         spoke
     }
 
-    fn open_next(&mut self) -> bool {
-        while let Some(item) = self.items.front() {
+    fn open_next(&mut self, last: PromptNo) -> bool {
+        while let Some(item) = self.items.front().filter(|item| item.no() <= last) {
             if let Item::Open { no, barge_in, protect } = *item {
                 self.items.pop_front();
                 self.current =
@@ -352,7 +374,7 @@ mod tests {
         feed(&mut mouth, vec![open(ONE), sound(ONE, 0, 8_000, 1_600), Item::Close { no: ONE }, open(TWO)]);
         draw(&mut mouth, 0, 5);
         let (mut frame, mut told) = ([0; FRAME], Vec::new());
-        assert!(mouth.stop(Ms(100), Stopped::Asked, &mut frame, &mut |e| told.push(e)));
+        assert!(mouth.stop(PromptNo(u32::MAX), Ms(100), Stopped::Asked, &mut frame, &mut |e| told.push(e)));
         assert!(frame[0] > 7_000 && frame[159].abs() < 100, "fades: {} … {}", frame[0], frame[159]);
         told.retain(|e| !matches!(e, LegEvent::Spent(_)));
         let stopped = |prompt, heard| LegEvent::PromptInterrupted {
@@ -370,6 +392,23 @@ mod tests {
         let third = PromptNo(3);
         feed(&mut mouth, vec![open(third), sound(third, 0, 5, 160), Item::Close { no: third }]);
         assert_eq!(draw(&mut mouth, 220, 1).0, vec![5; 160], "the next prompt is heard");
+    }
+
+    #[test]
+    fn a_stop_leaves_alone_what_was_asked_for_after_it() {
+        let mut mouth = Mouth::new();
+        let first = [open(ONE), sound(ONE, 0, 8_000, 240), Item::Close { no: ONE }];
+        let second = [open(TWO), sound(TWO, 0, 5, 480), Item::Close { no: TWO }];
+        feed(&mut mouth, first.into_iter().chain(second).collect());
+        draw(&mut mouth, 0, 1);
+        let (mut frame, mut told) = ([0; FRAME], Vec::new());
+        assert!(mouth.stop(ONE, Ms(20), Stopped::Asked, &mut frame, &mut |e| told.push(e)));
+        assert_eq!(frame[80..], [0; 80], "the second does not begin within the fade of the first");
+        told.retain(|e| !matches!(e, LegEvent::Spent(_)));
+        assert_eq!(told, [LegEvent::PromptFinished { prompt: ONE, at: Ms(30), length: Ms(30) }]);
+        assert!(mouth.stop(ONE, Ms(40), Stopped::Asked, &mut frame, &mut |_| {}), "too late: it is over");
+        assert_eq!(frame, [5; FRAME]);
+        assert_eq!(draw(&mut mouth, 60, 2).0, vec![5; 320]);
     }
 
     #[test]

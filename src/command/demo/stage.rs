@@ -77,7 +77,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Writes everything into a folder, which is made anew.
+    /// Writes everything into a folder, which is made if missing.
     pub(super) fn build(folder: &Path) -> Result<Stage, Trouble> {
         let wrong = |error: std::io::Error| Trouble::File(folder.to_owned(), error.to_string());
         let program = std::env::current_exe().map_err(wrong)?;

@@ -7,7 +7,7 @@ use super::*;
 use crate::call::event::{Event, Service, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Quality, Utterance};
-use crate::call::record::{CallRecord, LineQuality, Outcome, Role, Turn};
+use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, Role, Turn};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
 use proto::event::{self as happened, Event as Told};
@@ -303,6 +303,7 @@ fn record() -> CallRecord {
             jitter_ms: Ms(15),
             sent: 16,
             under_runs: 17,
+            peer: Some(PeerQuality { lost: 8, jitter_ms: Ms(9), round_trip_ms: Some(Ms(10)) }),
         },
         labels: BTreeMap::from([("intent".to_string(), "x".to_string())]),
         faults: vec!["f".into()],
@@ -352,6 +353,9 @@ fn told_record() -> proto::CallRecord {
             jitter_ms: 15,
             sent: 16,
             under_runs: 17,
+            peer_lost: Some(8),
+            peer_jitter_ms: Some(9),
+            round_trip_ms: Some(10),
         }),
         labels: [("intent".to_string(), "x".to_string())].into(),
         faults: vec!["f".into()],
