@@ -166,6 +166,11 @@ fn address(field: &'static str, user: &str, domain: &str) -> Result<Uri, Refusal
     if user.len() > 256 || user.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err(invalid(field, "white space, control characters, or longer than 256 bytes"));
     }
-    let text = if user.starts_with("sip:") { user.to_owned() } else { format!("sip:{}@{domain}", escape_user(user)) };
+    let text = match user.split_once(':') {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("sip") => user.to_owned(),
+        // Escaped into a user part, sips:, tel: and the like would call somebody else.
+        Some((scheme, _)) => return Err(invalid(field, format!("{scheme}: is not sip:, and a number has no colon"))),
+        None => format!("sip:{}@{domain}", escape_user(user)),
+    };
     Uri::parse(&text).map_err(|error| invalid(field, format!("{text:?}: {error}")))
 }

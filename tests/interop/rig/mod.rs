@@ -53,7 +53,8 @@ impl Default for Setup {
     fn default() -> Setup {
         Setup {
             limits: "drain_s = 0",
-            knobs: "",
+            // SIPp speaks all the time.
+            knobs: "barge_in = \"never\"",
             trunk: "",
             speech_more: "",
             speech: NOBODY.to_owned(),
