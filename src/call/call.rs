@@ -279,6 +279,7 @@ impl Call {
                 self.answer(now);
             }
             Input::Decline { status, reason } if self.phase == Phase::Waiting => {
+                self.outcome = Outcome::Cancelled;
                 self.ending = Some((HungUpBy::Operator, "declined".to_owned()));
                 let reason = (!reason.is_empty()).then_some(reason);
                 self.session
@@ -286,7 +287,12 @@ impl Call {
                 self.sip_code = status;
             }
             Input::Answer(_) | Input::Decline { .. } => {}
-            Input::Shutdown => self.hang_up(now, HungUpBy::Operator, "shutting down"),
+            Input::Shutdown => {
+                if self.answered.is_none() {
+                    self.outcome = Outcome::Cancelled;
+                }
+                self.hang_up(now, HungUpBy::Operator, "shutting down");
+            }
         }
         self.pump(now);
     }
@@ -467,7 +473,6 @@ impl Call {
     fn up(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
         self.timers[Timer::Ring as usize] = None;
         self.answered = Some(now);
-        self.outcome = Outcome::Success;
         if let Some(sdp) = sdp {
             match self.negotiator.accept(&sdp) {
                 Ok(agreed) => self.agreed = Some(agreed),
@@ -479,6 +484,7 @@ impl Call {
         };
         let media = media(&agreed);
         self.phase = Phase::Talking;
+        self.outcome = Outcome::Success;
         self.leg_open = true;
         let setup = leg::Setup {
             media,

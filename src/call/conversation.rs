@@ -501,7 +501,9 @@ impl Conversation {
             match by {
                 Stopped::Speech { .. } => {
                     self.interrupted = Some(heard.clone());
+                    // The caller has taken the turn: what is still to come for the one before is stale.
                     self.tell(now, Line::BargeIn(heard.clone()));
+                    self.last_turn = self.last_event;
                 }
                 Stopped::Key => self.interrupted_by_key = Some(heard.clone()),
                 Stopped::Asked => {}

@@ -149,7 +149,7 @@ pub struct LineQuality {
     pub jitter_ms: Ms,
     /// Packets sent.
     pub sent: u64,
-    /// Frames in which a prompt's audio had not come in time.
+    /// Times that a prompt fell silent because its audio had not come in time.
     pub under_runs: u64,
     /// How the far end heard us, as it last said by RTCP; `None` when it never did.
     pub peer: Option<PeerQuality>,

@@ -125,7 +125,7 @@ impl Mouth {
         self.items.push_back(item);
     }
 
-    /// Frames in which sound was due and had not come.
+    /// Times that sound was due and had not come.
     pub(super) fn under_runs(&self) -> u64 {
         self.under_runs
     }
