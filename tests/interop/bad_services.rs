@@ -313,6 +313,30 @@ async fn a_voice_that_refuses() {
 }
 
 #[tokio::test]
+async fn a_voice_that_ends_in_the_middle_of_a_sample_is_heard_so_far() {
+    let engine = Engine::serve(Hearing::Numbers, Speaking::Nonsense).await;
+    let mut brain = Brain::serve().await;
+    let rig = Rig::start(setup(&engine.endpoint(), &brain.endpoint())).await;
+    let (call_id, phone) = up(&rig).await;
+    let mut line = brain.call().await;
+    line.act(Act::Say(say("hiss", &["Hello there"]))).await;
+    let done = line.find(|event| match event {
+        Line::PromptDone(done) => Some(done.clone()),
+        _ => None,
+    });
+    assert_eq!(done.await.interrupted, None);
+    line.act(Act::Hangup(Hangup { now: true, reason: "enough".into() })).await;
+    let record = rig.ended(&call_id).await;
+    phone.done().await;
+    assert_eq!(record.end_reason, "enough");
+    // 2,401 bytes of 16-bit samples at 8 kHz are 150 ms.
+    let hiss = record.turns.iter().find(|turn| turn.id == "hiss").expect("it was said");
+    assert_eq!(hiss.stop_ms - hiss.start_ms, 150);
+    assert!(rig.metric("trunkline_speech_nonsense_total").await >= 1.0);
+    rig.idle().await;
+}
+
+#[tokio::test]
 async fn a_recording_that_is_not_there_ends_the_call_politely_too() {
     let mut brain = Brain::serve().await;
     let rig = Rig::start(setup(NOBODY, &brain.endpoint())).await;

@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 use trunkline::proto::control::v1::control_client::ControlClient;
 use trunkline::proto::control::v1::{CallRecord, DialRequest};
 
-pub use dialogue::{Brain, Dialogue, say};
+pub use dialogue::{Brain, say};
 pub use events::Happened;
 pub use ports::Ports;
 pub use sipp::{Phone, Sipp, Trace};

@@ -37,7 +37,7 @@ pub enum Speaking {
     Tone,
     /// It takes the text and makes no sound.
     Mute,
-    /// Half samples, and nothing at all.
+    /// A hiss that ends in the middle of a sample, in uneven pieces.
     Nonsense,
     /// It refuses.
     Refuses,
@@ -110,7 +110,7 @@ impl Speech for Scripted {
     ) -> Result<Response<<Self as Speech>::SynthesizeStream>, Status> {
         let pieces = match self.speaking {
             Speaking::Tone => tone(request.into_inner().text.chars().count()),
-            Speaking::Nonsense => vec![vec![1, 2, 3], vec![], vec![4]],
+            Speaking::Nonsense => vec![vec![1; 801], vec![], vec![2; 1_600]],
             Speaking::Refuses => return Err(Status::internal("the voice is hoarse")),
             Speaking::Mute => return Ok(Response::new(Box::pin(tokio_stream::pending()))),
         };
