@@ -1,3 +1,5 @@
+//! Silence, noise and something like a voice; how right the detector is on human speech, `benches/vad_accuracy.rs` counts.
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
