@@ -95,6 +95,15 @@ impl SubAssign for Ms {
     }
 }
 
+/// Where virtual time begins. The cores get every moment from their owner, so tests invent theirs; but an [`std::time::Instant`] can
+/// only be read off the clock, which is done here, once for all of them. Which moment it is never matters.
+#[cfg(test)]
+pub(crate) fn epoch() -> std::time::Instant {
+    static EPOCH: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    // Far from the clock's own beginning: a test may look back too.
+    *EPOCH.get_or_init(|| std::time::Instant::now() + Duration::from_secs(1_000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

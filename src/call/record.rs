@@ -8,8 +8,7 @@ use super::line::HungUpBy;
 use crate::ms::Ms;
 
 /// How a call ended, told in one enumeration whatever told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
     /// It was answered.
@@ -36,6 +35,32 @@ pub enum Outcome {
     Deadline,
     /// Our own: cancelled before the answer.
     Cancelled,
+}
+
+impl Outcome {
+    /// As the record and the metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Success => "success",
+            Outcome::Notexist => "notexist",
+            Outcome::Stopped => "stopped",
+            Outcome::Poweroff => "poweroff",
+            Outcome::Cantbeconnected => "cantbeconnected",
+            Outcome::Linebusy => "linebusy",
+            Outcome::Nooneheard => "nooneheard",
+            Outcome::Else => "else",
+            Outcome::NoChannel => "no_channel",
+            Outcome::NumberLimit => "number_limit",
+            Outcome::Deadline => "deadline",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
 }
 
 /// All there is to know of a call that is over.

@@ -1,4 +1,11 @@
-//! Audio codecs, and what belongs to them: concealment and sample rates.
+//! Audio codecs (ITU-T G.711), and what belongs to them: concealment (its Appendix I) and sample rates.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`g711`] | A-law and µ-law |
+//! | [`plc`] | what is heard in place of a lost packet |
+//! | [`resample`] | from one sample rate to another |
+
 pub mod g711;
 pub mod plc;
 pub mod resample;

@@ -1,4 +1,11 @@
-//! What the line says beside words: voice, its boundaries, its level.
+//! What the line says beside words: voice, its boundaries, its level. No RFC rules here; what was measured stands in each module.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`vad`] | is somebody speaking in these 20 ms |
+//! | [`endpoint`] | where an utterance begins and ends |
+//! | [`level`] | how loud it is; fades, mixing |
+
 pub mod endpoint;
 pub mod level;
 pub mod vad;

@@ -101,11 +101,12 @@ impl WireClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ms::epoch;
     use std::time::Duration;
 
     #[test]
     fn the_least_transit_sets_the_wire() {
-        let start = Instant::now();
+        let start = epoch();
         let at = |ms| start + Duration::from_millis(ms);
         let mut clock = WireClock::new(8000);
         assert_eq!(clock.wire(0), None);
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_base_rises_within_eight_seconds_and_falls_at_once() {
-        let start = Instant::now();
+        let start = epoch();
         let mut clock = WireClock::new(8000);
         let mut send =
             |n: i64, delay: u64| clock.observe(start + Duration::from_millis(n as u64 * 20 + delay), n * 160);
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn survives_absurd_timestamps() {
         let mut clock = WireClock::new(0);
-        let now = Instant::now();
+        let now = epoch();
         clock.observe(now, i64::MAX);
         clock.observe(now, i64::MIN);
         assert!(clock.wire(i64::MAX).is_some());

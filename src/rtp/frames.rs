@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::codec::g711::Law;
     use crate::ms::Ms;
+    use crate::ms::epoch;
     use crate::rtp::jitter::DelayLimits;
     use crate::rtp::packet::{Packet, SequenceNumber, Ssrc};
 
@@ -141,7 +142,7 @@ mod tests {
 
     /// A peer that sends a 200 Hz tone in packets of `ptime` ms, without those that `lost` names, and the frames heard.
     fn hear(ptime: u32, frames: u32, lost: impl Fn(u32) -> bool) -> (Vec<i16>, Vec<HeardFrame>, Instant) {
-        let start = Instant::now() + Duration::from_secs(10);
+        let start = epoch();
         let mut jitter = JitterBuffer::new(8000, DelayLimits { start: Ms(20), ..DelayLimits::default() });
         let (mut reader, mut sent) = (Frames::default(), 0);
         let (mut samples, mut heard) = (Vec::new(), Vec::new());
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_counts_as_lost() {
-        let now = Instant::now();
+        let now = epoch();
         let mut jitter = JitterBuffer::new(8000, DelayLimits::default());
         let mut reader = Frames::default();
         let packet = Packet {

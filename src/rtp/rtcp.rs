@@ -358,6 +358,7 @@ fn spread(rng: &mut impl Rng) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ms::epoch;
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
@@ -401,7 +402,7 @@ mod tests {
 
     #[test]
     fn two_sessions_measure_the_round_trip() {
-        let (mut rng, start) = (StdRng::seed_from_u64(4), Instant::now());
+        let (mut rng, start) = (StdRng::seed_from_u64(4), epoch());
         let ntp = |ms: u64| NtpTime::from_unix(Duration::from_millis(1_700_000_000_000 + ms));
         let mut ours = Session::new(Ssrc(1), "ours", start, &mut rng);
         let mut peer = Session::new(Ssrc(7), "peer", start, &mut rng);
@@ -422,7 +423,7 @@ mod tests {
 
     #[test]
     fn reports_as_a_sender_only_after_sending() {
-        let (mut rng, now) = (StdRng::seed_from_u64(5), Instant::now());
+        let (mut rng, now) = (StdRng::seed_from_u64(5), epoch());
         let mut session = Session::new(Ssrc(1), "x", now, &mut rng);
         let mut out = [0; MAX_COMPOUND];
         assert!(session.deadline() > now + Duration::from_secs(1));
@@ -438,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_bye_is_heard_behind_types_we_do_not_know() {
-        let (mut rng, now) = (StdRng::seed_from_u64(6), Instant::now());
+        let (mut rng, now) = (StdRng::seed_from_u64(6), epoch());
         let mut session = Session::new(Ssrc(1), "x", now, &mut rng);
         let bytes = [0x80, 204, 0, 1, 1, 2, 3, 4, 0x81, BYE, 0, 1, 0, 0, 0, 7];
         assert!(session.handle(now, NtpTime(0), &bytes));
@@ -455,8 +456,8 @@ mod tests {
                 bytes[2] = 0;
                 bytes[3] %= 32;
             }
-            let mut session = Session::new(Ssrc(1), "x", Instant::now(), &mut StdRng::seed_from_u64(1));
-            session.handle(Instant::now(), NtpTime(u64::MAX), &bytes);
+            let mut session = Session::new(Ssrc(1), "x", epoch(), &mut StdRng::seed_from_u64(1));
+            session.handle(epoch(), NtpTime(u64::MAX), &bytes);
         }
 
         #[test]

@@ -270,6 +270,7 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ms::epoch;
     use proptest::prelude::*;
 
     fn key(key: char) -> Key {
@@ -283,7 +284,7 @@ mod tests {
 
     /// Feeds packets 20 ms apart and returns everything told, after the last press has run out.
     fn hear(packets: &[EventPacket]) -> Vec<KeyEvent> {
-        let (mut receiver, mut now, mut told) = (Receiver::default(), Instant::now(), Vec::new());
+        let (mut receiver, mut now, mut told) = (Receiver::default(), epoch(), Vec::new());
         for packet in packets {
             now += Duration::from_millis(20);
             receiver.handle(now, packet.timestamp, &packet.payload);
@@ -385,7 +386,7 @@ mod tests {
         let event = |payload| EventPacket { marker: true, timestamp: 1, payload };
         assert_eq!(hear(&[event([16, 0, 0, 160]), event([255, 0x80, 0, 0])]), []);
         let mut receiver = Receiver::default();
-        receiver.handle(Instant::now(), 1, &[5, 0, 0]);
+        receiver.handle(epoch(), 1, &[5, 0, 0]);
         assert_eq!(receiver.poll(), None);
         assert_eq!(Key::from_char('x'), None);
         assert_eq!(key('d').event(), 15);
@@ -415,7 +416,7 @@ mod tests {
 
         #[test]
         fn any_payload(packets in proptest::collection::vec((any::<u32>(), proptest::collection::vec(any::<u8>(), 0..8)), 0..50)) {
-            let (mut receiver, now) = (Receiver::default(), Instant::now());
+            let (mut receiver, now) = (Receiver::default(), epoch());
             for (timestamp, payload) in packets {
                 receiver.handle(now, timestamp, &payload);
                 let mut told = 0;

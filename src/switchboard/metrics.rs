@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::call::event::What;
+use crate::call::event::{StoppedBy, What};
 use crate::call::record::CallRecord;
 
 /// Of a call that is over.
@@ -15,7 +15,7 @@ use crate::call::record::CallRecord;
 struct Ended {
     trunk: String,
     direction: &'static str,
-    outcome: String,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,7 +112,7 @@ impl Metrics {
             What::PromptStarted { after_utterance: Some(after), .. } => {
                 self.answered_after.observe(f64::from(after.0) / 1_000.0);
             }
-            What::PromptInterrupted { .. } => {
+            What::PromptInterrupted { by: StoppedBy::Speech | StoppedBy::Key, .. } => {
                 self.interruptions.inc();
             }
             What::ServiceTrouble { service, .. } => {
@@ -124,8 +124,25 @@ impl Metrics {
 
     /// A call is over.
     pub(super) fn over(&self, record: &CallRecord) {
-        let outcome = format!("{:?}", record.outcome).to_lowercase();
-        let labels = Ended { trunk: record.trunk.clone(), direction: record.direction, outcome };
+        let labels =
+            Ended { trunk: record.trunk.clone(), direction: record.direction, outcome: record.outcome.as_str() };
         self.ended.get_or_create(&labels).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::line::Heard;
+    use crate::ms::Ms;
+
+    #[test]
+    fn only_callers_interrupt() {
+        let metrics = Metrics::default();
+        for by in [StoppedBy::Speech, StoppedBy::Key, StoppedBy::Stop, StoppedBy::Hangup] {
+            let heard = Heard { prompt_id: "p".to_owned(), heard: Ms(0), segment: 0, characters: 0 };
+            metrics.saw(&What::PromptInterrupted { heard, by, reaction: Ms(0) });
+        }
+        assert_eq!(metrics.interruptions.get(), 2);
     }
 }

@@ -1,3 +1,5 @@
+//! Every command, with fields that are right and fields that are wrong, over a real gRPC connection.
+
 use tonic::Code;
 
 use super::*;

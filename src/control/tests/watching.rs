@@ -1,3 +1,5 @@
+//! `Watch`: every event, in order, and again after a break.
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

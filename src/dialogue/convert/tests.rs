@@ -1,3 +1,5 @@
+//! Lines as the contract writes them, and actions as it reads them.
+
 use std::time::{Duration, SystemTime};
 
 use super::*;

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::ms::epoch;
 use crate::rtp::packet::SequenceNumber;
 
 /// A sender of 20 ms packets whose payload tells its place, and a reader each 20 ms.
@@ -29,7 +30,7 @@ enum Got {
 impl Line {
     fn new() -> Line {
         Line {
-            start: Instant::now() + Duration::from_secs(100),
+            start: epoch(),
             buffer: JitterBuffer::new(8000, DelayLimits::default()),
             first_sequence: 65_530,
             first_timestamp: u32::MAX - 1000,

@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::resample::{ResampleError, Resampler};
 use super::voices::{Voice, Voices};
+use crate::codec::resample::{ResampleError, Resampler, SampleRate};
 
 /// Longest text of one request, in bytes.
 pub const LONGEST_TEXT: usize = 16 * 1024;
@@ -54,9 +54,12 @@ pub enum EspeakError {
     /// What came is not a WAV stream of 16-bit mono.
     #[error("espeak-ng gave something else than 16-bit mono WAV")]
     NotWav,
-    /// The rate cannot be made.
+    /// There is no way from or to this rate, in Hz.
+    #[error("{0} Hz is not a sample rate that can be converted")]
+    Rate(u32),
+    /// The conversion between two rates failed.
     #[error(transparent)]
-    Rate(#[from] ResampleError),
+    Resample(#[from] ResampleError),
 }
 
 /// How a text is spoken.
@@ -72,7 +75,7 @@ pub struct Manner {
     pub volume: f32,
     /// The text is SSML.
     pub ssml: bool,
-    /// Rate of the audio wanted, in Hz.
+    /// Rate of the audio wanted, in Hz: one that [`SampleRate`] knows.
     pub rate: u32,
 }
 
@@ -155,9 +158,9 @@ impl Espeak {
                 bytes[..whole].chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
             odd = have - whole;
             bytes.copy_within(whole..have, 0);
-            send(pieces, line.push(&samples));
+            send(pieces, line.push(&samples)?);
         }
-        send(pieces, line.finish());
+        send(pieces, line.finish()?);
         finish(&mut child).await
     }
 
@@ -290,29 +293,30 @@ struct Line {
 }
 
 impl Line {
-    fn new(rate: u32, manner: &Manner) -> Result<Self, ResampleError> {
+    fn new(rate: u32, manner: &Manner) -> Result<Self, EspeakError> {
+        let known = |hz| SampleRate::from_hz(hz).ok_or(EspeakError::Rate(hz));
         Ok(Self {
             trim: Trim::new(rate),
-            resampler: Resampler::new(rate, manner.rate)?,
+            resampler: Resampler::new(known(rate)?, known(manner.rate)?)?,
             gain: 10_f32.powf(manner.volume.clamp(-40.0, 10.0) / 20.0),
         })
     }
 
-    fn push(&mut self, samples: &[i16]) -> Vec<i16> {
+    fn push(&mut self, samples: &[i16]) -> Result<Vec<i16>, EspeakError> {
         let mut trimmed = Vec::with_capacity(samples.len());
         self.trim.push(samples, &mut trimmed);
         let mut out = Vec::new();
-        self.resampler.push(&trimmed, &mut out);
-        self.amplify(out)
+        self.resampler.push(&trimmed, &mut out)?;
+        Ok(self.amplify(out))
     }
 
-    fn finish(&mut self) -> Vec<i16> {
+    fn finish(&mut self) -> Result<Vec<i16>, EspeakError> {
         let mut trimmed = Vec::new();
         self.trim.finish(&mut trimmed);
         let mut out = Vec::new();
-        self.resampler.push(&trimmed, &mut out);
-        self.resampler.finish(&mut out);
-        self.amplify(out)
+        self.resampler.push(&trimmed, &mut out)?;
+        self.resampler.flush(&mut out)?;
+        Ok(self.amplify(out))
     }
 
     fn amplify(&self, mut samples: Vec<i16>) -> Vec<i16> {

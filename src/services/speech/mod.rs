@@ -7,7 +7,6 @@
 //! | `stream`, `tape` | when to decode what of a call's audio; partial and final results |
 //! | `recogniser` | one model for all streams |
 //! | `espeak`, `voices`, `clauses` | text → audio |
-//! | `resample` | between the rates of all of them |
 //! | `server`, `recognize`, `synthesize` | `speech.v1` |
 
 pub mod clauses;
@@ -15,7 +14,6 @@ pub mod espeak;
 pub mod moonshine;
 pub mod recogniser;
 mod recognize;
-pub mod resample;
 pub mod server;
 pub mod stream;
 mod synthesize;

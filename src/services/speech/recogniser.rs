@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::moonshine::{Moonshine, SAMPLE_RATE_HZ, Transcript};
-use super::resample::Resampler;
 use super::stream::Job;
+use crate::codec::resample::{ResampleError, Resampler, SampleRate};
 
 /// The shared recogniser. Cloning it is cheap.
 #[derive(Clone)]
@@ -38,10 +38,18 @@ impl Recogniser {
 
 /// The place is held by the work itself: a stream that goes away does not free it while its decode still runs.
 fn transcribe(model: &Moonshine, job: &Job, _place: OwnedSemaphorePermit) -> Result<Transcript, String> {
-    let mut resampler = Resampler::new(job.rate, SAMPLE_RATE_HZ).map_err(|error| error.to_string())?;
-    let mut samples = Vec::new();
-    resampler.push(&job.samples, &mut samples);
-    resampler.finish(&mut samples);
+    let samples = resampled(job)?;
     let audio: Vec<f32> = samples.iter().map(|&sample| f32::from(sample) / 32_768.0).collect();
     model.transcribe(&audio).map_err(|error| error.to_string())
+}
+
+/// The job's audio at the model's rate.
+fn resampled(job: &Job) -> Result<Vec<i16>, String> {
+    let rate = |hz| SampleRate::from_hz(hz).ok_or_else(|| format!("{hz} Hz cannot be resampled"));
+    let told = |error: ResampleError| error.to_string();
+    let mut resampler = Resampler::new(rate(job.rate)?, rate(SAMPLE_RATE_HZ)?).map_err(told)?;
+    let mut samples = Vec::new();
+    resampler.push(&job.samples, &mut samples).map_err(told)?;
+    resampler.flush(&mut samples).map_err(told)?;
+    Ok(samples)
 }

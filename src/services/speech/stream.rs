@@ -136,7 +136,7 @@ struct Reading {
 }
 
 impl Stream {
-    /// For audio at `rate` Hz: 8000 to 48000, a multiple of 50.
+    /// For audio at `rate` Hz, one that [`crate::codec::resample::SampleRate`] knows.
     pub fn new(rate: u32) -> Self {
         Self {
             tape: Tape::new(rate),

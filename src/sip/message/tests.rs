@@ -1,6 +1,7 @@
 //! Goodwill in reading, strictness in writing, and no panic on anything.
 
 use proptest::prelude::*;
+use rsip::prelude::{HeadersExt, ToTypedHeader, UntypedHeader};
 
 use super::*;
 
@@ -137,6 +138,49 @@ proptest! {
         prop_assert_eq!(read.display.as_deref(), Some(display.as_str()));
         prop_assert_eq!(read.tag().unwrap(), tag);
         prop_assert_eq!(NameAddr::parse(&read.to_string()), Some(read));
+    }
+
+    /// Where `rsip` is right, we read the same: it knows neither short header names nor folding, IPv6 nor `tel:`, and of a list of Vias
+    /// only the first.
+    #[test]
+    fn agrees_with_rsip(
+        method in prop::sample::select(vec![Method::Invite, Method::Ack, Method::Bye, Method::Cancel, Method::Options]),
+        caller in "[a-z0-9]{1,12}", callee in "\\+?[0-9]{1,15}", host in "[a-z]{1,8}\\.example", port in 1u16..,
+        branch in token(), tag in token(), call_id in token(), number in 0u32..1 << 31, body in "[ -~\r\n]{0,200}",
+    ) {
+        let uri: Uri = format!("sip:{callee}@{host}:{port}").parse().unwrap();
+        let ours = Writer::request(method.clone(), &uri)
+            .header(HeaderName::Via, &format!("SIP/2.0/UDP {host}:{port};branch=z9hG4bK{branch}"))
+            .header(HeaderName::MaxForwards, "70")
+            .header(HeaderName::From, &format!("<sip:{caller}@{host}>;tag={tag}"))
+            .header(HeaderName::To, &format!("<{uri}>"))
+            .header(HeaderName::CallId, &call_id)
+            .header(HeaderName::CSeq, &format!("{number} {method}"))
+            .header(HeaderName::Contact, &format!("<sip:{caller}@{host}:{port}>"))
+            .finish("text/plain", body.as_bytes());
+        // What we write, it reads …
+        let theirs = rsip::Request::try_from(ours.bytes()).unwrap();
+        prop_assert_eq!(theirs.method.to_string(), method.to_string());
+        prop_assert_eq!(theirs.uri.to_string(), uri.as_str());
+        prop_assert_eq!(&theirs.body, body.as_bytes());
+        let via = theirs.via_header().unwrap().typed().unwrap();
+        let (top, our_from, our_contact) = (ours.top_via().unwrap(), ours.from().unwrap(), ours.contact().unwrap().unwrap());
+        let magic = format!("z9hG4bK{branch}");
+        prop_assert_eq!(via.branch().map(|branch| branch.value()), Some(magic.as_str()));
+        prop_assert_eq!(via.uri.host_with_port.to_string(), format!("{}:{}", top.host, top.port.unwrap()));
+        let from = theirs.from_header().unwrap().typed().unwrap();
+        prop_assert_eq!(from.uri.to_string(), our_from.uri.as_str());
+        prop_assert_eq!(from.tag().map(|it| it.value().to_owned()), our_from.tag().map(|it| it.into_owned()));
+        let contact = theirs.contact_header().unwrap().typed().unwrap();
+        prop_assert_eq!(contact.uri.to_string(), our_contact.uri.as_str());
+        prop_assert_eq!(theirs.call_id_header().unwrap().value(), ours.call_id().unwrap());
+        prop_assert_eq!(theirs.cseq_header().unwrap().seq().unwrap(), ours.cseq().unwrap().number);
+        // … and what it writes, we read.
+        let back = request(&theirs.to_string());
+        prop_assert_eq!(back.uri(), ours.uri());
+        prop_assert_eq!((back.top_via(), back.from(), back.to()), (ours.top_via(), ours.from(), ours.to()));
+        prop_assert_eq!((back.call_id(), back.cseq(), back.contact()), (ours.call_id(), ours.cseq(), ours.contact()));
+        prop_assert_eq!(back.body(), ours.body());
     }
 
     #[test]

@@ -226,7 +226,7 @@ impl fmt::Debug for Uri {
 pub enum Target {
     /// An address.
     Addr(SocketAddr),
-    /// A name; without a port it is looked up by SRV first.
+    /// A name. RFC 3263 §4.2 would ask for SRV records where no port is named; the transport does not yet.
     Host {
         /// Host name, not an address.
         name: String,

@@ -1,6 +1,7 @@
 //! A hand-made registrar in virtual time.
 
 use super::*;
+use crate::ms::epoch;
 use crate::sip::message::{Message, Request, parse};
 use rand::SeedableRng;
 
@@ -20,7 +21,7 @@ fn account(credentials: Option<Credentials>) -> Account {
 }
 
 fn bench(seed: u64) -> Bench {
-    let now = Instant::now();
+    let now = epoch();
     let local = Local {
         contact_user: "robot".into(),
         contact: "192.0.2.1:5060".parse().unwrap(),

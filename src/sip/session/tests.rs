@@ -7,6 +7,7 @@ mod network;
 use rand::SeedableRng;
 
 use super::*;
+use crate::ms::epoch;
 use crate::sip::message::parse;
 
 const OURS: &str = "192.0.2.1:5060";
@@ -54,7 +55,7 @@ impl Bench {
     }
 
     fn caller() -> Bench {
-        let now = Instant::now();
+        let now = epoch();
         let rng = StdRng::seed_from_u64(1);
         Bench::of(now, Session::dial(now, local(OURS), dial_to(THEIRS), rng))
     }

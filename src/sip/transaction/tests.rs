@@ -1,8 +1,9 @@
 //! The timer tables of RFC 3261 §17 and RFC 6026, by the clock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
+use crate::ms::epoch;
 use crate::sip::message::{HeaderName, Method, Request, Writer};
 
 fn request(method: Method) -> Request {
@@ -44,7 +45,7 @@ macro_rules! run {
 
 #[test]
 fn invite_client_doubles_and_gives_up() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteClient::new(now, request(Method::Invite));
     let (sent, end) = run!(now, tx, ClientInput::Timer, ClientAction::Transmit(_));
     assert_eq!(sent, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500]);
@@ -53,7 +54,7 @@ fn invite_client_doubles_and_gives_up() {
 
 #[test]
 fn invite_client_is_silent_after_a_provisional_response() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteClient::new(now, request(Method::Invite));
     assert!(!tx.is_proceeding());
     let ringing = response(tx.request(), 180);
@@ -64,7 +65,7 @@ fn invite_client_is_silent_after_a_provisional_response() {
 
 #[test]
 fn invite_client_acknowledges_a_refusal_each_time() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteClient::new(now, request(Method::Invite));
     tx.poll();
     let busy = response(tx.request(), 486);
@@ -86,7 +87,7 @@ fn invite_client_acknowledges_a_refusal_each_time() {
 
 #[test]
 fn invite_client_passes_every_2xx_up_for_64_t1() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteClient::new(now, request(Method::Invite));
     tx.poll();
     let ok = response(tx.request(), 200);
@@ -100,7 +101,7 @@ fn invite_client_passes_every_2xx_up_for_64_t1() {
 
 #[test]
 fn client_backs_off_to_t2() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = Client::new(now, request(Method::Bye));
     let (sent, end) = run!(now, tx, ClientInput::Timer, ClientAction::Transmit(_));
     assert_eq!(sent, [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
@@ -114,7 +115,7 @@ fn client_backs_off_to_t2() {
 
 #[test]
 fn client_slows_down_after_a_provisional_response() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = Client::new(now, request(Method::Bye));
     let trying = response(tx.request(), 100);
     tx.handle(now, ClientInput::Response(trying));
@@ -125,7 +126,7 @@ fn client_slows_down_after_a_provisional_response() {
 
 #[test]
 fn invite_server_repeats_a_refusal_until_the_ack() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteServer::new(b"100".to_vec());
     assert_eq!(tx.poll().unwrap(), b"100");
     tx.handle(now, ServerInput::Respond(180, b"180".to_vec()));
@@ -150,7 +151,7 @@ fn invite_server_repeats_a_refusal_until_the_ack() {
 
 #[test]
 fn invite_server_without_an_ack_gives_up() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteServer::new(b"100".to_vec());
     tx.poll();
     tx.handle(now, ServerInput::Respond(486, b"486".to_vec()));
@@ -161,7 +162,7 @@ fn invite_server_without_an_ack_gives_up() {
 
 #[test]
 fn invite_server_absorbs_after_a_2xx() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = InviteServer::new(b"100".to_vec());
     tx.poll();
     tx.handle(now, ServerInput::Respond(200, b"200".to_vec()));
@@ -174,7 +175,7 @@ fn invite_server_absorbs_after_a_2xx() {
 
 #[test]
 fn server_repeats_its_answer_and_forgets_after_64_t1() {
-    let now = Instant::now();
+    let now = epoch();
     let mut tx = Server::new();
     tx.handle(now, ServerInput::Retransmission);
     assert_eq!(tx.poll(), None);

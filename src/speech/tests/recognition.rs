@@ -1,3 +1,5 @@
+//! Recognition against engines that answer, stay away, break off and talk nonsense.
+
 use std::time::Instant;
 
 use super::*;

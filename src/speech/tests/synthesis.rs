@@ -1,3 +1,5 @@
+//! Synthesis against engines that speak, stall, fail and are cancelled.
+
 use std::time::Instant;
 
 use super::*;

@@ -1,6 +1,7 @@
 //! The callee against a hand-made caller.
 
 use super::*;
+use crate::ms::epoch;
 
 fn invite_with(headers: &[(&str, &str)], content_type: &str, body: &[u8]) -> Request {
     let mut out = Writer::request(Method::Invite, &"sip:4001@192.0.2.1".parse().unwrap())
@@ -20,7 +21,7 @@ fn invite_with(headers: &[(&str, &str)], content_type: &str, body: &[u8]) -> Req
 
 impl Bench {
     fn callee_of(invite: Request) -> Bench {
-        let now = Instant::now();
+        let now = epoch();
         let rng = StdRng::seed_from_u64(2);
         let session = Session::incoming(now, local(OURS), invite, addr(THEIRS), rng).unwrap();
         let mut bench = Bench::of(now, session);
@@ -251,7 +252,7 @@ fn a_merged_request_is_a_loop() {
 #[test]
 fn what_is_not_taken_is_refused_by_name() {
     let refused = |invite: Request| {
-        let now = Instant::now();
+        let now = epoch();
         let reply = Session::incoming(now, local(OURS), invite, addr(THEIRS), StdRng::seed_from_u64(3)).unwrap_err();
         let reply = reply.expect("an answer");
         assert_eq!(reply.to, addr(THEIRS));
