@@ -1,11 +1,11 @@
 # The engine alone: `trunkline serve`. Speech and dialogue are services of their own, reached over gRPC.
 #
 #   docker build -t trunkline .
-#   docker run --network host --stop-timeout 40 -v trunkline-data:/var/lib/trunkline trunkline
+#   docker run --network host --stop-timeout 50 -v trunkline-data:/var/lib/trunkline trunkline
 #
 # That is the configuration of docker/trunkline.toml. With one of your own:
 #
-#   docker run --network host --stop-timeout 40 -v trunkline-data:/var/lib/trunkline \
+#   docker run --network host --stop-timeout 50 -v trunkline-data:/var/lib/trunkline \
 #     -v "$PWD/my.toml:/etc/trunkline/trunkline.toml:ro" -v "$PWD/my-profiles:/etc/trunkline/sip-profiles:ro" trunkline
 #
 # To see whether it is right: the same with `trunkline check --config /etc/trunkline/trunkline.toml` as the command, by --entrypoint.
@@ -34,6 +34,6 @@ WORKDIR /var/lib/trunkline
 ENV TRUNKLINE_WEB=127.0.0.1:8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
     CMD curl --fail --silent --output /dev/null "http://$TRUNKLINE_WEB/healthz" || exit 1
-# SIGTERM ends calls politely: they may go on for [limits] drain_s, 30 s, and docker has to wait for that (--stop-timeout).
+# SIGTERM ends calls politely: they may go on for [limits] drain_s, 30 s; docker has to wait for that and some 15 s more (--stop-timeout).
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["trunkline", "serve", "--config", "/etc/trunkline/trunkline.toml"]

@@ -342,7 +342,7 @@ fn recording(mut recording: Section<'_>, base: &Path) -> (bool, PathBuf) {
     let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
     recording.done();
     let path = base.join(&folder.value);
-    // It is made at the start; so something has to be there to make it in.
+    // It is made with the first file; so something has to be there to make it in.
     let standing = absolute(path.clone());
     let standing = standing.ancestors().find(|folder| folder.exists());
     if !standing.is_some_and(Path::is_dir) {
