@@ -132,10 +132,17 @@ fn a_caller_who_gives_up_while_it_rings_is_recorded() {
 
 #[test]
 fn a_call_that_waits_is_answered_or_declined_by_order() {
-    let waits = |orders| Scenario { way: Way::Inbound(Answering::Told), orders, ..Scenario::inbound() };
+    let waits = |orders| Scenario {
+        way: Way::Inbound(Answering::Told(Duration::from_secs(60))),
+        orders,
+        ..Scenario::inbound()
+    };
     let change = KnobChange { endpoint: Some(Ms(9_999)), ..KnobChange::default() };
-    let answered =
-        Scenario { talk: vec![(2_000, Act::HangUp)], ..waits(vec![(3_000, Order::Say(Input::Answer(change)))]) }.run(1);
+    let answered = Scenario {
+        talk: vec![(2_000, Act::HangUp)],
+        ..waits(vec![(3_000, Order::Say(Input::Answer { knobs: change, dialogue: None }))])
+    }
+    .run(1);
     assert_eq!(end(&answered), (Outcome::Success, 200, HungUpBy::Caller));
     assert!(answered.told.iter().any(|(_, _, what)| matches!(what, What::KnobClamped(_))));
     let decline = Input::Decline { status: 486, reason: String::new() };

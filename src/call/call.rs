@@ -69,8 +69,8 @@ pub enum Answering {
     Now,
     /// It rings for so long, then it is answered.
     After(Duration),
-    /// It rings until it is told.
-    Told,
+    /// It rings until it is told, at most for so long.
+    Told(Duration),
 }
 
 /// Where a call stands.
@@ -174,7 +174,7 @@ impl Call {
             trunk: call.plan.trunk.clone(),
             caller: call.caller.clone(),
             callee: call.callee.clone(),
-            waiting: answering == Answering::Told,
+            waiting: matches!(answering, Answering::Told(_)),
             user_to_user: user_to_user(call.session.invite()),
         };
         call.tell(now, what);
@@ -185,8 +185,8 @@ impl Call {
         } else {
             match answering {
                 Answering::Now => call.answer(now),
-                Answering::After(time) => call.ring(now, Phase::Ringing, Some(time)),
-                Answering::Told => call.ring(now, Phase::Waiting, None),
+                Answering::After(time) => call.ring(now, Phase::Ringing, time),
+                Answering::Told(time) => call.ring(now, Phase::Waiting, time),
             }
         }
         call.pump(now);
@@ -272,8 +272,9 @@ impl Call {
             Input::Dialogue(from) => self.converse(|c| c.dialogue(now, from)),
             Input::Speech(from) => self.converse(|c| c.speech(now, from)),
             Input::Command(action) => self.command(now, action),
-            Input::Answer(change) if self.phase == Phase::Waiting => {
-                for clamp in self.plan.knobs.apply(&change) {
+            Input::Answer { knobs, dialogue } if self.phase == Phase::Waiting => {
+                self.plan.rules.dialogue = dialogue.unwrap_or(self.plan.rules.dialogue);
+                for clamp in self.plan.knobs.apply(&knobs) {
                     self.tell(now, What::KnobClamped(clamp));
                 }
                 self.answer(now);
@@ -286,7 +287,13 @@ impl Call {
                     .handle(now, session::Input::Reject { code: status, reason, headers: ExtraHeaders::default() });
                 self.sip_code = status;
             }
-            Input::Answer(_) | Input::Decline { .. } => {}
+            Input::Answer { .. } | Input::Decline { .. } => {}
+            Input::Shutdown if self.ending.is_some() => {
+                // There is no time left for what the far end or the recogniser still owes.
+                self.over(now, HungUpBy::Operator, "shutting down".to_owned());
+                self.leg_open = false;
+                self.converse(|c| c.hurry(now));
+            }
             Input::Shutdown => {
                 if self.answered.is_none() {
                     self.outcome = Outcome::Cancelled;
@@ -306,6 +313,11 @@ impl Call {
                 true => {
                     self.outcome = if self.rang.is_some() { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
+                }
+                false if self.phase == Phase::Waiting => {
+                    self.outcome = Outcome::Nooneheard;
+                    self.sip_code = 480;
+                    self.hang_up(now, HungUpBy::Network, "neither Answer nor Decline came in ring_timeout");
                 }
                 false => self.answer(now),
             }
@@ -383,6 +395,14 @@ impl Call {
                 let reason = if reason.is_empty() { "cancelled" } else { &reason };
                 self.hang_up(now, HungUpBy::Operator, reason);
             }
+            // A far end that takes no RTP events gets them by signalling.
+            (Action::SendKeys(keys), Some(_)) if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none()) => {
+                for key in keys.chars() {
+                    let content_type = "application/dtmf-relay".to_owned();
+                    let body = format!("Signal={key}\r\nDuration=100\r\n").into_bytes();
+                    self.session.handle(now, session::Input::Info { content_type, body });
+                }
+            }
             (action, Some(conversation)) => conversation.act(now, action, HungUpBy::Operator),
             // The switchboard has refused it: there is no conversation yet.
             (_, None) => {}
@@ -445,10 +465,10 @@ impl Call {
         }
     }
 
-    fn ring(&mut self, now: Instant, phase: Phase, time: Option<Duration>) {
+    fn ring(&mut self, now: Instant, phase: Phase, time: Duration) {
         self.phase = phase;
         self.rang = Some(now);
-        self.timers[Timer::Ring as usize] = time.map(|time| now + time);
+        self.timers[Timer::Ring as usize] = Some(now + time);
         self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp: None });
     }
 

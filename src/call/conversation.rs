@@ -312,7 +312,11 @@ impl Conversation {
             FromSpeech::SoundFailed { prompt, segment, reason } => {
                 if self.speaker.sound_failed(prompt, segment, &reason, &mut self.out) {
                     self.tell(now, Line::Fault(Fault::Synthesis(reason.clone())));
-                    self.give_up(now, Service::Synthesis, reason);
+                    // A recording that is not there spoils its prompt; a voice that is not there ends the talk.
+                    match self.speaker.is_recording(prompt, segment) {
+                        true => self.trouble(now, Service::Synthesis, reason),
+                        false => self.give_up(now, Service::Synthesis, reason),
+                    }
                 }
             }
         }
@@ -389,7 +393,8 @@ impl Conversation {
         let at = self.at(now);
         for entry in self.speaker.clear(&mut self.out) {
             let heard = entry.started.map_or(Ms(0), |started| at.saturating_sub(started));
-            let heard = Speaker::heard(&entry, heard, 0, heard);
+            let (segment, of_it) = entry.place(heard);
+            let heard = Speaker::heard(&entry, heard, segment, of_it);
             self.event(now, What::PromptInterrupted { heard, by: StoppedBy::Hangup, reaction: Ms(0) });
             self.robot_turn(&entry, at, true);
         }
@@ -412,6 +417,12 @@ impl Conversation {
             self.told.turns.sort_by_key(|turn| turn.start);
         }
         settled
+    }
+
+    /// There is no time left to wait for texts.
+    pub fn hurry(&mut self, now: Instant) {
+        self.pending.iter_mut().for_each(|pending| pending.deadline = now);
+        self.tick(now);
     }
 
     /// What is left for the record.

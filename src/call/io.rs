@@ -190,8 +190,13 @@ pub enum Input {
     Speech(FromSpeech),
     /// From the orchestrator.
     Command(Action),
-    /// The orchestrator answers a call that waits, with changes to its knobs.
-    Answer(KnobChange),
+    /// The orchestrator answers a call that waits.
+    Answer {
+        /// Changes to its knobs.
+        knobs: KnobChange,
+        /// Another choice of dialogue than the route's: whether there is one.
+        dialogue: Option<bool>,
+    },
     /// The orchestrator refuses a call that waits, with a SIP status.
     Decline {
         /// 400–699.

@@ -55,6 +55,18 @@ struct Part {
     waiting: VecDeque<Sound>,
 }
 
+impl Entry {
+    /// Where one is in the prompt after so much of it: the segment, and how much of that.
+    pub(super) fn place(&self, heard: Ms) -> (u32, Ms) {
+        let mut left = heard;
+        let last = self.parts.iter().rposition(|part| part.begun).unwrap_or(0);
+        for part in &self.parts[..last] {
+            left = left.saturating_sub(Ms::of_samples(part.samples, 8_000));
+        }
+        (last as u32, left)
+    }
+}
+
 impl Speaker {
     /// Takes a prompt on; it is heard after all others.
     pub(super) fn say(
@@ -137,12 +149,18 @@ impl Speaker {
         Some(entry)
     }
 
-    /// The call is over: nothing more is said. Those that had begun.
+    /// Whether a segment is a recording, and not the voice of a service.
+    pub(super) fn is_recording(&self, no: PromptNo, segment: u32) -> bool {
+        let of = |entry: &Entry| entry.prompt.segments.get(segment as usize).map(|s| s.source.clone());
+        matches!(self.prompts.get(&no).and_then(of), Some(Source::File(_)))
+    }
+
+    /// The call is over: nothing more is said. All that was asked for, heard in part or not at all.
     pub(super) fn clear(&mut self, out: &mut VecDeque<Output>) -> Vec<Entry> {
         let prompts = std::mem::take(&mut self.prompts);
         self.unwant(&prompts, out);
         self.feed = None;
-        prompts.into_values().filter(|entry| entry.started.is_some()).collect()
+        prompts.into_values().collect()
     }
 
     /// What was heard of a prompt that was stopped.

@@ -54,7 +54,7 @@ pub async fn serve(config: Config) -> Done {
         net: udp,
         media: engine,
         speech: speech.clone(),
-        prompts: Prompts::new(config.prompts.unwrap_or_default()),
+        prompts: Prompts::new(config.prompts),
         dialogues,
         journal: journal.clone(),
     };
@@ -77,10 +77,11 @@ pub async fn serve(config: Config) -> Done {
         () = switchboard.stop() => {}
         () = ended() => switchboard.stop_now().await,
     }
+    // The records first: whatever became of the faces, nothing of a call is lost.
+    journal.shutdown().await;
     let _ = closing.send(true);
     handles.await??;
     face.await?;
-    journal.shutdown().await;
     tracing::info!("ended");
     Ok(())
 }

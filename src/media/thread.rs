@@ -20,6 +20,10 @@ const SLOTS: usize = 20;
 const READ: usize = 16;
 /// Larger datagrams are no telephone audio; they are cut, and fail to parse or to play.
 const MTU: usize = 1_500;
+/// Ports tried for one call: the legs that are up do not wait for longer than that.
+const TRIES: usize = 16;
+/// Orders taken in one tick.
+const ORDERS: usize = 1_024;
 /// Sums are told to the metrics once in so many ticks.
 const TELL: u64 = 1_000;
 
@@ -109,13 +113,14 @@ impl Thread {
 
     /// Takes what orders there are; false when there can be no more.
     fn obey(&mut self) -> bool {
-        loop {
+        for _ in 0..ORDERS {
             match self.orders.try_recv() {
                 Ok(order) => self.take(order),
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             }
         }
+        true
     }
 
     fn take(&mut self, order: Order) {
@@ -146,7 +151,7 @@ impl Thread {
 
     fn reserve(&mut self) -> Option<(LegId, u16)> {
         // A port that somebody else on this machine holds goes to the back of the queue.
-        for _ in 0..self.ports.len() {
+        for _ in 0..self.ports.len().min(TRIES) {
             let port = self.ports.pop_front()?;
             let pair = bind(self.bind, port).and_then(|rtp| Ok((rtp, bind(self.bind, port + 1)?)));
             let Ok((socket, rtcp)) = pair else {

@@ -22,14 +22,16 @@ type Answer = Result<Arc<[i16]>, String>;
 /// The prompts folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Prompts {
-    asks: mpsc::UnboundedSender<(String, oneshot::Sender<Answer>)>,
+    asks: mpsc::UnboundedSender<Ask>,
 }
 
 impl Prompts {
-    /// Nothing is read yet. Must be called within a tokio runtime.
-    pub fn new(folder: PathBuf) -> Prompts {
+    /// Nothing is read yet; without a folder there are no recordings. Must be called within a tokio runtime.
+    pub fn new(folder: Option<PathBuf>) -> Prompts {
         let (asks, inbox) = mpsc::unbounded_channel();
-        tokio::spawn(Cache { folder, kept: HashMap::new(), samples: 0, turn: 0 }.run(inbox));
+        // The cache tells itself what was read; it ends with the last who asks.
+        let own = asks.downgrade();
+        tokio::spawn(Cache { folder, own, kept: HashMap::new(), samples: 0, turn: 0 }.run(inbox));
         Prompts { asks }
     }
 
@@ -39,7 +41,7 @@ impl Prompts {
         T: From<FromSpeech> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let asked = self.asks.send((path, reply)).is_ok();
+        let asked = self.asks.send(Ask::Load { path, reply }).is_ok();
         tokio::spawn(async move {
             let read = if asked { answer.await.ok() } else { None };
             let told = match read.unwrap_or_else(|| Err("the prompts folder is closed".to_owned())) {
@@ -52,8 +54,16 @@ impl Prompts {
     }
 }
 
+/// What the cache is asked and told.
+#[derive(Debug)]
+enum Ask {
+    Load { path: String, reply: oneshot::Sender<Answer> },
+    Read { path: String, samples: Arc<[i16]> },
+}
+
 struct Cache {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
+    own: mpsc::WeakUnboundedSender<Ask>,
     /// The samples, and when they were last asked for.
     kept: HashMap<String, (Arc<[i16]>, u64)>,
     samples: usize,
@@ -61,35 +71,48 @@ struct Cache {
 }
 
 impl Cache {
-    async fn run(mut self, mut asks: mpsc::UnboundedReceiver<(String, oneshot::Sender<Answer>)>) {
-        while let Some((path, reply)) = asks.recv().await {
+    async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>) {
+        while let Some(ask) = asks.recv().await {
             self.turn += 1;
-            let answer = match self.kept.get_mut(&path) {
-                Some((samples, turn)) => {
-                    *turn = self.turn;
-                    Ok(samples.clone())
-                }
-                None => self.fetch(&path).await,
-            };
-            let _ = reply.send(answer);
+            match ask {
+                Ask::Load { path, reply } => match self.kept.get_mut(&path) {
+                    Some((samples, turn)) => {
+                        *turn = self.turn;
+                        let _ = reply.send(Ok(samples.clone()));
+                    }
+                    None => self.fetch(path, reply),
+                },
+                Ask::Read { path, samples } => self.keep(path, samples),
+            }
         }
     }
 
-    async fn fetch(&mut self, path: &str) -> Answer {
-        let file = below(&self.folder, path)?;
-        let read = tokio::task::spawn_blocking(move || read(&file)).await;
-        let samples: Arc<[i16]> = read.map_err(|error| format!("prompt {path}: {error}"))??.into();
-        self.samples += samples.len();
-        self.kept.insert(path.to_owned(), (samples.clone(), self.turn));
-        while self.samples > CACHE && self.kept.len() > 1 {
-            let Some(oldest) = self.kept.iter().min_by_key(|(_, (_, turn))| *turn).map(|(path, _)| path.clone()) else {
-                break;
-            };
-            if let Some((gone, _)) = self.kept.remove(&oldest) {
-                self.samples -= gone.len();
+    /// Has a file read elsewhere: the others do not wait for it. Two who want it at once may read it twice.
+    fn fetch(&self, path: String, reply: oneshot::Sender<Answer>) {
+        let file = match &self.folder {
+            Some(folder) => below(folder, &path),
+            None => Err(format!("prompt {path:?}: there is no prompts folder; set [prompts] folder")),
+        };
+        let own = self.own.clone();
+        tokio::task::spawn_blocking(move || {
+            let read = file.and_then(|file| read(&file)).map(Arc::<[i16]>::from);
+            if let (Ok(samples), Some(own)) = (&read, own.upgrade()) {
+                let _ = own.send(Ask::Read { path, samples: samples.clone() });
             }
+            let _ = reply.send(read);
+        });
+    }
+
+    fn keep(&mut self, path: String, samples: Arc<[i16]>) {
+        self.samples += samples.len();
+        if let Some((before, _)) = self.kept.insert(path, (samples, self.turn)) {
+            self.samples -= before.len();
         }
-        Ok(samples)
+        while self.samples > CACHE && self.kept.len() > 1 {
+            let oldest = self.kept.iter().min_by_key(|(_, (_, turn))| *turn).map(|(path, _)| path.clone());
+            let Some((gone, _)) = oldest.and_then(|path| self.kept.remove(&path)) else { break };
+            self.samples -= gone.len();
+        }
     }
 }
 
@@ -152,7 +175,7 @@ mod tests {
         let mut wav = hound::WavWriter::create(folder.join("a.wav"), spec).expect("a file");
         (0..16_000).for_each(|_| wav.write_sample(0i16).expect("room"));
         wav.finalize().expect("room");
-        let prompts = Prompts::new(folder.clone());
+        let prompts = Prompts::new(Some(folder.clone()));
         let (inbox, mut told) = mpsc::channel::<FromSpeech>(4);
         prompts.load("a.wav".to_owned(), PromptNo(1), 0, inbox.clone());
         let Some(FromSpeech::Recording { samples, .. }) = told.recv().await else { panic!("no recording") };

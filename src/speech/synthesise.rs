@@ -59,6 +59,9 @@ where
     Synthesis { task: task.abort_handle() }
 }
 
+/// A failure that came as quickly as this may be tried again here; after a longer one the caller has waited enough.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 struct Speaker<'a, T> {
     engine: Arc<Engine>,
     call_id: String,
@@ -73,12 +76,13 @@ struct Speaker<'a, T> {
 impl<T: From<FromSpeech>> Speaker<'_, T> {
     async fn run(mut self) -> Result<(), String> {
         let mut again = true;
+        let begun = Instant::now();
         loop {
             let Err(trouble) = self.speak().await else { return Ok(()) };
             self.engine.counted.synthesis_failures.inc();
             self.engine.forget();
             tracing::warn!(target: "speech", call = %self.call_id, "{}", trouble.reason);
-            if trouble.for_good || self.given > 0 || !again {
+            if trouble.for_good || self.given > 0 || !again || begun.elapsed() > AT_ONCE {
                 return Err(trouble.reason);
             }
             again = false;

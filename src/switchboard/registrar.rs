@@ -85,7 +85,9 @@ impl Task {
             let input = tokio::select! {
                 told = told.recv() => match told {
                     Some(Told::Response(response)) => Input::Message(response),
-                    Some(Told::Stop) | None => Input::Unregister,
+                    Some(Told::Stop) => Input::Unregister,
+                    // The router is gone without a word: nobody is left to register for.
+                    None => return,
                 },
                 () = super::task::until(deadline) => Input::Timer,
             };

@@ -45,6 +45,9 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 /// How long the registrars may take to let go of us.
 const UNREGISTER: Duration = Duration::from_secs(2);
 
+/// And from there to the very end: time for a record.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
+
 /// What the router is asked and told.
 pub(super) enum Ask {
     Dial {
@@ -121,7 +124,8 @@ struct Up {
 /// Whose a Call-ID is.
 enum Owner {
     Call(mpsc::Sender<ToTask>),
-    Lingering(Box<Session>),
+    /// And the wake that counts.
+    Lingering(Box<Session>, Instant),
     Registration(mpsc::Sender<Told>),
 }
 
@@ -130,6 +134,8 @@ struct Stopping {
     reply: oneshot::Sender<()>,
     hang_up_at: Instant,
     hung_up: bool,
+    /// Those that were left have been told not to wait for anything.
+    cut: bool,
 }
 
 pub(super) struct Router {
@@ -189,7 +195,11 @@ impl Router {
                 biased;
                 Some(ask) = asks.recv() => self.take(ask),
                 Some(datagram) = datagrams.recv() => self.receive(datagram).await,
-                () = super::task::until(deadline) => self.wake(Instant::now()).await,
+                () = super::task::until(deadline) => self.wake(Instant::now()),
+            }
+            // A flood of messages must not keep timers from their time.
+            if self.deadline().is_some_and(|at| at <= Instant::now()) {
+                self.wake(Instant::now());
             }
             if self.finished(Instant::now()) {
                 break;
@@ -256,7 +266,8 @@ impl Router {
                 drop(reply.send(self.answer(&call_id, &dialogue, knobs)))
             }
             Ask::Decline { call_id, status, reason, reply } => {
-                let declined = self.waiting(&call_id).and_then(|up| tell(up, Input::Decline { status, reason }));
+                let declined =
+                    self.waiting(&call_id).and_then(|up| tell(up, ToTask::Call(Input::Decline { status, reason })));
                 drop(reply.send(declined));
             }
             Ask::Send { call_id, request_id, action, reply } => {
@@ -288,7 +299,7 @@ impl Router {
 
     fn stop(&mut self, reply: oneshot::Sender<()>, drain: Duration) {
         self.draining = true;
-        self.stopping = Some(Stopping { reply, hang_up_at: Instant::now() + drain, hung_up: false });
+        self.stopping = Some(Stopping { reply, hang_up_at: Instant::now() + drain, hung_up: false, cut: false });
     }
 
     fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
@@ -370,7 +381,7 @@ impl Router {
 
     /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
     fn linger(&mut self, sip_call_id: String, session: Box<Session>) {
-        let lingered = matches!(self.owners.remove(&sip_call_id), Some(Owner::Lingering(_)));
+        let lingered = matches!(self.owners.remove(&sip_call_id), Some(Owner::Lingering(..)));
         if lingered {
             self.metrics.lingering.dec();
         }
@@ -379,7 +390,7 @@ impl Router {
         }
         let Some(deadline) = session.deadline() else { return };
         self.wakes.push(Reverse((deadline, sip_call_id.clone())));
-        self.owners.insert(sip_call_id, Owner::Lingering(session));
+        self.owners.insert(sip_call_id, Owner::Lingering(session, deadline));
         self.metrics.lingering.inc();
     }
 
@@ -400,13 +411,14 @@ impl Router {
     fn answer(&mut self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
         let known = self.settings.clone();
         let up = self.waiting(call_id)?;
-        if !dialogue.is_empty() {
-            let dialogue = dialling::service("dialogue", dialogue, &known.dialogues)?;
-            let _ = up.inbox.try_send(ToTask::UseDialogue(dialogue));
-        }
+        let dialogue = match dialogue {
+            "" => None,
+            name => Some(dialling::service("dialogue", name, &known.dialogues)?),
+        };
+        tell(up, ToTask::Answer { dialogue, knobs })?;
         // Until the call's task says so itself: a second answer is one too many.
         up.state.phase = Phase::Ringing;
-        tell(up, Input::Answer(knobs))
+        Ok(())
     }
 
     fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
@@ -420,16 +432,17 @@ impl Router {
                 return Err(Refusal::WrongState(format!("call {call_id} is {phase:?}: {before}")));
             }
         };
+        if !request_id.is_empty() && up.sent.contains(&request_id) {
+            return Ok(sent);
+        }
+        tell(up, ToTask::Call(Input::Command(action)))?;
         if !request_id.is_empty() {
-            if up.sent.contains(&request_id) {
-                return Ok(sent);
-            }
             up.sent.push_back(request_id);
             if up.sent.len() > SENT_IDS {
                 up.sent.pop_front();
             }
         }
-        tell(up, Input::Command(action)).map(|()| sent)
+        Ok(sent)
     }
 
     fn trunks(&self) -> Vec<TrunkState> {
@@ -486,7 +499,15 @@ impl Router {
                     let _ = inbox.try_send(Told::Response(response));
                 }
             }
-            Some(Owner::Lingering(_)) => self.rouse(sip_call_id, session::Input::Message { message, source }).await,
+            Some(Owner::Lingering(session, _)) if is_another(&message, session.invite()) => {
+                // RFC 3261 §8.1.3.5: who was refused may ask again under the same Call-ID.
+                self.owners.remove(&sip_call_id);
+                self.metrics.lingering.dec();
+                if let Message::Request(request) = message {
+                    self.stray(request, source).await;
+                }
+            }
+            Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::Message { message, source }),
             None => match message {
                 Message::Request(request) => self.stray(request, source).await,
                 Message::Response(_) => self.dropped("no_call"),
@@ -526,7 +547,7 @@ impl Router {
         let Some(route) = route else { return };
         let answering = match &route.answer {
             AnswerRule::After(time) => Answering::After(*time),
-            AnswerRule::Wait => Answering::Told,
+            AnswerRule::Wait => Answering::Told(trunk.ring_timeout),
             AnswerRule::Now | AnswerRule::Refuse(_) => Answering::Now,
         };
         let call_id = self.call_id();
@@ -552,34 +573,48 @@ impl Router {
     }
 
     /// Something for an ended call's signalling.
-    async fn rouse(&mut self, sip_call_id: String, input: session::Input) {
-        let Some(Owner::Lingering(mut session)) = self.owners.remove(&sip_call_id) else { return };
+    fn rouse(&mut self, sip_call_id: String, input: session::Input) {
+        if !matches!(self.owners.get(&sip_call_id), Some(Owner::Lingering(..))) {
+            return;
+        }
+        let Some(Owner::Lingering(mut session, _)) = self.owners.remove(&sip_call_id) else { return };
         self.metrics.lingering.dec();
         session.handle(Instant::now(), input);
         while let Some(output) = session.poll() {
             // Its events have nobody left to hear them.
-            if let session::Output::Transmit { to, payload } = output
-                && self.shells.net.send(&to, &payload).await.is_err()
-            {
-                session.handle(Instant::now(), session::Input::TransportError { to });
+            // A name that has to be looked up keeps nobody else waiting.
+            if let session::Output::Transmit { to, payload } = output {
+                let net = self.shells.net.clone();
+                tokio::spawn(async move { net.send(&to, &payload).await });
             }
         }
         self.linger(sip_call_id, session);
     }
 
-    async fn wake(&mut self, now: Instant) {
+    fn wake(&mut self, now: Instant) {
         while let Some(Reverse((at, _))) = self.wakes.peek()
             && *at <= now
         {
-            let Some(Reverse((_, sip_call_id))) = self.wakes.pop() else { return };
-            // Woken for an earlier wish than its last one: it does no harm.
-            self.rouse(sip_call_id, session::Input::Timer).await;
+            let Some(Reverse((at, sip_call_id))) = self.wakes.pop() else { return };
+            // Those of earlier wishes than its last one do not count.
+            if matches!(self.owners.get(&sip_call_id), Some(Owner::Lingering(_, wake)) if *wake == at) {
+                self.rouse(sip_call_id, session::Input::Timer);
+            }
         }
         if let Some(stopping) = &mut self.stopping
             && stopping.hang_up_at <= now
             && !std::mem::replace(&mut stopping.hung_up, true)
         {
             stopping.hang_up_at = now + LAST_CALLS;
+            for up in self.calls.values() {
+                let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
+            }
+        } else if let Some(stopping) = &mut self.stopping
+            && stopping.hang_up_at <= now
+            && !std::mem::replace(&mut stopping.cut, true)
+        {
+            // Whoever is left leaves its record at least.
+            stopping.hang_up_at = now + LAST_RECORDS;
             for up in self.calls.values() {
                 let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
             }
@@ -593,9 +628,9 @@ impl Router {
             (stopping.hung_up, stopping.hang_up_at) = (true, now + LAST_CALLS);
         }
         // A BYE that was lost is sent again: nobody else would do it for us.
-        let asks = |owner: &Owner| matches!(owner, Owner::Lingering(session) if session.is_asking());
+        let asks = |owner: &Owner| matches!(owner, Owner::Lingering(session, _) if session.is_asking());
         let heard = || !self.owners.values().any(asks);
-        (self.calls.is_empty() && heard()) || (stopping.hung_up && stopping.hang_up_at <= now)
+        (self.calls.is_empty() && heard()) || (stopping.cut && stopping.hang_up_at <= now)
     }
 
     async fn reply(&self, reply: Option<Reply>) {
@@ -609,9 +644,17 @@ impl Router {
     }
 }
 
-fn tell(up: &Up, input: Input) -> Result<(), Refusal> {
+fn tell(up: &Up, input: ToTask) -> Result<(), Refusal> {
     let full = |_| Refusal::WrongState(format!("call {} is too busy to listen; try again", up.state.call_id));
-    up.inbox.try_send(ToTask::Call(input)).map_err(full)
+    up.inbox.try_send(input).map_err(full)
+}
+
+/// Whether a message begins another call than this INVITE began, under the same Call-ID.
+fn is_another(message: &Message, before: &Request) -> bool {
+    let Message::Request(request) = message else { return false };
+    let begins = *request.method() == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none());
+    let number = |request: &Request| request.cseq().ok().map(|cseq| cseq.number);
+    begins && number(request) != number(before)
 }
 
 /// The record of a call that could not even be placed.

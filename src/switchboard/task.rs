@@ -16,6 +16,7 @@ use super::{Metrics, NONE, Shells};
 use crate::call::call::{Answering, Call, Phase, Plan};
 use crate::call::event::{Event, What};
 use crate::call::io::{FromDialogue, FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
+use crate::call::knobs::KnobChange;
 use crate::call::leg::{LegEvent, Setup};
 use crate::call::prompt::PromptNo;
 use crate::dialogue;
@@ -109,16 +110,17 @@ impl Task {
         }
         let mut phase = Phase::Dialling;
         loop {
+            // Before the world hears of it: whoever acts on an event finds the call in that phase.
+            if call.phase() != phase && call.phase() != Phase::Over {
+                phase = call.phase();
+                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase });
+            }
             while let Some(output) = call.poll() {
                 if let Some(back) = wires.carry(output, call.wall(Instant::now())).await {
                     call.handle(Instant::now(), back);
                 }
             }
-            if call.phase() != phase {
-                phase = call.phase();
-                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase });
-            }
-            if phase == Phase::Over {
+            if call.phase() == Phase::Over {
                 break;
             }
             let input = tokio::select! {
@@ -132,7 +134,11 @@ impl Task {
                 () = until(call.deadline()) => None,
             };
             match input {
-                Some(ToTask::UseDialogue(dialogue)) => wires.services.dialogue = dialogue,
+                Some(ToTask::Answer { dialogue, knobs }) => {
+                    let choice = dialogue.as_ref().map(|name| name != NONE);
+                    wires.services.dialogue = dialogue.unwrap_or(wires.services.dialogue);
+                    call.handle(Instant::now(), Input::Answer { knobs, dialogue: choice });
+                }
                 Some(ToTask::Call(input)) => {
                     wires.done_with(&input);
                     call.handle(Instant::now(), input);
@@ -277,8 +283,13 @@ impl Wires<'_> {
 pub(super) enum ToTask {
     /// For the call.
     Call(Input),
-    /// Another dialogue than the route's, before the answer.
-    UseDialogue(String),
+    /// The orchestrator answers.
+    Answer {
+        /// Another dialogue than the route's.
+        dialogue: Option<String>,
+        /// Changes to the knobs.
+        knobs: KnobChange,
+    },
 }
 
 impl From<FromDialogue> for ToTask {

@@ -337,12 +337,26 @@ async fn a_voice_that_ends_in_the_middle_of_a_sample_is_heard_so_far() {
 }
 
 #[tokio::test]
-async fn a_recording_that_is_not_there_ends_the_call_politely_too() {
+async fn a_recording_that_is_not_there_spoils_its_prompt_and_the_call_goes_on() {
     let mut brain = Brain::serve().await;
     let rig = Rig::start(setup(NOBODY, &brain.endpoint())).await;
     let (call_id, phone) = up_unheard(&rig).await;
-    let line = brain.call().await;
+    let mut line = brain.call().await;
     line.act(Act::Say(say("lost", &["no-such.wav"]))).await;
-    given_up(&rig, &call_id, phone, "synthesis", "no-such.wav").await;
+    let fault = line
+        .find(|event| match event {
+            Line::PromptDone(done) if done.prompt_id == "lost" => Some(done.fault.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(fault.contains("no-such.wav"), "{fault}");
+    line.act(Act::Say(say("found", &["human-thank-you.wav"]))).await;
+    line.act(Act::Hangup(Hangup { now: false, reason: "done".into() })).await;
+    let record = rig.ended(&call_id).await;
+    phone.done().await;
+    assert_eq!(record.end_reason, "done", "{record:?}");
+    let said: Vec<_> = record.turns.iter().filter(|turn| turn.role == "speech").map(|turn| &*turn.text).collect();
+    assert_eq!(said, ["[human-thank-you.wav]"]);
+    assert!(record.faults.iter().any(|fault| fault.contains("no-such.wav")), "{:?}", record.faults);
     drop(line);
 }

@@ -367,6 +367,7 @@ impl Leg {
         self.jitter.insert(now, &packet, samples);
         if is_event {
             self.events.handle(now, packet.timestamp, packet.payload);
+            self.take_keys();
         }
     }
 
@@ -541,13 +542,15 @@ impl Leg {
     /// Mouth: who may stop it does; then the next frame of what is to be said.
     fn speak(&mut self, slot: Instant, at: Ms, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
         let mut frame = [0; FRAME];
-        self.take_keys(slot);
+        self.events.tick(slot);
+        self.take_keys();
         let stop = self.who_stops();
         let pressed = std::mem::take(&mut self.pressed);
         let mut events = |event| outlet.event(event);
         let spoke = match stop {
             Some((by, last)) => {
-                self.interrupting = matches!(by, Stopped::Speech { .. });
+                // Whatever stops the rest, the utterance has interrupted.
+                self.interrupting |= matches!(by, Stopped::Speech { .. });
                 self.mouth.stop(last, at, by, &mut frame, &mut events)
             }
             None => self.mouth.draw(at, &mut frame, &mut events),
@@ -558,8 +561,7 @@ impl Leg {
         spoke.then_some(frame)
     }
 
-    fn take_keys(&mut self, slot: Instant) {
-        self.events.tick(slot);
+    fn take_keys(&mut self) {
         while let Some(told) = self.events.poll() {
             let event::KeyEvent::Pressed(press) = told else { continue };
             self.press(press.key, Way::Rtp);

@@ -211,7 +211,7 @@ fn below(field: &str, path: String) -> Result<String, Refused> {
     if path.is_empty() {
         return Err(Refused::invalid(field, "is empty"));
     }
-    let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let inside = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside || path.contains(['\\', '\0']) || path.len() > MAX_ID {
         return Err(Refused::invalid(field, "does not lie below the prompts folder"));
     }

@@ -10,7 +10,7 @@ use super::{Fault, Field, HeaderName, Headers, Message, Method, Request, Respons
 use crate::sip::{Reply, stateless};
 
 /// The largest message read, in bytes: what a UDP datagram can hold.
-pub const MAX_BYTES: usize = 65_535;
+pub const MAX_BYTES: usize = 16_384;
 /// The most header lines read.
 pub const MAX_HEADERS: usize = 256;
 
