@@ -302,3 +302,19 @@ fn a_call_without_dialogue_and_recogniser_waits_for_orders() {
     assert_eq!(seen.record().hung_up_by, HungUpBy::Operator);
     assert!(seen.told.iter().any(|(_, _, what)| matches!(what, What::NoInput { count: 1 })));
 }
+
+/// A dialogue that talks without end is told so, and what it has said before is heard.
+#[test]
+fn a_dialogue_cannot_pile_up_prompts_without_end() {
+    let seen = Scenario {
+        dialogue: Box::new(|event| match &event.what {
+            Line::Begin(_) => (0..300).map(|n| say(&format!("{n}"))).chain([hang_up("enough")]).collect(),
+            _ => Vec::new(),
+        }),
+        talk: vec![(3_000, Act::HangUp)],
+        ..Scenario::outbound()
+    }
+    .run(1);
+    assert!(seen.record().faults.iter().any(|fault| fault.contains("say.segments")), "{:?}", seen.record().faults);
+    assert!(seen.record().turns.iter().any(|turn| turn.role == Role::Speech), "{:?}", seen.record().turns);
+}

@@ -73,6 +73,23 @@ pub struct Told {
     pub turns: Vec<Turn>,
 }
 
+/// Faults that a record tells one by one; a dialogue that does nothing right must not fill the memory.
+const MOST_FAULTS: usize = 100;
+/// Labels that a record takes.
+const MOST_LABELS: usize = 256;
+/// Segments that may wait to be said.
+const MOST_SEGMENTS: usize = 256;
+
+impl Told {
+    fn fault(&mut self, fault: String) {
+        match self.faults.len() {
+            MOST_FAULTS => self.faults.push("and more".to_owned()),
+            more if more > MOST_FAULTS => {}
+            _ => self.faults.push(fault),
+        }
+    }
+}
+
 /// The conversation of one call, from the answer on.
 #[derive(Debug)]
 pub struct Conversation {
@@ -435,11 +452,26 @@ impl Conversation {
         let action = match action {
             Ok(action) => action,
             Err(reason) => {
-                self.told.faults.push(format!("dialogue: {reason}"));
+                self.told.fault(format!("dialogue: {reason}"));
                 return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
             }
         };
         let takes_turn = !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_));
+        let too_many = match &action {
+            Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
+                Some(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
+            }
+            Action::Label { key, .. }
+                if self.told.labels.len() >= MOST_LABELS && !self.told.labels.contains_key(key) =>
+            {
+                Some(format!("label.key: the record has {MOST_LABELS} labels"))
+            }
+            _ => None,
+        };
+        if let Some(reason) = too_many {
+            self.told.fault(format!("dialogue: {reason}"));
+            return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
+        }
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
@@ -601,7 +633,7 @@ impl Conversation {
     }
 
     fn trouble(&mut self, now: Instant, service: Service, reason: String) {
-        self.told.faults.push(format!("{}: {reason}", service.as_str()));
+        self.told.fault(format!("{}: {reason}", service.as_str()));
         self.event(now, What::ServiceTrouble { service, reason });
     }
 

@@ -97,6 +97,11 @@ impl Speaker {
         self.prompts.is_empty()
     }
 
+    /// How many segments of all prompts are not over.
+    pub(super) fn segments(&self) -> usize {
+        self.prompts.values().map(|entry| entry.parts.len()).sum()
+    }
+
     pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {
         self.prompts.get(&no)
     }
