@@ -449,7 +449,7 @@ impl Conversation {
 
     fn asked(&mut self, now: Instant, asked: Asked) {
         let Asked { action_id, answers, even_if_stale, action } = asked;
-        let action = match action {
+        let action = match action.and_then(|action| self.has_room_for(&action).map(|()| action)) {
             Ok(action) => action,
             Err(reason) => {
                 self.told.fault(format!("dialogue: {reason}"));
@@ -457,21 +457,6 @@ impl Conversation {
             }
         };
         let takes_turn = !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_));
-        let too_many = match &action {
-            Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
-                Some(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
-            }
-            Action::Label { key, .. }
-                if self.told.labels.len() >= MOST_LABELS && !self.told.labels.contains_key(key) =>
-            {
-                Some(format!("label.key: the record has {MOST_LABELS} labels"))
-            }
-            _ => None,
-        };
-        if let Some(reason) = too_many {
-            self.told.fault(format!("dialogue: {reason}"));
-            return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
-        }
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
@@ -481,6 +466,20 @@ impl Conversation {
             self.timers[Timer::Dialogue as usize] = None;
         }
         self.act(now, action, HungUpBy::Robot);
+    }
+
+    /// A dialogue that talks without end must not fill the memory.
+    fn has_room_for(&self, action: &Action) -> Result<(), String> {
+        let labels = &self.told.labels;
+        match action {
+            Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
+                Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
+            }
+            Action::Label { key, .. } if labels.len() >= MOST_LABELS && !labels.contains_key(key) => {
+                Err(format!("label.key: the record has {MOST_LABELS} labels"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn utterance_ended(

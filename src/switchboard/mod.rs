@@ -131,12 +131,12 @@ impl Handle {
     /// Takes no new calls, lets those that are up go on for [`Settings::drain`], hangs the rest up, and takes the registrations back.
     /// Returns when all is done.
     pub async fn stop(&self) {
-        self.ask(|reply| Ask::Stop { reply }).await;
+        self.ask(|reply| Ask::Stop { at_once: false, reply }).await;
     }
 
     /// As [`Handle::stop`], but hangs up at once.
     pub async fn stop_now(&self) {
-        self.ask(|reply| Ask::StopNow { reply }).await;
+        self.ask(|reply| Ask::Stop { at_once: true, reply }).await;
     }
 
     /// `None` when the switchboard has stopped.

@@ -82,9 +82,8 @@ pub(super) enum Ask {
         reply: oneshot::Sender<usize>,
     },
     Stop {
-        reply: oneshot::Sender<()>,
-    },
-    StopNow {
+        /// Calls that are up are hung up at once.
+        at_once: bool,
         reply: oneshot::Sender<()>,
     },
     /// A call's task knows its Call-ID.
@@ -132,10 +131,20 @@ enum Owner {
 /// A stop under way.
 struct Stopping {
     reply: oneshot::Sender<()>,
-    hang_up_at: Instant,
-    hung_up: bool,
+    stage: Stage,
+    /// When the next stage begins.
+    until: Instant,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Calls go on.
+    Draining,
+    /// They have been hung up.
+    HungUp,
     /// Those that were left have been told not to wait for anything.
-    cut: bool,
+    Cut,
 }
 
 pub(super) struct Router {
@@ -255,7 +264,7 @@ impl Router {
 
     fn deadline(&self) -> Option<Instant> {
         let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
-        wake.into_iter().chain(self.stopping.as_ref().map(|s| s.hang_up_at)).min()
+        wake.into_iter().chain(self.stopping.as_ref().map(|s| s.until)).min()
     }
 
     fn take(&mut self, ask: Ask) {
@@ -279,8 +288,11 @@ impl Router {
                 self.draining = true;
                 let _ = reply.send(self.calls.len());
             }
-            Ask::Stop { reply } => self.stop(reply, self.settings.drain),
-            Ask::StopNow { reply } => self.stop(reply, Duration::ZERO),
+            Ask::Stop { at_once, reply } => {
+                self.draining = true;
+                let drain = if at_once { Duration::ZERO } else { self.settings.drain };
+                self.stopping = Some(Stopping { reply, stage: Stage::Draining, until: Instant::now() + drain });
+            }
             Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.caller, up.state.callee) = (caller, callee);
@@ -295,11 +307,6 @@ impl Router {
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
             Ask::Registered { trunk, state } => self.registrations[trunk] = state,
         }
-    }
-
-    fn stop(&mut self, reply: oneshot::Sender<()>, drain: Duration) {
-        self.draining = true;
-        self.stopping = Some(Stopping { reply, hang_up_at: Instant::now() + drain, hung_up: false, cut: false });
     }
 
     fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
@@ -381,10 +388,6 @@ impl Router {
 
     /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
     fn linger(&mut self, sip_call_id: String, session: Box<Session>) {
-        let lingered = matches!(self.owners.remove(&sip_call_id), Some(Owner::Lingering(..)));
-        if lingered {
-            self.metrics.lingering.dec();
-        }
         if session.is_over() {
             return;
         }
@@ -523,8 +526,7 @@ impl Router {
         let settings = self.settings.clone();
         let trunk = &settings.trunks[number];
         let local = dialling::local(&settings, trunk);
-        let begins = *request.method() == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none());
-        if !begins || request.check().is_err() {
+        if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
         if self.room(number).is_err() {
@@ -572,17 +574,13 @@ impl Router {
         }
     }
 
-    /// Something for an ended call's signalling.
+    /// Something for an ended call's signalling; its owner has been looked at.
     fn rouse(&mut self, sip_call_id: String, input: session::Input) {
-        if !matches!(self.owners.get(&sip_call_id), Some(Owner::Lingering(..))) {
-            return;
-        }
         let Some(Owner::Lingering(mut session, _)) = self.owners.remove(&sip_call_id) else { return };
         self.metrics.lingering.dec();
         session.handle(Instant::now(), input);
         while let Some(output) = session.poll() {
-            // Its events have nobody left to hear them.
-            // A name that has to be looked up keeps nobody else waiting.
+            // Its events have nobody left to hear them, and a name that has to be looked up keeps nobody else waiting.
             if let session::Output::Transmit { to, payload } = output {
                 let net = self.shells.net.clone();
                 tokio::spawn(async move { net.send(&to, &payload).await });
@@ -601,36 +599,28 @@ impl Router {
                 self.rouse(sip_call_id, session::Input::Timer);
             }
         }
-        if let Some(stopping) = &mut self.stopping
-            && stopping.hang_up_at <= now
-            && !std::mem::replace(&mut stopping.hung_up, true)
-        {
-            stopping.hang_up_at = now + LAST_CALLS;
-            for up in self.calls.values() {
-                let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
-            }
-        } else if let Some(stopping) = &mut self.stopping
-            && stopping.hang_up_at <= now
-            && !std::mem::replace(&mut stopping.cut, true)
-        {
+        let Some(stopping) = self.stopping.as_mut().filter(|stopping| stopping.until <= now) else { return };
+        (stopping.stage, stopping.until) = match stopping.stage {
+            Stage::Draining => (Stage::HungUp, now + LAST_CALLS),
             // Whoever is left leaves its record at least.
-            stopping.hang_up_at = now + LAST_RECORDS;
-            for up in self.calls.values() {
-                let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
-            }
+            Stage::HungUp => (Stage::Cut, now + LAST_RECORDS),
+            Stage::Cut => return,
+        };
+        for up in self.calls.values() {
+            let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
         }
     }
 
     /// Whether a stop has come to its end: the calls are gone and their ends have been heard, or their time is over.
     fn finished(&mut self, now: Instant) -> bool {
         let Some(stopping) = &mut self.stopping else { return false };
-        if self.calls.is_empty() && !stopping.hung_up {
-            (stopping.hung_up, stopping.hang_up_at) = (true, now + LAST_CALLS);
+        if self.calls.is_empty() && stopping.stage == Stage::Draining {
+            (stopping.stage, stopping.until) = (Stage::HungUp, now + LAST_CALLS);
         }
         // A BYE that was lost is sent again: nobody else would do it for us.
         let asks = |owner: &Owner| matches!(owner, Owner::Lingering(session, _) if session.is_asking());
         let heard = || !self.owners.values().any(asks);
-        (self.calls.is_empty() && heard()) || (stopping.cut && stopping.hang_up_at <= now)
+        (self.calls.is_empty() && heard()) || (stopping.stage == Stage::Cut && stopping.until <= now)
     }
 
     async fn reply(&self, reply: Option<Reply>) {
@@ -652,9 +642,12 @@ fn tell(up: &Up, input: ToTask) -> Result<(), Refusal> {
 /// Whether a message begins another call than this INVITE began, under the same Call-ID.
 fn is_another(message: &Message, before: &Request) -> bool {
     let Message::Request(request) = message else { return false };
-    let begins = *request.method() == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none());
     let number = |request: &Request| request.cseq().ok().map(|cseq| cseq.number);
-    begins && number(request) != number(before)
+    begins_a_call(request) && number(request) != number(before)
+}
+
+fn begins_a_call(request: &Request) -> bool {
+    *request.method() == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none())
 }
 
 /// The record of a call that could not even be placed.
