@@ -102,7 +102,12 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let ports = rtp.ports.value;
     let config = Config {
         sip: sip.listen.value,
-        media: media::Config { bind: rtp.bind, ports: ports.first..=ports.last, threads: rtp.threads },
+        media: media::Config {
+            bind: rtp.bind,
+            ports: ports.first..=ports.last,
+            threads: rtp.threads,
+            realtime: rtp.realtime,
+        },
         control: control.value,
         web: web.value,
         speech,
@@ -154,6 +159,7 @@ struct MediaRead<'a> {
     advertise: IpAddr,
     ports: Found<'a, PortRange>,
     threads: usize,
+    realtime: bool,
 }
 
 fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> MediaRead<'a> {
@@ -161,6 +167,7 @@ fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> M
     let advertise = media.parsed("advertise", written::reachable_ip);
     let ports = or_default(&mut media, "ports", written::ports, PORTS);
     let threads = media.number("threads", 1..=256);
+    let realtime = media.flag("realtime");
     let ip = bind.value;
     let same = ip.is_unspecified() || ip == sip.listen.value.ip();
     // One machine has one outer address, unless the file says otherwise.
@@ -186,6 +193,7 @@ fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> M
         advertise: elsewhere.unwrap_or(ip),
         ports,
         threads: threads.map_or_else(cores, |found| found.value as usize),
+        realtime: realtime.is_none_or(|found| found.value),
     }
 }
 

@@ -105,7 +105,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     let folder = Folder::new(ENGINE, PROFILE);
     let bare = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(shown.sip, bare.sip);
-    let media = |c: &Config| (c.media.bind, c.media.ports.clone(), c.media.threads);
+    let media = |c: &Config| (c.media.bind, c.media.ports.clone(), c.media.threads, c.media.realtime);
     assert_eq!(media(&shown), media(&bare));
     assert_eq!((shown.control, shown.web), (bare.control, bare.web));
     assert_eq!(shown.journal.keep_events, bare.journal.keep_events);

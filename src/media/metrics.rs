@@ -31,7 +31,7 @@ impl Metrics {
         registry.register("media_packets_sent", "RTP and RTCP datagrams sent", self.sent.clone());
         registry.register(
             "media_dropped",
-            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), send (socket error), recogniser and recorder (ring full)",
+            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), send (socket error), recogniser and recorder (ring full), unwatched (a call whose RTCP cannot be read)",
             self.dropped.clone(),
         );
         registry.register("media_slots_missed", "20 ms slots that a thread overslept", self.slots_missed.clone());
@@ -52,6 +52,7 @@ pub(super) struct Sums {
     pub(super) source: u64,
     pub(super) recogniser: u64,
     pub(super) recorder: u64,
+    pub(super) unwatched: u64,
     pub(super) slots_missed: u64,
     pub(super) late_ticks: u64,
 }
@@ -79,6 +80,7 @@ impl Sums {
             ("source", sums.source),
             ("recogniser", sums.recogniser),
             ("recorder", sums.recorder),
+            ("unwatched", sums.unwatched),
         ];
         for (reason, count) in drops {
             metrics.dropped.get_or_create(&Reason { reason }).inc_by(count);

@@ -8,7 +8,10 @@
 
 mod metrics;
 mod ports;
+mod priority;
+mod sockets;
 mod thread;
+mod wheel;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -32,6 +35,8 @@ pub struct Config {
     pub ports: RangeInclusive<u16>,
     /// Threads; 0: one a core.
     pub threads: usize,
+    /// Ask the system to run them before all ordinary threads.
+    pub realtime: bool,
 }
 
 /// What a leg's thread tells its call.
@@ -91,11 +96,18 @@ impl Engine {
         let mut threads = Vec::with_capacity(count);
         for (number, share) in ports::split(&ports, count).into_iter().enumerate() {
             let (orders, inbox) = mpsc::channel();
-            let bind = config.bind;
-            let metrics = Arc::clone(metrics);
-            std::thread::Builder::new()
-                .name(format!("media-{number}"))
-                .spawn(move || Thread::new(bind, share, inbox, metrics).run())?;
+            let (bind, metrics, reports) = (config.bind, Arc::clone(metrics), sockets::epoll()?);
+            let realtime = config.realtime;
+            std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
+                priority::exact_sleep();
+                if realtime && !priority::realtime() && number == 0 {
+                    tracing::info!(
+                        "media threads run without real-time priority, which this process may not have: under full load packets go out \
+                         less evenly; grant CAP_SYS_NICE or RLIMIT_RTPRIO (LimitRTPRIO=10, --cap-add SYS_NICE), or set [media] realtime = false"
+                    );
+                }
+                Thread::new(bind, share, inbox, reports, metrics).run();
+            })?;
             threads.push(Handle { orders });
         }
         Ok(Engine { threads, next: AtomicUsize::new(0), ports: ports.len() })

@@ -1,31 +1,36 @@
-//! One media thread: the wheel, and the legs on it.
+//! One media thread: its wheel, and the legs on it.
+//!
+//! A tick is served in three sweeps over its legs: all that has come is read, all legs are run, all packets are sent. Each sweep stays in
+//! the same code, kernel's or ours, which costs an eighth less than leg by leg; and the packets of a tick leave close together, whatever
+//! the legs had to think about.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::fd::OwnedFd;
 use tokio::sync::oneshot;
 
 use super::metrics::{Metrics, Sums};
+use super::sockets::{Pair, Reader, Reports};
+use super::wheel::{SLOTS, Wheel};
 use super::{EventSink, LegId, MediaEvent, Wiring};
 use crate::call::io::{HeardFrame, RecordedFrame};
-use crate::call::leg::{Command, Leg, LegEvent, Outlet, Refused, Setup};
+use crate::call::leg::{Command, LARGEST_PACKET, Leg, LegEvent, Outlet, Refused, Setup};
 
-/// The wheel turns in ticks of 1 ms; a leg's slot comes every 20.
-const SLOTS: usize = 20;
-/// Datagrams read of one socket in one slot; a flood beyond it waits in the kernel, and is dropped there.
-const READ: usize = 16;
-/// Larger datagrams are no telephone audio; they are cut, and fail to parse or to play.
-const MTU: usize = 1_500;
 /// Ports tried for one call: the legs that are up do not wait for longer than that.
 const TRIES: usize = 16;
-/// Orders taken in one tick.
-const ORDERS: usize = 1_024;
+/// How long orders may keep the legs waiting, before each tick: a port costs 30 µs.
+const ORDERS: Duration = Duration::from_micros(300);
+/// Orders between two looks at the clock.
+const ORDERS_AT_A_TIME: usize = 8;
+/// A tick that is nearer than this is slept for, and orders wait for it; for a later one the thread can be woken by an order.
+const NEAR: Duration = Duration::from_millis(2);
 /// Sums are told to the metrics once in so many ticks.
 const TELL: u64 = 1_000;
+/// Packets of one tick that are kept for the last sweep before the list grows.
+const OUTBOX: usize = 128;
 
 /// What a thread is told.
 pub(super) enum Order {
@@ -40,11 +45,10 @@ pub(super) enum Order {
 struct Place {
     id: LegId,
     port: u16,
-    socket: UdpSocket,
-    /// One port above it (RFC 3550 §11).
-    rtcp: UdpSocket,
+    pair: Pair,
     slot: usize,
-    live: Option<Live>,
+    /// In a box, so that nothing large is moved when there are more places.
+    live: Option<Box<Live>>,
 }
 
 /// A leg with media.
@@ -61,8 +65,11 @@ pub(super) struct Thread {
     orders: mpsc::Receiver<Order>,
     metrics: Arc<Metrics>,
     places: Vec<Option<Place>>,
-    /// Which places are served in which tick.
-    wheel: [Vec<usize>; SLOTS],
+    free: Vec<usize>,
+    wheel: Wheel,
+    reader: Reader,
+    reports: Reports,
+    outbox: Outbox,
     generation: u64,
     sums: Sums,
 }
@@ -72,6 +79,7 @@ impl Thread {
         bind: IpAddr,
         ports: VecDeque<u16>,
         orders: mpsc::Receiver<Order>,
+        reports: OwnedFd,
         metrics: Arc<Metrics>,
     ) -> Thread {
         Thread {
@@ -80,7 +88,11 @@ impl Thread {
             orders,
             metrics,
             places: Vec::new(),
-            wheel: Default::default(),
+            free: Vec::new(),
+            wheel: Wheel::default(),
+            reader: Reader::new(),
+            reports: Reports::new(reports),
+            outbox: Outbox::new(),
             generation: 0,
             sums: Sums::default(),
         }
@@ -90,37 +102,62 @@ impl Thread {
     pub(super) fn run(mut self) {
         let origin = Instant::now();
         let mut done: u64 = 0;
-        loop {
-            let due = origin + Duration::from_millis(done + 1);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if !self.obey() {
-                return;
-            }
-            let now = (origin.elapsed().as_millis() as u64).max(done + 1);
-            self.sums.late_ticks += u64::from(now > done + 1);
+        while self.wait(origin, done) && self.obey() {
+            let now = origin.elapsed().as_millis() as u64;
             // Of a pause longer than the wheel, each leg gets its latest slot only.
             let first = (done + 1).max(now.saturating_sub(SLOTS as u64 - 1));
-            self.sums.slots_missed += (first - done - 1) / SLOTS as u64;
+            if self.wheel.next_after(done).is_some_and(|due| due <= now) {
+                self.sums.slots_missed += (first - done - 1) / SLOTS as u64;
+            }
             for tick in first..=now {
-                self.serve(tick as usize % SLOTS, origin + Duration::from_millis(tick));
+                if !self.wheel.legs(tick).is_empty() {
+                    self.sums.late_ticks += u64::from(tick < now);
+                    self.serve(tick, origin + Duration::from_millis(tick));
+                }
             }
             if now / TELL != done / TELL {
                 self.sums.tell(&self.metrics);
             }
-            done = now;
+            done = now.max(done);
         }
     }
 
-    /// Takes what orders there are; false when there can be no more.
-    fn obey(&mut self) -> bool {
-        for _ in 0..ORDERS {
-            match self.orders.try_recv() {
-                Ok(order) => self.take(order),
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Disconnected) => return false,
+    /// Waits for the next tick that has legs, or for an order; false when there can be no more orders.
+    fn wait(&mut self, origin: Instant, done: u64) -> bool {
+        let order = match self.wheel.next_after(done) {
+            None => self.orders.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            Some(tick) => {
+                let gap = (origin + Duration::from_millis(tick)).saturating_duration_since(Instant::now());
+                if gap <= NEAR {
+                    std::thread::sleep(gap);
+                    return true;
+                }
+                self.orders.recv_timeout(gap)
             }
+        };
+        match order {
+            Ok(order) => self.take(order),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
         }
         true
+    }
+
+    /// Takes what orders there are, for as long as the legs can wait; false when there can be no more.
+    fn obey(&mut self) -> bool {
+        let begun = Instant::now();
+        loop {
+            for _ in 0..ORDERS_AT_A_TIME {
+                match self.orders.try_recv() {
+                    Ok(order) => self.take(order),
+                    Err(mpsc::TryRecvError::Empty) => return true,
+                    Err(mpsc::TryRecvError::Disconnected) => return false,
+                }
+            }
+            if begun.elapsed() >= ORDERS {
+                return true;
+            }
+        }
     }
 
     fn take(&mut self, order: Order) {
@@ -134,14 +171,13 @@ impl Thread {
             }
             Order::Open { leg, setup, wiring } => self.open(leg, *setup, wiring),
             Order::Command { leg, command } => {
-                let sums = &mut self.sums;
-                if let Some(place) = find(&mut self.places, leg)
+                let Thread { places, sums, outbox, .. } = self;
+                if let Some(place) = find(places, leg)
                     && let Some(live) = &mut place.live
                 {
-                    live.leg.command(
-                        command,
-                        &mut Wires { socket: &place.socket, rtcp: &place.rtcp, wiring: &mut live.wiring, sums },
-                    );
+                    let Live { leg: ears_and_mouth, wiring, .. } = &mut **live;
+                    ears_and_mouth
+                        .command(command, &mut Wires { number: leg.place, pair: &place.pair, wiring, sums, outbox });
                 }
             }
             Order::Close { leg } => self.close(leg),
@@ -153,19 +189,17 @@ impl Thread {
         // A port that somebody else on this machine holds goes to the back of the queue.
         for _ in 0..self.ports.len().min(TRIES) {
             let port = self.ports.pop_front()?;
-            let pair = bind(self.bind, port).and_then(|rtp| Ok((rtp, bind(self.bind, port + 1)?)));
-            let Ok((socket, rtcp)) = pair else {
+            let Ok(pair) = Pair::bind(self.bind, port) else {
                 self.ports.push_back(port);
                 continue;
             };
-            let free = self.places.iter().position(Option::is_none);
-            let place = free.unwrap_or_else(|| {
+            let number = self.free.pop().unwrap_or_else(|| {
                 self.places.push(None);
                 self.places.len() - 1
             });
             self.generation += 1;
-            let id = LegId { place, generation: self.generation };
-            self.places[place] = Some(Place { id, port, socket, rtcp, slot: 0, live: None });
+            let id = LegId { place: number, generation: self.generation };
+            self.places[number] = Some(Place { id, port, pair, slot: 0, live: None });
             self.metrics.ports_used.inc();
             return Some((id, port));
         }
@@ -178,27 +212,26 @@ impl Thread {
             return;
         };
         // What came before the answer waited in the kernel, and its time is not known.
-        let mut buffer = [0; MTU];
-        for _ in 0..1_000 {
-            if place.socket.recv_from(&mut buffer).is_err() {
-                break;
-            }
+        self.reader.discard(&place.pair.rtp);
+        self.reader.discard(&place.pair.rtcp);
+        if self.reports.watch(&place.pair.rtcp, id.place).is_err() {
+            self.sums.unwatched += 1;
         }
-        place.slot = (0..SLOTS).min_by_key(|slot| self.wheel[*slot].len()).unwrap_or(0);
-        self.wheel[place.slot].push(id.place);
-        place.live = Some(Live { leg: Leg::new(setup), wiring, refused: Refused::default() });
+        place.slot = self.wheel.add(id.place);
+        place.live = Some(Box::new(Live { leg: Leg::new(setup), wiring, refused: Refused::default() }));
         self.metrics.legs.inc();
     }
 
     fn close(&mut self, id: LegId) {
-        let Some(place) = find(&mut self.places, id) else { return };
+        let Thread { wheel, places, sums, outbox, reports, metrics, .. } = self;
+        let Some(place) = find(places, id) else { return };
         let Some(mut live) = place.live.take() else { return };
-        self.wheel[place.slot].retain(|on| *on != id.place);
-        let sums = &mut self.sums;
-        let Place { socket, rtcp, .. } = &*place;
-        live.leg.farewell(Instant::now(), &mut Wires { socket, rtcp, wiring: &mut live.wiring, sums });
-        (live.wiring.events)(MediaEvent::Closed(live.leg.quality()));
-        self.metrics.legs.dec();
+        wheel.remove(place.slot, id.place);
+        reports.forget(&place.pair.rtcp);
+        let Live { leg, wiring, .. } = &mut *live;
+        leg.farewell(Instant::now(), &mut Wires { number: id.place, pair: &place.pair, wiring, sums, outbox });
+        (wiring.events)(MediaEvent::Closed(leg.quality()));
+        metrics.legs.dec();
     }
 
     fn release(&mut self, id: LegId) {
@@ -208,41 +241,35 @@ impl Thread {
         {
             // To the back: a port rests for as long as it can before it serves another call.
             self.ports.push_back(place.port);
+            self.free.push(id.place);
             self.metrics.ports_used.dec();
         }
     }
 
-    fn serve(&mut self, slot: usize, nominal: Instant) {
-        let Thread { wheel, places, sums, .. } = self;
-        for number in &wheel[slot] {
-            let Some(place) = &mut places[*number] else { continue };
-            let Some(live) = &mut place.live else { continue };
-            let Live { leg, .. } = live;
-            read(&place.socket, sums, |from, datagram| leg.receive(nominal, from, datagram));
-            read(&place.rtcp, sums, |from, datagram| leg.receive_report(nominal, from, datagram));
-            live.leg
-                .tick(nominal, &mut Wires { socket: &place.socket, rtcp: &place.rtcp, wiring: &mut live.wiring, sums });
-            let refused = live.leg.refused();
-            sums.malformed += refused.malformed - live.refused.malformed;
-            sums.payload_type += refused.payload_type - live.refused.payload_type;
-            sums.source += refused.source - live.refused.source;
-            live.refused = refused;
+    fn serve(&mut self, tick: u64, nominal: Instant) {
+        let Thread { wheel, places, sums, reader, reports, outbox, .. } = self;
+        let now = Instant::now();
+        for number in reports.ready() {
+            let Some((place, live)) = live(places, number) else { continue };
+            reader.read(&place.rtcp, sums, |from, datagram| live.leg.receive_report(now, from, datagram));
         }
-    }
-}
-
-/// Hands over what has come.
-fn read(socket: &UdpSocket, sums: &mut Sums, mut take: impl FnMut(SocketAddr, &[u8])) {
-    let mut buffer = [0; MTU];
-    for _ in 0..READ {
-        match socket.recv_from(&mut buffer) {
-            Ok((length, from)) => {
-                sums.received += 1;
-                take(from, &buffer[..length]);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            // An ICMP error for something we sent: the next read goes on.
-            Err(_) => {}
+        for number in wheel.legs(tick) {
+            let Some((pair, live)) = live(places, *number) else { continue };
+            reader.read(&pair.rtp, sums, |from, datagram| live.leg.receive(nominal, from, datagram));
+        }
+        for number in wheel.legs(tick) {
+            let Some((pair, live)) = live(places, *number) else { continue };
+            let Live { leg, wiring, refused: before } = live;
+            leg.tick(nominal, &mut Wires { number: *number, pair, wiring, sums, outbox });
+            let refused = leg.refused();
+            sums.malformed += refused.malformed - before.malformed;
+            sums.payload_type += refused.payload_type - before.payload_type;
+            sums.source += refused.source - before.source;
+            *before = refused;
+        }
+        for packet in outbox.packets.drain(..) {
+            let Some((pair, _)) = live(places, packet.number) else { continue };
+            sums.sent_to(pair.rtp.send_to(&packet.bytes[..packet.length], packet.to));
         }
     }
 }
@@ -251,26 +278,38 @@ fn find(places: &mut [Option<Place>], id: LegId) -> Option<&mut Place> {
     places.get_mut(id.place)?.as_mut().filter(|place| place.id == id)
 }
 
-fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
-    let address = SocketAddr::new(address, port);
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    // RFC 4594: telephony is Expedited Forwarding. A machine that does not let us mark packets still lets us send them.
-    if address.is_ipv4() {
-        let _ = socket.set_tos_v4(46 << 2);
-    } else {
-        let _ = socket.set_tclass_v6(46 << 2);
+/// A leg with media, and its sockets.
+fn live(places: &mut [Option<Place>], number: usize) -> Option<(&Pair, &mut Live)> {
+    let Place { pair, live, .. } = places.get_mut(number)?.as_mut()?;
+    Some((pair, live.as_deref_mut()?))
+}
+
+/// A packet that waits for the last sweep.
+struct Packet {
+    number: usize,
+    to: SocketAddr,
+    length: usize,
+    bytes: [u8; LARGEST_PACKET],
+}
+
+/// The packets of a tick.
+struct Outbox {
+    packets: Vec<Packet>,
+}
+
+impl Outbox {
+    fn new() -> Outbox {
+        Outbox { packets: Vec::with_capacity(OUTBOX) }
     }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
 
 /// A leg's way out.
 struct Wires<'a> {
-    socket: &'a UdpSocket,
-    rtcp: &'a UdpSocket,
+    number: usize,
+    pair: &'a Pair,
     wiring: &'a mut Wiring,
     sums: &'a mut Sums,
+    outbox: &'a mut Outbox,
 }
 
 impl Outlet for Wires<'_> {
@@ -296,10 +335,13 @@ impl Outlet for Wires<'_> {
     }
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {
-        self.sums.sent_to(self.socket.send_to(packet, to));
+        let mut bytes = [0; LARGEST_PACKET];
+        let length = packet.len().min(LARGEST_PACKET);
+        bytes[..length].copy_from_slice(&packet[..length]);
+        self.outbox.packets.push(Packet { number: self.number, to, length, bytes });
     }
 
     fn report(&mut self, to: SocketAddr, compound: &[u8]) {
-        self.sums.sent_to(self.rtcp.send_to(compound, to));
+        self.sums.sent_to(self.pair.rtcp.send_to(compound, to));
     }
 }

@@ -43,6 +43,8 @@ pub use reports::WallClock;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
+/// The longest packet that a leg sends.
+pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME;
 /// The time of a frame.
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
@@ -622,7 +624,7 @@ impl Leg {
 
     /// One packet: keys first, then the frame. Silence is sent too: it keeps NATs open, and far ends take a pause for a dead line.
     fn send(&mut self, frame: &[i16; FRAME], outlet: &mut impl Outlet) {
-        let mut datagram = [0; HEADER_LEN + FRAME];
+        let mut datagram = [0; LARGEST_PACKET];
         let remote = self.latch.remote();
         if self.media.sends {
             let event = self
