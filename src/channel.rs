@@ -7,14 +7,22 @@
 //! minutes for an attack and answer with GOAWAY `too_many_pings`, which would end every call on the connection. A process that hangs while
 //! its kernel lives is noticed by the time-outs of those who wait for its answers.
 
+mod coalesce;
+
 use std::error::Error;
 use std::time::Duration;
 
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use coalesce::Connector;
+
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// A peer that is gone: 10 s of silence, then three questions.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The largest message that is taken from a service.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
@@ -35,6 +43,26 @@ pub struct BadEndpoint {
 ///
 /// `connect_timeout` is for TCP's connection; what comes after it is bounded by those who ask.
 pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
+    let endpoint = configured(name, endpoint, connect_timeout)?;
+    Ok(endpoint
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .tcp_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .tcp_keepalive_retries(Some(KEEPALIVE_RETRIES))
+        .connect_lazy())
+}
+
+/// As [`lazy`], for many small messages: each waits up to 4 ms, so that those of many calls are written together.
+pub fn lazy_coalescing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
+    let endpoint = configured(name, endpoint, connect_timeout)?;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    Ok(endpoint.connect_with_connector_lazy(Connector { keepalive }))
+}
+
+fn configured(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Endpoint, BadEndpoint> {
     let bad =
         |reason: &str| BadEndpoint { name: name.to_owned(), endpoint: endpoint.to_owned(), reason: reason.to_owned() };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| bad("is not a URI"))?;
@@ -55,13 +83,8 @@ pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Cha
     }
     Ok(parsed
         .connect_timeout(connect_timeout)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(10)))
-        .tcp_keepalive_interval(Some(Duration::from_secs(5)))
-        .tcp_keepalive_retries(Some(3))
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .connect_lazy())
+        .initial_connection_window_size(CONNECTION_WINDOW))
 }
 
 /// A status in words, with the cause that tonic keeps beside it ("connection refused"), on one line.

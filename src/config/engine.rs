@@ -267,7 +267,7 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
             voice: voice.map(|found| found.value).unwrap_or_default(),
             connect_timeout: Duration::from_millis(number_or(connect, 2_000)),
             stall_timeout: Duration::from_millis(number_or(stall, 5_000)),
-            batch: Duration::from_millis(number_or(batch, 60)),
+            batch: Duration::from_millis(number_or(batch, 100)),
             give_up: Duration::from_millis(number_or(give_up, 15_000)),
         }
     };

@@ -56,7 +56,7 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// A service with what the contract leaves to us: 2 s to connect, 5 s of stall, 60 ms a batch, given up after 15 s.
+    /// A service with what the contract leaves to us: 2 s to connect, 5 s of stall, 100 ms a batch, given up after 15 s.
     pub fn new(name: impl Into<String>, endpoint: impl Into<String>) -> ServiceConfig {
         ServiceConfig {
             name: name.into(),
@@ -65,7 +65,7 @@ impl ServiceConfig {
             voice: String::new(),
             connect_timeout: Duration::from_secs(2),
             stall_timeout: Duration::from_secs(5),
-            batch: Duration::from_millis(60),
+            batch: Duration::from_millis(100),
             give_up: Duration::from_secs(15),
         }
     }
@@ -97,7 +97,7 @@ impl Speech {
         let mut engines = HashMap::new();
         for config in services {
             let engine = Engine {
-                hearing: crate::channel::lazy(&config.name, &config.endpoint, config.connect_timeout)?,
+                hearing: crate::channel::lazy_coalescing(&config.name, &config.endpoint, config.connect_timeout)?,
                 speaking: crate::channel::lazy(&config.name, &config.endpoint, config.connect_timeout)?,
                 known: watch::Sender::new(None),
                 counted: metrics.of(&config.name),
