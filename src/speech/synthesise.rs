@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::capabilities;
 use super::sound::{Decoder, LINE};
@@ -19,6 +19,10 @@ use crate::proto::speech::v1::speech_client::SpeechClient;
 
 /// The longest sound of one segment: 16 KiB of text, read slowly, are shorter. More is an engine that does not stop.
 const LONGEST: usize = 30 * 60 * LINE as usize;
+
+/// How much more sound the call may have than can have been heard: enough to bridge an engine's pauses, and so little that a long text
+/// does not lie in memory as a whole. What goes beyond waits at the engine, held back by HTTP/2.
+const LEAD: Duration = Duration::from_secs(3);
 
 /// A segment that is being synthesised. Dropping it closes the stream, which cancels the engine's work.
 #[derive(Debug)]
@@ -46,7 +50,9 @@ where
     let call_id = call_id.to_owned();
     let task = tokio::spawn(async move {
         let spoken = match engine {
-            Ok(engine) => Speaker { engine, call_id, prompt, segment, text, given: 0, inbox: &inbox }.run().await,
+            Ok(engine) => {
+                Speaker { engine, call_id, prompt, segment, text, given: 0, first: None, inbox: &inbox }.run().await
+            }
             Err(reason) => Err(reason),
         };
         let last = match spoken {
@@ -70,6 +76,8 @@ struct Speaker<'a, T> {
     text: Text,
     /// Samples that the call has got.
     given: usize,
+    /// When it got the first of them.
+    first: Option<Instant>,
     inbox: &'a mpsc::Sender<T>,
 }
 
@@ -147,6 +155,9 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
     }
 
     async fn give(&mut self, samples: Vec<i16>) -> Result<(), Trouble> {
+        let first = *self.first.get_or_insert_with(Instant::now);
+        let given = Duration::from_millis((self.given / (LINE as usize / 1_000)) as u64);
+        sleep_until(first + given.saturating_sub(LEAD)).await;
         self.given += samples.len();
         if self.given > LONGEST {
             return Err(self.engine.mismatch("does not stop speaking: half an hour of one segment".into()));

@@ -85,6 +85,31 @@ async fn wishes_are_passed_on_and_the_rate_is_the_line_s() {
 }
 
 #[tokio::test]
+async fn a_long_text_is_not_kept_as_a_whole() {
+    let served = Fake::new()
+        .speaking(|_, _, out| async move {
+            for _ in 0..40 {
+                if out.send(piece(vec![0; 1_600])).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .serve()
+        .await;
+    let speech = served.client();
+    let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(64);
+    let _synthesis = speech.synthesise("s", "call", PromptNo(3), 1, words("hello"), inbox);
+    let mut given = 0;
+    let mut first = None;
+    while let Some(FromSpeech::Sound { samples, .. }) = outbox.recv().await {
+        given += samples.len() as u64 / 8;
+        let played = first.get_or_insert_with(Instant::now).elapsed().as_millis() as u64;
+        assert!(given <= played + 3_000 + 200 + 20, "{given} ms are given, {played} can have been heard");
+    }
+    assert_eq!(given, 4_000, "all of it comes");
+}
+
+#[tokio::test]
 async fn an_engine_that_stalls() {
     let served = Fake::new()
         .speaking(|n, _, out| async move {
