@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // An event's variants differ in size by design; boxing them would cost more than it saves.
         .type_attribute(".", "#[allow(clippy::large_enum_variant)]")
+        .codec_path("crate::proto::codec::Codec")
         .compile_fds(descriptors)?;
     Ok(())
 }

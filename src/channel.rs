@@ -1,7 +1,7 @@
 //! How the shells `dialogue` and `speech` reach a gRPC service: one HTTP/2 connection, made when it is first needed, shared by all
 //! calls and made anew when it broke.
 //!
-//! Windows: one stream may have 64 KiB under way (four seconds of synthesised speech at 8 kHz), a connection 16 MiB, so that a stream
+//! Windows: one stream may have 8 KiB under way (half a second of synthesised speech at 8 kHz; what waits there is memory of the call), a connection 16 MiB, so that a stream
 //! which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP keep-alive, within 25 s, also in
 //! the middle of a silent stream. HTTP/2 pings stay off: gRPC's own servers (C++, Python, Go, Java) take more than one in five
 //! minutes for an attack and answer with GOAWAY `too_many_pings`, which would end every call on the connection. A process that hangs while
@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use coalesce::Connector;
 
-const STREAM_WINDOW: u32 = 64 * 1024;
+const STREAM_WINDOW: u32 = 8 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// A peer that is gone: 10 s of silence, then three questions.
 const KEEPALIVE: Duration = Duration::from_secs(10);

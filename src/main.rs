@@ -47,6 +47,9 @@ enum Command {
     },
     /// Have a server dial somebody, and show the conversation. Interrupt it to hang up.
     Call(command::Order),
+    /// Measure how many calls this machine carries: starts a server, and is all its phones and services.
+    #[command(subcommand)]
+    Load(command::load::Load),
     /// Have a robot hold a telephone conversation with a softphone on this machine.
     Demo {
         /// Where its recording, its record and its logs are kept; made if missing.
@@ -90,6 +93,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Speech { listen, fetch } => in_runtime(command::speech(listen, fetch)),
         Command::Dialogue { script, listen } => in_runtime(command::dialogue(script, listen)),
         Command::Call(order) => in_runtime(command::call(order)),
+        Command::Load(what) => in_runtime(command::load(what)),
         Command::Demo { out } => in_runtime(command::demo(&out)),
     }
 }

@@ -4,6 +4,8 @@
 
 #![allow(missing_docs, rustdoc::all, clippy::all)]
 
+mod codec;
+
 /// What we serve to the orchestrator.
 pub mod control {
     pub mod v1 {

@@ -2,6 +2,7 @@
 
 mod call;
 pub mod demo;
+pub mod load;
 mod screen;
 mod serve;
 
@@ -13,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use call::{Order, call};
 pub use demo::demo;
+pub use load::load;
 pub use serve::serve;
 
 /// What a command comes to: an error is told to the user as it is.

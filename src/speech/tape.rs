@@ -1,7 +1,7 @@
 //! What recognition has been and is to be told: audio and marks in order, kept until they are of no more use. Pure.
 //!
 //! A stream that breaks takes what the engine has heard with it. So the tape keeps what a new one must hear again: the audio of every
-//! utterance that has no final text yet, back to its pre-roll, and a second and a bit before now, because the utterance that begins next
+//! utterance that has no final text yet, back to its pre-roll, and a while before now, because the utterance that begins next
 //! reaches back so far. It never keeps more than five seconds, whoever does not read it: the oldest audio goes first.
 
 use std::collections::VecDeque;
@@ -18,8 +18,9 @@ const FRAME_MS: u32 = 20;
 /// The longest the tape may become.
 const LONGEST: usize = 5 * 8_000;
 
-/// What is kept for the utterance that begins next: `pre_roll_ms` and `speech_start_ms` at their defaults three times over.
-const BEFORE_NOW: Ms = Ms(1_200);
+/// What is kept for the utterance that begins next, if none has reached back further yet: `pre_roll_ms` and `speech_start_ms` at their
+/// defaults, and half as much again.
+const BEFORE_NOW: Ms = Ms(600);
 
 /// Utterances that may wait for their final text; more are an engine that gives none.
 const WAITING: usize = 16;
@@ -75,6 +76,8 @@ pub(super) struct Tape {
     dropped: u64,
     /// Media time after the last frame.
     now: Option<Ms>,
+    /// What is kept before now.
+    before_now: Ms,
     /// Samples that one piece may have.
     batch: usize,
     waiting: VecDeque<Waiting>,
@@ -90,6 +93,7 @@ impl Tape {
             samples: 0,
             dropped: 0,
             now: None,
+            before_now: BEFORE_NOW,
             batch: frames as usize * FRAME,
             waiting: VecDeque::new(),
         }
@@ -143,6 +147,8 @@ impl Tape {
 
     /// An utterance begins; all audio up to now has been heard.
     pub(super) fn start(&mut self, utterance: u32, start: Ms, from: Ms) {
+        let reach = self.now.unwrap_or(start) - from;
+        self.before_now = self.before_now.max(Ms(reach.0 + reach.0 / 2));
         self.waiting.push_back(Waiting { utterance, from, ended: None });
         if self.waiting.len() > WAITING
             && let Some(given_up) = self.waiting.pop_front()
@@ -205,7 +211,7 @@ impl Tape {
 
     /// Lets go of what the stream has got and a new one would not need.
     fn trim(&mut self) {
-        let recent = self.now.unwrap_or(Ms::ZERO) - BEFORE_NOW;
+        let recent = self.now.unwrap_or(Ms::ZERO) - self.before_now;
         let keep = self.waiting.iter().map(|w| w.from).fold(recent, Ms::min);
         while self.sent > 0 {
             let useful = match self.pieces.front() {
@@ -327,7 +333,8 @@ mod tests {
         tape.rewind();
         let again = read(&mut tape);
         assert!(again.iter().all(|p| matches!(p, Piece::Audio { .. })), "{again:?}");
-        assert!((10_940..=11_000).contains(&span(&again).0), "from {}", span(&again).0);
+        let back = 12_200 - span(&again).0;
+        assert!((1_200..=1_260).contains(&back), "half as much again as the utterance reached back, not {back} ms");
     }
 
     #[tokio::test]

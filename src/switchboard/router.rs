@@ -275,8 +275,7 @@ impl Router {
                 drop(reply.send(self.answer(&call_id, &dialogue, knobs)))
             }
             Ask::Decline { call_id, status, reason, reply } => {
-                let declined =
-                    self.waiting(&call_id).and_then(|up| tell(up, ToTask::Call(Input::Decline { status, reason })));
+                let declined = self.waiting(&call_id).and_then(|up| tell(up, Input::Decline { status, reason }.into()));
                 drop(reply.send(declined));
             }
             Ask::Send { call_id, request_id, action, reply } => {
@@ -438,7 +437,7 @@ impl Router {
         if !request_id.is_empty() && up.sent.contains(&request_id) {
             return Ok(sent);
         }
-        tell(up, ToTask::Call(Input::Command(action)))?;
+        tell(up, Input::Command(action).into())?;
         if !request_id.is_empty() {
             up.sent.push_back(request_id);
             if up.sent.len() > SENT_IDS {
@@ -493,7 +492,7 @@ impl Router {
         };
         match self.owners.get(&sip_call_id) {
             Some(Owner::Call(inbox)) => {
-                if inbox.try_send(ToTask::Call(Input::Sip { message, source })).is_err() {
+                if inbox.try_send(Input::Sip { message, source }.into()).is_err() {
                     self.metrics.inbox_full.inc();
                 }
             }
@@ -607,7 +606,7 @@ impl Router {
             Stage::Cut => return,
         };
         for up in self.calls.values() {
-            let _ = up.inbox.try_send(ToTask::Call(Input::Shutdown));
+            let _ = up.inbox.try_send(Input::Shutdown.into());
         }
     }
 

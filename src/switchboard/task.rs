@@ -26,8 +26,10 @@ use crate::sip::Local;
 use crate::sip::session::{self, ExtraHeaders, Session};
 use crate::speech::Synthesis;
 
-/// Frames that may wait for the recogniser, or for the recorder: a second of both.
-const RING: usize = 50;
+/// Frames that may wait for the recogniser, whose task looks every 100 ms: half a second.
+const HEARD: usize = 25;
+/// Frames that may wait for the recorder: a disk that is busy for a second is not rare.
+const RECORDED: usize = 50;
 /// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
 pub(super) const INBOX: usize = 256;
 
@@ -127,8 +129,8 @@ impl Task {
                 Some(event) = from_media.recv() => match event {
                     // Only to be freed here and not on the media thread.
                     MediaEvent::Leg(LegEvent::Spent(_)) => continue,
-                    MediaEvent::Leg(event) => Some(ToTask::Call(Input::Leg(event))),
-                    MediaEvent::Closed(quality) => Some(ToTask::Call(Input::LegClosed(quality))),
+                    MediaEvent::Leg(event) => Some(Input::Leg(event).into()),
+                    MediaEvent::Closed(quality) => Some(Input::LegClosed(quality).into()),
                 },
                 Some(input) = inputs.recv() => Some(input),
                 () = until(call.deadline()) => None,
@@ -141,7 +143,7 @@ impl Task {
                 }
                 Some(ToTask::Call(input)) => {
                     wires.done_with(&input);
-                    call.handle(Instant::now(), input);
+                    call.handle(Instant::now(), *input);
                 }
                 None => call.tick(Instant::now()),
             }
@@ -245,13 +247,13 @@ impl Wires<'_> {
     fn open_leg(&mut self, setup: Setup) {
         let shells = &self.task.shells;
         let heard = (self.services.speech != NONE).then(|| {
-            let (producer, consumer) = rtrb::RingBuffer::new(RING);
+            let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
             let inbox = self.task.inbox.clone();
             self.recogniser = Some(shells.speech.recognise(&self.services.speech, &self.call_id, consumer, inbox));
             producer
         });
         let recorded = self.services.record.then(|| {
-            let (producer, consumer) = rtrb::RingBuffer::new(RING);
+            let (producer, consumer) = rtrb::RingBuffer::new(RECORDED);
             shells.journal.open_recording(self.call_id.clone(), self.services.name.clone(), consumer);
             producer
         });
@@ -282,7 +284,7 @@ impl Wires<'_> {
 #[derive(Debug)]
 pub(super) enum ToTask {
     /// For the call.
-    Call(Input),
+    Call(Box<Input>),
     /// The orchestrator answers.
     Answer {
         /// Another dialogue than the route's.
@@ -292,14 +294,21 @@ pub(super) enum ToTask {
     },
 }
 
+/// In a box: a channel has room for 32 of them from the beginning, and most calls need it for two.
+impl From<Input> for ToTask {
+    fn from(input: Input) -> ToTask {
+        ToTask::Call(Box::new(input))
+    }
+}
+
 impl From<FromDialogue> for ToTask {
     fn from(from: FromDialogue) -> ToTask {
-        ToTask::Call(Input::Dialogue(from))
+        Input::Dialogue(from).into()
     }
 }
 
 impl From<FromSpeech> for ToTask {
     fn from(from: FromSpeech) -> ToTask {
-        ToTask::Call(Input::Speech(from))
+        Input::Speech(from).into()
     }
 }

@@ -1,0 +1,240 @@
+//! Calls that are held: ramped up, measured while they talk, ramped down.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc as plain};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tonic::transport::Channel;
+
+use super::phones::{self, Measured, Spoken, ToPhones};
+use super::process::{self, Usage};
+use super::report::Held;
+use super::services::Services;
+use super::signalling::{Signalling, State, ToSignalling, number_of};
+use super::speech::Phrases;
+use super::stage::{self, Plan, Stage};
+use super::{Direction, Hold, Trouble, capture};
+use crate::proto::control::v1::DialRequest;
+use crate::proto::control::v1::control_client::ControlClient;
+
+/// After the last answer, before anything is counted.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How long the last calls may take to come up, and to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What should not move while calls are held.
+const COUNTERS: [&str; 8] = [
+    "trunkline_media_ticks_late_total",
+    "trunkline_media_slots_missed_total",
+    "trunkline_media_dropped_total",
+    "trunkline_speech_dropped_frames_total",
+    "trunkline_speech_stream_failures_total",
+    "trunkline_calls_refused_total",
+    "trunkline_sip_datagrams_dropped_total",
+    "trunkline_service_troubles_total",
+];
+
+/// A harness with its server, ready for calls.
+pub(super) struct House {
+    stage: Stage,
+    phones: plain::Sender<ToPhones>,
+    signalling: mpsc::UnboundedSender<ToSignalling>,
+    services: Services,
+    control: ControlClient<Channel>,
+    /// Where the phones receive.
+    rtp_port: u16,
+    idle: Usage,
+    up: usize,
+    next_request: u64,
+}
+
+impl House {
+    /// Starts everything, for so many phones.
+    pub(super) async fn open(options: &Hold, most: usize) -> Result<House, Trouble> {
+        let phrases = Phrases::new()?;
+        let spoken = Arc::new(Spoken::new(most));
+        let (services, port) = Services::start(spoken.clone(), options.alaw)?;
+        let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
+        let sip = UdpSocket::bind("127.0.0.2:0").await.map_err(wrong)?.into_std().map_err(wrong)?;
+        let plan = Plan {
+            program: options.server.program()?,
+            cpus: options.server.server_cpus.clone(),
+            calls: most,
+            record: options.record,
+            peer: sip.local_addr().map_err(wrong)?,
+            services: Some(port),
+            batch_ms: options.batch_ms,
+        };
+        let stage = Stage::start(&plan).await?;
+        let bound = phones::Bound::find()?;
+        let rtp_port = bound.port;
+        let phones = bound.start(most, phrases, spoken)?;
+        let (signalling, orders) = mpsc::unbounded_channel();
+        let (told, server) = (phones.clone(), stage.sip);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wrong)?;
+        let thread = std::thread::Builder::new().name("load-sip".to_owned());
+        let run = move || {
+            let _guard = runtime.enter();
+            let Ok(sip) = UdpSocket::from_std(sip) else { return };
+            let media_of = move |phone| phones::media(phone, rtp_port);
+            if let Ok(signalling) = Signalling::new(sip, server, media_of, told) {
+                runtime.block_on(signalling.run(orders));
+            }
+        };
+        thread.spawn(run).map_err(wrong)?;
+        let control = format!("http://127.0.0.1:{}", stage.control);
+        let control =
+            ControlClient::connect(control).await.map_err(|error| Trouble::Server(format!("control: {error}")))?;
+        stage::pin_all(&options.server.own_cpus)?;
+        sleep(Duration::from_secs(1)).await;
+        let idle = Usage::of(stage.pid());
+        Ok(House { stage, phones, signalling, services, control, rtp_port, idle, up: 0, next_request: 0 })
+    }
+
+    /// Brings the number of calls up to `calls`.
+    pub(super) async fn ramp(&mut self, calls: usize, options: &Hold) -> Result<(), Trouble> {
+        let mut pace = interval(Duration::from_secs_f64(1.0 / f64::from(options.ramp)));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        for phone in self.up..calls {
+            pace.tick().await;
+            self.begin(phone, options.direction);
+        }
+        self.up = calls;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.state().await?;
+            if state.up == calls || Instant::now() > deadline || state.failures() > calls as u64 / 10 {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(SETTLE).await;
+        Ok(())
+    }
+
+    fn begin(&mut self, phone: usize, direction: Direction) {
+        if direction.is_dialled(phone) {
+            self.next_request += 1;
+            let request_id = self.next_request.to_string();
+            let dial = DialRequest { request_id, callee: number_of(phone), ..DialRequest::default() };
+            let mut control = self.control.clone();
+            // A refusal shows as a call that is missing, and in the server's counters.
+            tokio::spawn(async move { control.dial(dial).await });
+        } else {
+            let media = phones::media(phone, self.rtp_port);
+            let _ = self.signalling.send(ToSignalling::Dial { phone, media });
+        }
+    }
+
+    /// Measures for so long.
+    pub(super) async fn measure(&mut self, options: &Hold) -> Result<Held, Trouble> {
+        let pid = self.stage.pid();
+        let _ = self.phones.send(ToPhones::Begin);
+        self.services.take();
+        let before = self.stage.metrics().await;
+        let rcvbuf = process::receive_buffer_errors();
+        let drops = process::socket_drops(self.stage.media.clone());
+        let capture = match options.capture {
+            true => Some(capture::start(self.stage.media.clone(), options.seconds)?),
+            false => None,
+        };
+        let (server, own, begun) = (Usage::of(pid), Usage::of(std::process::id()), Instant::now());
+        let mut memory = vec![(0.0, server.rss_kib as f64)];
+        while begun.elapsed().as_secs_f64() + 0.5 < f64::from(options.seconds) {
+            let left = f64::from(options.seconds) - begun.elapsed().as_secs_f64();
+            sleep(Duration::from_secs_f64(left.min(1.0))).await;
+            memory.push((begun.elapsed().as_secs_f64() / 60.0, Usage::of(pid).rss_kib as f64));
+        }
+        let used = Usage::of(pid).since(&server);
+        let harness = Usage::of(std::process::id()).since(&own);
+        let seconds = begun.elapsed().as_secs_f64();
+        let capture = capture.map(|running| running.finish()).transpose()?;
+        let Measured { packets, lost, strange, late, pacing, interruption, not_interrupted, own_lateness, .. } =
+            self.measured()?;
+        let seen = self.services.take();
+        let after = self.stage.metrics().await;
+        let state = self.state().await?;
+        let missing = (self.up as u64).saturating_sub(state.up as u64 + state.failures());
+        let mut reasons: BTreeMap<_, _> = state.failed.clone().into_iter().collect();
+        if missing > 0 {
+            reasons.insert("not up".to_owned(), missing);
+        }
+        let call_seconds = seconds * self.up as f64;
+        let per_call = |cpu_s: f64| cpu_s * 1_000.0 / call_seconds;
+        let by_thread = |usage: &Usage| usage.by_thread.iter().map(|(name, s)| (name.clone(), per_call(*s))).collect();
+        Ok(Held {
+            calls: self.up,
+            seconds,
+            cpu_ms: per_call(used.cpu_s),
+            by_thread: by_thread(&used),
+            rss_idle_kib: self.idle.rss_kib,
+            rss_kib: used.rss_kib,
+            rss_slope: super::histogram::slope(&memory),
+            voluntary_s: used.voluntary as f64 / seconds,
+            involuntary_s: used.involuntary as f64 / seconds,
+            rcvbuf_errors: process::receive_buffer_errors() - rcvbuf,
+            socket_drops: process::socket_drops(self.stage.media.clone()).saturating_sub(drops),
+            pacing: (&pacing).into(),
+            capture,
+            packets,
+            lost,
+            late,
+            strange,
+            utterance: (&seen.utterance).into(),
+            interruption: (&interruption).into(),
+            not_interrupted,
+            heard: seen.heard_ms as f64 / (call_seconds * 1_000.0),
+            failed: state.failures() + missing,
+            reasons,
+            counters: COUNTERS
+                .iter()
+                .map(|name| ((*name).to_owned(), stage::metric(&after, name) - stage::metric(&before, name)))
+                .collect(),
+            harness: by_thread(&harness),
+            harness_late: (&own_lateness).into(),
+            ..Held::default()
+        })
+    }
+
+    /// Ends all calls, then the server; adds to the figures what was left of it.
+    pub(super) async fn close(mut self, options: &Hold, held: &mut Held) -> Result<(), Trouble> {
+        let mut pace = interval(Duration::from_secs_f64(0.25 / f64::from(options.ramp)));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        for phone in 0..std::mem::take(&mut self.up) {
+            pace.tick().await;
+            let _ = self.signalling.send(ToSignalling::HangUp { phone });
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.stage.metric("trunkline_calls").await > 0.0 && Instant::now() < deadline {
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+        let now = Usage::of(self.stage.pid());
+        held.left_kib = now.rss_kib as i64 - self.idle.rss_kib as i64;
+        held.left_files = now.files as i64 - self.idle.files as i64;
+        held.left_threads = now.threads as i64 - self.idle.threads as i64;
+        let left = self.stage.metric("trunkline_calls").await;
+        if left > 0.0 {
+            held.reasons.insert("never ended".to_owned(), left as u64);
+            held.failed += left as u64;
+        }
+        self.stage.strike().await
+    }
+
+    async fn state(&self) -> Result<State, Trouble> {
+        let gone = || Trouble::Socket("the phones' signalling has ended".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.signalling.send(ToSignalling::State { reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    fn measured(&self) -> Result<Measured, Trouble> {
+        let gone = || Trouble::Socket("the phones have ended".to_owned());
+        let (reply, answer) = plain::channel();
+        self.phones.send(ToPhones::Take { reply }).map_err(|_| gone())?;
+        answer.recv_timeout(PATIENCE).map_err(|_| gone())
+    }
+}

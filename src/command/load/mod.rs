@@ -1,0 +1,271 @@
+//! `trunkline load`: how many calls a core carries, measured from outside.
+//!
+//! Starts a server of this binary (or another one), and is everybody else: the phones, with speech and pauses, from several addresses; a
+//! recogniser and a voice as cheap as can be; a dialogue that speaks, is interrupted and answers; the orchestrator that dials. All figures
+//! of the server are the kernel's, of its process alone. `docs/CAPACITY.md` tells how each is taken.
+//!
+//! | file | what |
+//! |---|---|
+//! | `stage` | the server: its configuration, its process |
+//! | `phones`, `speech` | the callers' media, and what is heard of the robot |
+//! | `signalling` | the callers' SIP |
+//! | `services` | recogniser, voice and dialogue |
+//! | `hold`, `setup` | calls that talk; calls that are only set up and ended, by SIPp |
+//! | `process`, `histogram`, `capture`, `report` | what is measured, and the table |
+
+mod capture;
+mod histogram;
+mod hold;
+mod phones;
+mod process;
+mod report;
+mod services;
+mod setup;
+mod signalling;
+mod speech;
+mod stage;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Done, ended};
+use hold::House;
+
+/// Why nothing could be measured, or what was not as it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// Sockets and threads of the harness.
+    #[error("the harness: {0}")]
+    Socket(String),
+    /// A file.
+    #[error("{0}: {1}")]
+    File(PathBuf, String),
+    /// The server.
+    #[error("the server: {0}")]
+    Server(String),
+    /// Cores that cannot be had.
+    #[error("cores {0:?}: {1}; they are counted from 0")]
+    Cpus(Vec<usize>, String),
+    /// A phrase that is built in.
+    #[error("a caller's phrase: {0}")]
+    Audio(String),
+    /// The capture.
+    #[error("capture: {0}")]
+    Capture(String),
+    /// SIPp.
+    #[error("sipp: {0}")]
+    Sipp(String),
+    /// Calls failed, packets were lost, or a bar was missed.
+    #[error("not as it should be: {0}")]
+    Broken(String),
+}
+
+/// What is to be measured.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Load {
+    /// Calls that talk: ramped up, held while they are measured, ended.
+    Hold(Hold),
+    /// The same with more and more calls on one server, a row for each step.
+    Ramp(Ramp),
+    /// Calls that are set up and ended at once, without media, by SIPp.
+    Setup(Setup),
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// The phones call the robot.
+    In,
+    /// The robot dials the phones.
+    Out,
+    /// By turns.
+    Mixed,
+}
+
+impl Direction {
+    /// Whether the robot dials this phone.
+    fn is_dialled(self, phone: usize) -> bool {
+        match self {
+            Direction::In => false,
+            Direction::Out => true,
+            Direction::Mixed => phone % 2 == 1,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+            Direction::Mixed => "mixed",
+        }
+    }
+}
+
+/// Which server, and where it runs.
+#[derive(Debug, Clone, Args)]
+pub struct Server {
+    /// The binary to be measured; this one if none is given.
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// Cores for the server, counted from 0, as 0,1; all if none are given.
+    #[arg(long, value_delimiter = ',', value_name = "CORES")]
+    server_cpus: Vec<usize>,
+    /// Cores for the harness.
+    #[arg(long, value_delimiter = ',', value_name = "CORES")]
+    own_cpus: Vec<usize>,
+    /// Fail when a bar is missed, and not only when calls fail or packets are lost.
+    #[arg(long)]
+    assert: bool,
+    /// Write the figures here too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Server {
+    fn program(&self) -> Result<PathBuf, Trouble> {
+        let own = || std::env::current_exe().map_err(|error| Trouble::Server(error.to_string()));
+        self.server.as_ref().map_or_else(own, |path| {
+            // It is started in a folder of its own.
+            path.canonicalize().map_err(|error| Trouble::File(path.clone(), error.to_string()))
+        })
+    }
+}
+
+/// Calls that talk.
+#[derive(Debug, Clone, Args)]
+pub struct Hold {
+    /// How many, 1 to 10000.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    calls: u32,
+    /// How long they are measured, s: 1 to 86400.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// Who calls.
+    #[arg(long, default_value = "mixed")]
+    direction: Direction,
+    /// Calls that are begun in a second, 1 to 1000.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    ramp: u32,
+    /// Audio that recognition gets at a time, ms: 20, 40, 60, 80 or 100.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(20..=100))]
+    batch_ms: u32,
+    /// Recognition takes A-law as it came instead of 16-bit PCM.
+    #[arg(long)]
+    alaw: bool,
+    /// Record the calls.
+    #[arg(long)]
+    record: bool,
+    /// Look at the pacing of some calls by a capture on lo too; needs tshark and the right to capture.
+    #[arg(long)]
+    capture: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Calls that talk, more and more of them.
+#[derive(Debug, Clone, Args)]
+pub struct Ramp {
+    /// Calls of the first row.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    from: u32,
+    /// More calls in each row.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    step: u32,
+    #[command(flatten)]
+    hold: Hold,
+}
+
+/// Calls without media.
+#[derive(Debug, Clone, Args)]
+pub struct Setup {
+    /// Calls a second, 1 to 10000.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// How many in each direction, 1 to 10000000.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    calls: u32,
+    /// Who calls: one or more, as in,out,mixed; all on the same server, one after the other.
+    #[arg(long, default_value = "in", value_delimiter = ',')]
+    direction: Vec<Direction>,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Measures, and prints one table. Asked to end, it ends the server it has started.
+///
+/// # Errors
+/// [`Trouble`]: what could not be started, with the way out; calls that failed, packets that were lost.
+pub async fn load(what: Load) -> Done {
+    println!("{}", report::head(&std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
+    tokio::select! {
+        done = async {
+            match what {
+                Load::Hold(options) => held(options).await,
+                Load::Ramp(options) => ramped(options).await,
+                Load::Setup(options) => setup::set_up(options).await,
+            }
+        } => Ok(done?),
+        () = ended() => Err("asked to end before anything was measured".into()),
+    }
+}
+
+async fn held(options: Hold) -> Result<(), Trouble> {
+    let mut house = House::open(&options, options.calls as usize).await?;
+    house.ramp(options.calls as usize, &options).await?;
+    let mut held = house.measure(&options).await?;
+    house.close(&options, &mut held).await?;
+    print!("{}", held.table());
+    write_json(&options.server, &held)?;
+    verdict(if options.server.assert { held.missed() } else { held.broken() })
+}
+
+async fn ramped(Ramp { from, step, hold: options }: Ramp) -> Result<(), Trouble> {
+    let mut house = House::open(&options, options.calls as usize).await?;
+    println!(
+        "{:>6} {:>8} {:>9} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6}",
+        "calls", "CPU ms", "KiB/call", "pace p50", "pace p99", "utter p99", "intr p99", "lost", "failed"
+    );
+    let mut rows = Vec::new();
+    let mut wrong = Vec::new();
+    let steps = (from..options.calls).step_by(step as usize).chain([options.calls]);
+    for calls in steps {
+        house.ramp(calls as usize, &options).await?;
+        let held = house.measure(&options).await?;
+        println!(
+            "{:>6} {:>8.3} {:>9.1} {:>10} {:>10} {:>10.1} {:>10.1} {:>6} {:>6}",
+            held.calls,
+            held.cpu_ms,
+            held.kib_per_call(),
+            held.pacing.p50,
+            held.pacing.p99,
+            held.utterance.p99 as f64 / 1_000.0,
+            held.interruption.p99 as f64 / 1_000.0,
+            held.lost,
+            held.failed
+        );
+        let missed = held.missed();
+        if wrong.is_empty() && !missed.is_empty() {
+            println!("       from here on: {}", missed.join("; "));
+        }
+        wrong.extend(if options.server.assert { missed } else { held.broken() });
+        rows.push(held);
+    }
+    let mut last = rows.pop().unwrap_or_default();
+    house.close(&options, &mut last).await?;
+    rows.push(last);
+    write_json(&options.server, &rows)?;
+    verdict(wrong)
+}
+
+fn write_json(server: &Server, figures: &impl serde::Serialize) -> Result<(), Trouble> {
+    let Some(path) = &server.json else { return Ok(()) };
+    let wrong = |error: String| Trouble::File(path.clone(), error);
+    let text = serde_json::to_string_pretty(figures).map_err(|error| wrong(error.to_string()))?;
+    std::fs::write(path, text + "\n").map_err(|error| wrong(error.to_string()))
+}
+
+fn verdict(wrong: Vec<String>) -> Result<(), Trouble> {
+    if wrong.is_empty() { Ok(()) } else { Err(Trouble::Broken(wrong.join("; "))) }
+}

@@ -1,0 +1,482 @@
+//! The media of all phones: one thread, one wheel, a few sockets.
+//!
+//! The phones of an address share a socket: the server gives each call a port of its own, by which the phone is told. So one system call
+//! reads the packets of sixty calls, and the harness costs a fraction of what it measures. Each packet has the kernel's time of arrival:
+//! what is measured is when the server sent it, not when this thread came to read it.
+
+use std::io::IoSliceMut;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt};
+
+use super::Trouble;
+use super::histogram::Histogram;
+use super::speech::{FRAME, Phrases, SILENCE, Words, is_voice};
+
+/// Phones live on 127.0.0.2 and the addresses after it.
+const ADDRESSES: usize = 8;
+const SLOTS: u64 = 20;
+/// Packets read at a time.
+const BATCH: usize = 64;
+const HEADER: usize = 12;
+/// A turn of the conversation, in frames: the caller interrupts, is answered, and asks.
+const TURN: u64 = 500;
+const INTERRUPTS_AT: u64 = 125;
+const ASKS_AT: u64 = 400;
+/// Frames of silence after which the robot counts as silent.
+const SILENT: u32 = 10;
+/// A sender report each 5 s.
+const REPORT: u64 = 250;
+
+/// What the phones are told.
+pub(super) enum ToPhones {
+    /// A call is up.
+    Start {
+        phone: usize,
+        remote: SocketAddr,
+    },
+    /// It is over.
+    Stop {
+        phone: usize,
+    },
+    /// What was measured so far is forgotten, or is given back.
+    Begin,
+    Take {
+        reply: mpsc::Sender<Measured>,
+    },
+}
+
+/// What the phones have seen.
+#[derive(Debug, Clone)]
+pub(super) struct Measured {
+    pub(super) packets: u64,
+    /// By sequence numbers.
+    pub(super) lost: u64,
+    pub(super) strange: u64,
+    /// More than 20 ms from their place.
+    pub(super) late: u64,
+    pub(super) reports: u64,
+    /// Distance of two packets from 20 ms.
+    pub(super) pacing: Histogram,
+    /// From the caller's first sound to the robot's last packet.
+    pub(super) interruption: Histogram,
+    /// The robot spoke on.
+    pub(super) not_interrupted: u64,
+    /// This thread's own lateness: whether the harness can be believed.
+    pub(super) own_lateness: Histogram,
+}
+
+impl Measured {
+    fn new() -> Measured {
+        Measured {
+            packets: 0,
+            lost: 0,
+            strange: 0,
+            late: 0,
+            reports: 0,
+            pacing: Histogram::of_pacing(),
+            interruption: Histogram::of_waiting(),
+            not_interrupted: 0,
+            own_lateness: Histogram::of_pacing(),
+        }
+    }
+}
+
+/// When each phone last spoke, in µs since `origin`; 0: never. For whoever measures what became of the words.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    origin: Instant,
+    until: Vec<AtomicU64>,
+}
+
+impl Spoken {
+    pub(super) fn new(phones: usize) -> Spoken {
+        Spoken { origin: Instant::now(), until: (0..phones).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    fn mark(&self, phone: usize) {
+        if let Some(until) = self.until.get(phone) {
+            until.store(self.origin.elapsed().as_micros() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// µs since the phone sent its last voiced packet; none if that is not of this turn.
+    pub(super) fn ago(&self, phone: usize) -> Option<u64> {
+        let until = self.until.get(phone)?.load(Ordering::Relaxed);
+        let ago = (self.origin.elapsed().as_micros() as u64).checked_sub(until)?;
+        (until > 0 && ago < 6_000_000).then_some(ago)
+    }
+}
+
+struct Socket {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// Which phone talks to which port of the server, +1.
+    of_port: Vec<u32>,
+}
+
+struct Phone {
+    remote: Option<SocketAddr>,
+    frame: u64,
+    sequence: u16,
+    heard: Option<(u16, i64)>,
+    /// The caller began to speak over the robot; its last packet with a voice since.
+    onset: Option<i64>,
+    loud: i64,
+    silent: u32,
+}
+
+/// Where phone `n` receives, on the port of all phones.
+pub(super) fn media(phone: usize, port: u16) -> SocketAddr {
+    SocketAddr::new(address(phone), port)
+}
+
+fn address(phone: usize) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, 2 + (phone % ADDRESSES) as u8).into()
+}
+
+/// The phones' sockets, bound; the thread takes them.
+pub(super) struct Bound {
+    sockets: Vec<Socket>,
+    /// Their port, the same on all addresses.
+    pub(super) port: u16,
+}
+
+impl Bound {
+    /// Binds the same even port on all addresses.
+    pub(super) fn find() -> Result<Bound, Trouble> {
+        let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
+        for port in (15_000..19_000u16).step_by(2) {
+            let all = (0..ADDRESSES).map(|n| {
+                let rtp = UdpSocket::bind((address(n), port))?;
+                let rtcp = UdpSocket::bind((address(n), port + 1))?;
+                for socket in [&rtp, &rtcp] {
+                    socket.set_nonblocking(true)?;
+                    socket2::SockRef::from(socket).set_recv_buffer_size(8 << 20)?;
+                }
+                setsockopt(&rtp, ReceiveTimestampns, &true)?;
+                Ok(Socket { rtp, rtcp, of_port: vec![0; 1 << 16] })
+            });
+            match all.collect::<std::io::Result<Vec<_>>>() {
+                Ok(sockets) => return Ok(Bound { sockets, port }),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(wrong(error)),
+            }
+        }
+        Err(Trouble::Socket("no free port on 127.0.0.2 to 127.0.0.9 between 15000 and 19000".to_owned()))
+    }
+
+    /// Starts the thread; it ends when nobody can tell it anything any more.
+    pub(super) fn start(
+        self,
+        phones: usize,
+        phrases: Phrases,
+        spoken: Arc<Spoken>,
+    ) -> Result<mpsc::Sender<ToPhones>, Trouble> {
+        let (orders, inbox) = mpsc::channel();
+        let wheel = Wheel {
+            sockets: self.sockets,
+            phones: (0..phones).map(|_| Phone::idle()).collect(),
+            phrases,
+            spoken,
+            measured: Measured::new(),
+            inbox,
+        };
+        let thread = std::thread::Builder::new().name("load-phones".to_owned());
+        thread.spawn(move || wheel.run()).map_err(|error| Trouble::Socket(error.to_string()))?;
+        Ok(orders)
+    }
+}
+
+impl Phone {
+    fn idle() -> Phone {
+        Phone { remote: None, frame: 0, sequence: 0, heard: None, onset: None, loud: 0, silent: 0 }
+    }
+
+    /// What the caller says in this frame, and whether his voice begins or ends with it.
+    fn says<'a>(&self, phrases: &'a Phrases) -> Option<(&'a Words, usize)> {
+        let at = self.frame % TURN;
+        let (words, from) = match at {
+            ASKS_AT.. => (&phrases.question, ASKS_AT),
+            INTERRUPTS_AT.. => (&phrases.interruption, INTERRUPTS_AT),
+            _ => return None,
+        };
+        let n = (at - from) as usize;
+        (n < words.frames.len()).then_some((words, n))
+    }
+}
+
+struct Wheel {
+    sockets: Vec<Socket>,
+    phones: Vec<Phone>,
+    phrases: Phrases,
+    spoken: Arc<Spoken>,
+    measured: Measured,
+    inbox: mpsc::Receiver<ToPhones>,
+}
+
+impl Wheel {
+    fn run(mut self) {
+        let mut reader = Reader::new();
+        let origin = Instant::now();
+        let mut done = 0;
+        loop {
+            let due = origin + Duration::from_millis(done + 1);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if !self.obey() {
+                return;
+            }
+            let now = origin.elapsed();
+            // A tick that was overslept is caught up: callers do not lose words for our sake.
+            for tick in done + 1..=now.as_millis() as u64 {
+                let late = now.saturating_sub(Duration::from_millis(tick));
+                self.measured.own_lateness.add(late.as_micros() as u64);
+                (tick % SLOTS..self.phones.len() as u64).step_by(SLOTS as usize).for_each(|n| self.speak(n as usize));
+            }
+            done = now.as_millis() as u64;
+            if done.is_multiple_of(2) {
+                self.listen(&mut reader);
+            }
+        }
+    }
+
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(ToPhones::Start { phone, remote }) => {
+                    let socket = &mut self.sockets[phone % ADDRESSES];
+                    socket.of_port[usize::from(remote.port())] = phone as u32 + 1;
+                    self.phones[phone] = Phone { remote: Some(remote), ..Phone::idle() };
+                }
+                Ok(ToPhones::Stop { phone }) => {
+                    if let Some(remote) = self.phones[phone].remote.take() {
+                        self.sockets[phone % ADDRESSES].of_port[usize::from(remote.port())] = 0;
+                    }
+                }
+                Ok(ToPhones::Begin) => {
+                    self.measured = Measured::new();
+                    self.phones.iter_mut().for_each(|phone| phone.onset = None);
+                }
+                // Whoever asked has gone.
+                Ok(ToPhones::Take { reply }) => drop(reply.send(self.measured.clone())),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// One packet of one phone.
+    fn speak(&mut self, n: usize) {
+        let phone = &mut self.phones[n];
+        let Some(remote) = phone.remote else { return };
+        let mut packet = [SILENCE; HEADER + FRAME];
+        let timestamp = (phone.frame as u32).wrapping_mul(FRAME as u32);
+        header(&mut packet, phone.frame == 0, phone.sequence, timestamp, n as u32);
+        if let Some((words, at)) = phone.says(&self.phrases) {
+            packet[HEADER..].copy_from_slice(&words.frames[at]);
+            if at == words.first && std::ptr::eq(words, &self.phrases.interruption) {
+                phone.onset = Some(unix_ns());
+                (phone.loud, phone.silent) = (0, 0);
+            }
+            if at == words.last {
+                self.spoken.mark(n);
+            }
+            if at + 1 == words.frames.len() && phone.onset.take().is_some() {
+                self.measured.not_interrupted += 1;
+            }
+        }
+        let socket = &self.sockets[n % ADDRESSES];
+        // The server's own count of what it got tells of a loss.
+        let _ = socket.rtp.send_to(&packet, remote);
+        if phone.frame % REPORT == REPORT / 2 {
+            let report = sender_report(n as u32, timestamp, phone.frame as u32);
+            let _ = socket.rtcp.send_to(&report, SocketAddr::new(remote.ip(), remote.port() + 1));
+        }
+        phone.frame += 1;
+        phone.sequence = phone.sequence.wrapping_add(1);
+    }
+
+    fn listen(&mut self, reader: &mut Reader) {
+        let Wheel { sockets, phones, measured, .. } = self;
+        for socket in sockets {
+            let of_port = &socket.of_port;
+            reader.read(&socket.rtp, |port, at, packet| match of_port[usize::from(port)] {
+                0 => measured.strange += 1,
+                n => phones[n as usize - 1].heard(at, packet, measured),
+            });
+            let mut report = [0; 1_500];
+            while socket.rtcp.recv(&mut report).is_ok() {
+                measured.reports += 1;
+            }
+        }
+    }
+}
+
+impl Phone {
+    fn heard(&mut self, at: i64, packet: &[u8], measured: &mut Measured) {
+        let (Some(sequence), Some(payload)) = (packet.get(2..4), packet.get(HEADER..)) else {
+            measured.strange += 1;
+            return;
+        };
+        let sequence = u16::from_be_bytes([sequence[0], sequence[1]]);
+        measured.packets += 1;
+        if let Some((before, then)) = self.heard {
+            match sequence.wrapping_sub(before) {
+                1 => {
+                    let off = (at - then - 20_000_000).unsigned_abs() / 1_000;
+                    measured.pacing.add(off);
+                    measured.late += u64::from(off > 20_000);
+                }
+                0 | 0x8000.. => measured.strange += 1,
+                step => measured.lost += u64::from(step - 1),
+            }
+        }
+        self.heard = Some((sequence, at));
+        if let Some(onset) = self.onset {
+            if is_voice(payload) {
+                (self.loud, self.silent) = (at, 0);
+                return;
+            }
+            self.silent += 1;
+            if self.silent >= SILENT {
+                self.onset = None;
+                // A robot that was silent anyway was not interrupted.
+                if self.loud > onset {
+                    measured.interruption.add((self.loud - onset) as u64 / 1_000);
+                }
+            }
+        }
+    }
+}
+
+/// RFC 3550 §5.1.
+fn header(packet: &mut [u8], marker: bool, sequence: u16, timestamp: u32, ssrc: u32) {
+    packet[0] = 0x80;
+    packet[1] = if marker { 0x88 } else { 8 };
+    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+    packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+    packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+}
+
+/// RFC 3550 §6.4.1 and §6.5: a sender report without blocks, and a name.
+fn sender_report(ssrc: u32, timestamp: u32, packets: u32) -> [u8; 44] {
+    let mut report = [0; 44];
+    let mut put = |at: usize, word: u32| report[at..at + 4].copy_from_slice(&word.to_be_bytes());
+    let unix = unix_ns();
+    put(0, 0x80c8_0006);
+    put(4, ssrc);
+    put(8, ((unix / 1_000_000_000) as u32).wrapping_add(2_208_988_800));
+    put(12, (((unix % 1_000_000_000) << 32) / 1_000_000_000) as u32);
+    put(16, timestamp);
+    put(20, packets);
+    put(24, packets.wrapping_mul(FRAME as u32));
+    put(28, 0x81ca_0003);
+    put(32, ssrc);
+    // CNAME, 4 bytes; then the end, padded to a word.
+    put(36, 0x0104_6c6f);
+    put(40, 0x6164_0000);
+    report
+}
+
+fn unix_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+}
+
+/// Reads many packets at once, each with its port of origin and its moment of arrival.
+struct Reader {
+    headers: MultiHeaders<SockaddrIn>,
+    buffers: Box<[[u8; 256]; BATCH]>,
+}
+
+impl Reader {
+    fn new() -> Reader {
+        let headers = MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(nix::sys::time::TimeSpec)));
+        Reader { headers, buffers: Box::new([[0; 256]; BATCH]) }
+    }
+
+    fn read(&mut self, socket: &UdpSocket, mut take: impl FnMut(u16, i64, &[u8])) {
+        loop {
+            let mut came = 0;
+            let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
+            let read = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+            // Nothing there; or an ICMP error, and the next read goes on.
+            let Ok(messages) = read else { return };
+            for message in messages {
+                came += 1;
+                let port = message.address.map_or(0, |address| address.port());
+                let at = message.cmsgs().ok().and_then(|mut all| all.find_map(arrival)).unwrap_or_else(unix_ns);
+                if let Some(packet) = message.iovs().next() {
+                    take(port, at, packet);
+                }
+            }
+            if came < BATCH {
+                return;
+            }
+        }
+    }
+}
+
+fn arrival(message: ControlMessageOwned) -> Option<i64> {
+    match message {
+        ControlMessageOwned::ScmTimestampns(at) => Some(at.tv_sec() * 1_000_000_000 + at.tv_nsec()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_come_with_their_port_and_moment() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        setsockopt(&socket, ReceiveTimestampns, &true).expect("Linux has it");
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let to = socket.local_addr().expect("it is bound");
+        let mut reader = Reader::new();
+        for round in 0..3 {
+            let before = unix_ns();
+            (0..BATCH as u8 + 6).for_each(|n| drop(sender.send_to(&[n; 20], to)));
+            let mut got = Vec::new();
+            reader.read(&socket, |port, at, packet| got.push((port, at, packet[0])));
+            let port = sender.local_addr().expect("it is bound").port();
+            assert_eq!(got.len(), BATCH + 6, "round {round}");
+            assert!(got.iter().enumerate().all(|(n, (from, at, byte))| *from == port
+                && usize::from(*byte) == n
+                && (before..unix_ns()).contains(at)));
+        }
+    }
+
+    #[test]
+    fn what_a_phone_hears_is_counted() {
+        let (mut phone, mut measured) = (Phone::idle(), Measured::new());
+        let mut packet = [0; HEADER + FRAME];
+        let mut hear = |sequence: u16, ms: f64, voice: u8, phone: &mut Phone| {
+            header(&mut packet, false, sequence, 0, 1);
+            packet[HEADER..].fill(voice);
+            phone.heard((ms * 1e6) as i64, &packet, &mut measured);
+        };
+        hear(65_534, 0.0, 1, &mut phone);
+        hear(65_535, 20.5, 1, &mut phone);
+        phone.onset = Some(30_000_000);
+        hear(0, 40.5, 1, &mut phone);
+        hear(3, 100.0, 1, &mut phone);
+        hear(3, 100.1, 1, &mut phone);
+        (0..SILENT as u16).for_each(|n| hear(4 + n, 145.0 + 20.0 * f64::from(n), SILENCE, &mut phone));
+        let Measured { packets, lost, strange, late, pacing, interruption, .. } = measured;
+        assert_eq!((packets, lost, strange, late), (15, 2, 1, 1));
+        assert_eq!((pacing.max(), interruption.count(), interruption.max()), (24_900, 1, 70_100));
+    }
+
+    #[test]
+    fn reports_are_rtcp() {
+        let mut items = 0;
+        assert!(crate::rtp::rtcp::read(&sender_report(7, 160, 1), |_| items += 1));
+        assert!(items > 0);
+    }
+}

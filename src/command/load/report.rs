@@ -1,0 +1,278 @@
+//! The table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// DESIGN.md's bars, for a whole robot call and for a call's set-up.
+const CPU_MS: f64 = 0.6;
+const KIB: f64 = 100.0;
+const PACING_US: u64 = 1_000;
+const SETUP_CPU_MS: f64 = 0.5;
+const SETUP_P99_MS: f64 = 10.0;
+
+/// Three points of a distribution, and how many values it has.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Points {
+    pub(super) count: u64,
+    pub(super) p50: u64,
+    pub(super) p99: u64,
+    pub(super) max: u64,
+}
+
+impl From<&super::histogram::Histogram> for Points {
+    fn from(of: &super::histogram::Histogram) -> Points {
+        Points { count: of.count(), p50: of.quantile(0.5), p99: of.quantile(0.99), max: of.max() }
+    }
+}
+
+/// What came of calls that were held.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Held {
+    pub(super) calls: usize,
+    pub(super) seconds: f64,
+    /// CPU-ms of the server per call-second, kernel included.
+    pub(super) cpu_ms: f64,
+    /// The same by the server's threads.
+    pub(super) by_thread: BTreeMap<String, f64>,
+    pub(super) rss_idle_kib: u64,
+    pub(super) rss_kib: u64,
+    /// KiB a minute, while the calls are held.
+    pub(super) rss_slope: f64,
+    pub(super) voluntary_s: f64,
+    pub(super) involuntary_s: f64,
+    pub(super) rcvbuf_errors: u64,
+    pub(super) socket_drops: u64,
+    /// µs.
+    pub(super) pacing: Points,
+    pub(super) capture: Option<Points>,
+    pub(super) packets: u64,
+    pub(super) lost: u64,
+    pub(super) late: u64,
+    pub(super) strange: u64,
+    /// µs, beyond `endpoint_ms`.
+    pub(super) utterance: Points,
+    /// µs, `min_speech_ms` included.
+    pub(super) interruption: Points,
+    pub(super) not_interrupted: u64,
+    /// Audio that recognition got of all that was spoken into the phones, 1 is all.
+    pub(super) heard: f64,
+    pub(super) failed: u64,
+    pub(super) reasons: BTreeMap<String, u64>,
+    /// The server's own counters that should not have moved.
+    pub(super) counters: BTreeMap<String, f64>,
+    /// CPU-ms of the harness per call-second, by thread.
+    pub(super) harness: BTreeMap<String, f64>,
+    pub(super) harness_late: Points,
+    /// After the last call: KiB, files and threads more than before the first.
+    pub(super) left_kib: i64,
+    pub(super) left_files: i64,
+    pub(super) left_threads: i64,
+}
+
+impl Held {
+    pub(super) fn kib_per_call(&self) -> f64 {
+        (self.rss_kib as f64 - self.rss_idle_kib as f64) / self.calls.max(1) as f64
+    }
+
+    /// The bars that were missed, in words.
+    pub(super) fn missed(&self) -> Vec<String> {
+        let mut missed = self.broken();
+        let mut bar = |held: bool, what: String| {
+            if !held {
+                missed.push(what);
+            }
+        };
+        bar(self.cpu_ms <= CPU_MS, format!("{:.3} ms of CPU per call-second, the bar is {CPU_MS}", self.cpu_ms));
+        bar(self.kib_per_call() <= KIB, format!("{:.0} KiB a call, the bar is {KIB}", self.kib_per_call()));
+        bar(self.pacing.p99 < PACING_US, format!("pacing p99 {} µs, the bar is {PACING_US}", self.pacing.p99));
+        missed
+    }
+
+    /// What must not happen at any load that a server takes.
+    pub(super) fn broken(&self) -> Vec<String> {
+        let counts = [
+            (self.failed, "calls failed"),
+            (self.lost, "packets of the server were lost"),
+            (self.rcvbuf_errors + self.socket_drops, "datagrams were dropped for want of buffer"),
+        ];
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::default();
+        let threads = |of: &BTreeMap<String, f64>| {
+            of.iter()
+                .filter(|(_, ms)| **ms >= 0.000_5)
+                .map(|(name, ms)| format!("{name} {ms:.3}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        table.row("calls held", format!("{} for {:.0} s", self.calls, self.seconds));
+        table.row("CPU of the server, ms per call-second", format!("{:.3}", self.cpu_ms));
+        table.row("  by thread", threads(&self.by_thread));
+        table.row(
+            "memory",
+            format!(
+                "{:.1} KiB a call ({} KiB idle, {} KiB now, {:+.0} KiB a minute)",
+                self.kib_per_call(),
+                self.rss_idle_kib,
+                self.rss_kib,
+                self.rss_slope
+            ),
+        );
+        table.row(
+            "context switches a second",
+            format!("{:.0} waited, {:.0} gave way", self.voluntary_s, self.involuntary_s),
+        );
+        table.row("send pacing off 20 ms, µs, phones' clock", distribution(&self.pacing));
+        if let Some(capture) = &self.capture {
+            table.row("send pacing off 20 ms, µs, from a capture", distribution(capture));
+        }
+        table.row(
+            "packets of the server",
+            format!("{}, {} lost, {} late by over 20 ms, {} strange", self.packets, self.lost, self.late, self.strange),
+        );
+        table.row(
+            "kernel drops",
+            format!("{} RcvbufErrors, {} at the server's sockets", self.rcvbuf_errors, self.socket_drops),
+        );
+        table.row("end of speech → utterance, beyond endpoint_ms, ms", in_ms(&self.utterance));
+        table.row(
+            "first sound → last packet of the prompt, ms",
+            format!(
+                "{} (200 of them min_speech_ms), {} not interrupted",
+                in_ms(&self.interruption),
+                self.not_interrupted
+            ),
+        );
+        table.row("audio that recognition got", format!("{:.2} %", self.heard * 100.0));
+        table.row("failed calls", format!("{}{}", self.failed, reasons(&self.reasons)));
+        for (name, value) in self.counters.iter().filter(|(_, value)| **value != 0.0) {
+            table.row(&format!("  {name}"), format!("{value}"));
+        }
+        table.row(
+            "left after the last call",
+            format!("{:+} KiB, {:+} files, {:+} threads", self.left_kib, self.left_files, self.left_threads),
+        );
+        table.row("the harness itself, ms per call-second", threads(&self.harness));
+        table.row("  its phones' lateness, µs", distribution(&self.harness_late));
+        table.text
+    }
+}
+
+/// What came of calls that were only set up and ended.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct SetUp {
+    pub(super) direction: String,
+    pub(super) calls: u64,
+    pub(super) rate: f64,
+    pub(super) failed: u64,
+    pub(super) retransmissions: u64,
+    /// INVITE to 200, ms.
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) max_ms: f64,
+    /// CPU-ms of the server per call, kernel included.
+    pub(super) cpu_ms: f64,
+    pub(super) by_thread: BTreeMap<String, f64>,
+    /// When nothing lingers any more: more than before the first call of this run.
+    pub(super) left_kib: i64,
+    pub(super) left_files: i64,
+    pub(super) left_threads: i64,
+    pub(super) left_calls: f64,
+    pub(super) left_ports: f64,
+    pub(super) left_lingering: f64,
+}
+
+impl SetUp {
+    pub(super) fn broken(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        if self.failed > 0 {
+            broken.push(format!("{} calls failed", self.failed));
+        }
+        if self.left_calls + self.left_ports + self.left_lingering > 0.0 {
+            broken.push(format!(
+                "{} calls, {} ports and {} sessions are left",
+                self.left_calls, self.left_ports, self.left_lingering
+            ));
+        }
+        broken
+    }
+
+    pub(super) fn missed(&self) -> Vec<String> {
+        let mut missed = self.broken();
+        if self.cpu_ms > SETUP_CPU_MS {
+            missed.push(format!("{:.3} ms of CPU a call, the bar is {SETUP_CPU_MS}", self.cpu_ms));
+        }
+        if self.p99_ms >= SETUP_P99_MS {
+            missed.push(format!("set-up p99 {:.1} ms, the bar is {SETUP_P99_MS}", self.p99_ms));
+        }
+        missed
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::default();
+        table.row("calls set up and ended", format!("{} {}, {:.0} a second", self.calls, self.direction, self.rate));
+        table.row("failed, retransmissions", format!("{}, {}", self.failed, self.retransmissions));
+        table
+            .row("INVITE → 200, ms", format!("p50 {:.1}, p99 {:.1}, max {:.1}", self.p50_ms, self.p99_ms, self.max_ms));
+        table.row("CPU of the server, ms a call", format!("{:.3}", self.cpu_ms));
+        let threads: Vec<_> = self.by_thread.iter().map(|(name, ms)| format!("{name} {ms:.3}")).collect();
+        table.row("  by thread", threads.join(", "));
+        table.row(
+            "left when nothing lingers",
+            format!(
+                "{:+} KiB, {:+} files, {:+} threads, {} calls, {} ports, {} sessions",
+                self.left_kib,
+                self.left_files,
+                self.left_threads,
+                self.left_calls,
+                self.left_ports,
+                self.left_lingering
+            ),
+        );
+        table.text
+    }
+}
+
+/// Where this was measured.
+pub(super) fn head(arguments: &str) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "trunkline {} on {cores} cores of {}, Linux {}\n{arguments}\n",
+        env!("CARGO_PKG_VERSION"),
+        model.trim_start_matches(['\t', ':', ' ']),
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
+
+#[derive(Default)]
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, value: String) {
+        // To a String nothing fails.
+        let _ = writeln!(self.text, "{name:<50} {value}");
+    }
+}
+
+fn distribution(points: &Points) -> String {
+    format!("p50 {}, p99 {}, max {}", points.p50, points.p99, points.max)
+}
+
+fn in_ms(points: &Points) -> String {
+    let ms = |us: u64| us as f64 / 1_000.0;
+    format!("p50 {:.1}, p99 {:.1}, max {:.1} (of {})", ms(points.p50), ms(points.p99), ms(points.max), points.count)
+}
+
+fn reasons(reasons: &BTreeMap<String, u64>) -> String {
+    let each: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if each.is_empty() { String::new() } else { format!(": {}", each.join(", ")) }
+}

@@ -1,0 +1,251 @@
+//! The server that is measured: its ports, its configuration, its process.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::Trouble;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What differs between runs.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) program: PathBuf,
+    /// On which cores the server runs; all when empty.
+    pub(super) cpus: Vec<usize>,
+    pub(super) calls: usize,
+    pub(super) record: bool,
+    /// Where the trunk's peer listens.
+    pub(super) peer: SocketAddr,
+    /// The services' port; none: no services.
+    pub(super) services: Option<u16>,
+    pub(super) batch_ms: u32,
+}
+
+/// A server that runs. Killed when dropped.
+pub(super) struct Stage {
+    pub(super) sip: SocketAddr,
+    pub(super) control: u16,
+    web: u16,
+    pub(super) media: std::ops::RangeInclusive<u16>,
+    folder: PathBuf,
+    child: Child,
+}
+
+impl Stage {
+    /// Starts it, and waits until it is ready.
+    pub(super) async fn start(plan: &Plan) -> Result<Stage, Trouble> {
+        let folder = folder()?;
+        let (control, web) = (free_tcp()?, free_tcp()?);
+        let sip = free_udp()?;
+        // Below the ports that the system gives to clients, and above the phones'.
+        let first = 20_000u16;
+        let last = first + 2 * (plan.calls as u16 + 50).min(22_000) - 1;
+        let services = plan.services.unwrap_or(1);
+        let Plan { calls, record, peer, batch_ms, .. } = plan;
+        let names = if plan.services.is_some() { "" } else { "dialogue = \"none\"\nspeech = \"none\"\n" };
+        let main = format!(
+            "[sip]\nlisten = \"127.0.0.1:{sip}\"\n[media]\nports = \"{first}-{last}\"\n\
+             [control]\nlisten = \"127.0.0.1:{control}\"\n[web]\nlisten = \"127.0.0.1:{web}\"\n\
+             [profiles]\nfolder = \"sip-profiles\"\n\
+             [[speech]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\nbatch_ms = {batch_ms}\n\
+             [[dialogue]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\n\
+             [recording]\nenabled = {record}\nfolder = \"recordings\"\n[events]\nkeep = 10000\n[limits]\ncalls = {}\ndrain_s = 0\n",
+            calls + 20
+        );
+        let profile = format!(
+            "[peer]\naddress = \"{peer}\"\nsources = [\"127.0.0.0/8\"]\n[identity]\ncaller = \"4930123456\"\n[[inbound]]\n{names}"
+        );
+        let write = |path: PathBuf, text: String| {
+            std::fs::write(&path, text).map_err(|error| Trouble::File(path.clone(), error.to_string()))
+        };
+        std::fs::create_dir_all(folder.join("sip-profiles"))
+            .map_err(|error| Trouble::File(folder.clone(), error.to_string()))?;
+        write(folder.join("trunkline.toml"), main)?;
+        write(folder.join("sip-profiles/load.toml"), profile)?;
+        let child = spawn(plan, &folder)?;
+        let sip = SocketAddr::from(([127, 0, 0, 1], sip));
+        let mut stage = Stage { sip, control, web, media: first..=last, folder, child };
+        stage.ready(plan.services.is_some()).await?;
+        Ok(stage)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+
+    /// A metric's value, summed over its labels; 0 of one that has not counted yet.
+    pub(super) async fn metric(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").await.unwrap_or_default();
+        metric(&page, name)
+    }
+
+    /// The page of all metrics.
+    pub(super) async fn metrics(&self) -> String {
+        self.get("/metrics").await.unwrap_or_default()
+    }
+
+    /// Ends it; its folder goes with it.
+    pub(super) async fn strike(mut self) -> Result<(), Trouble> {
+        let wrong = |error: std::io::Error| Trouble::Server(error.to_string());
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid() as i32) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(|error| wrong(error.into()))?;
+        }
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended
+            .map_err(|_| Trouble::Server(format!("does not end; see {}", self.log().display())))?
+            .map_err(wrong)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Trouble::Server(format!("{status} at its end; see {}", self.log().display()))),
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Up; and able to hear and speak, if it is to be.
+    async fn ready(&mut self, services: bool) -> Result<(), Trouble> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let path = if services { "/readyz" } else { "/healthz" };
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+                return Err(Trouble::Server(format!("{status} at its start\n{log}")));
+            }
+            if self.get(path).await.is_ok() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(Trouble::Server(format!("not ready; see {}", self.log().display())));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The body of a page; an error for any status but 200.
+    async fn get(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.web)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+            _ => Err(std::io::Error::other(answer)),
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What a server has said before it failed is kept.
+        if !matches!(self.child.try_wait(), Ok(Some(status)) if !status.success()) {
+            // A folder that stays is no reason to fail.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// A metric's value on a page, summed over its labels.
+pub(super) fn metric(page: &str, name: &str) -> f64 {
+    let of_line = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once("} ")?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.parse::<f64>().ok()
+    };
+    page.lines().filter_map(of_line).sum()
+}
+
+/// Runs all threads of this process on these cores.
+pub(super) fn pin_all(cpus: &[usize]) -> Result<(), Trouble> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let id = task.file_name().to_str().and_then(|id| id.parse().ok()).and_then(rustix::process::Pid::from_raw);
+        // A thread that has ended meanwhile needs no core.
+        let _ = id.map(|id| sched_setaffinity(Some(id), &set_of(cpus)));
+    }
+    pin(cpus)
+}
+
+fn set_of(cpus: &[usize]) -> CpuSet {
+    let mut set = CpuSet::new();
+    cpus.iter().for_each(|cpu| set.set(*cpu));
+    set
+}
+
+/// Runs this thread on these cores, and what it starts from now on.
+fn pin(cpus: &[usize]) -> Result<(), Trouble> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    sched_setaffinity(None, &set_of(cpus)).map_err(|error| Trouble::Cpus(cpus.to_vec(), error.to_string()))
+}
+
+/// The child inherits the cores of the thread that starts it.
+fn spawn(plan: &Plan, folder: &Path) -> Result<Child, Trouble> {
+    let wrong = |error: std::io::Error| Trouble::Server(format!("{}: {error}", plan.program.display()));
+    let log = std::fs::File::create(folder.join("log")).map_err(wrong)?;
+    let ours = sched_getaffinity(None).ok();
+    pin(&plan.cpus)?;
+    let child = Command::new(&plan.program)
+        .args(["--log", "warn", "serve", "--config", "trunkline.toml"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(wrong);
+    if let Some(ours) = ours {
+        // They were ours before.
+        let _ = sched_setaffinity(None, &ours);
+    }
+    child
+}
+
+/// In memory where there is such a place: records are written for every call, and a disk is not what is measured.
+fn folder() -> Result<PathBuf, Trouble> {
+    let memory = PathBuf::from("/dev/shm");
+    let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+    let folder = place.join(format!("trunkline-load-{}-{:08x}", std::process::id(), rand::random::<u32>()));
+    std::fs::create_dir_all(&folder).map_err(|error| Trouble::File(folder.clone(), error.to_string()))?;
+    Ok(folder)
+}
+
+fn free_tcp() -> Result<u16, Trouble> {
+    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    Ok(bound.map_err(|error| Trouble::Socket(error.to_string()))?.port())
+}
+
+fn free_udp() -> Result<u16, Trouble> {
+    let bound = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    Ok(bound.map_err(|error| Trouble::Socket(error.to_string()))?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_summed_over_their_labels_and_names_are_whole() {
+        let page =
+            "# HELP calls x\ncalls 3\ncalls_refused_total{reason=\"a b\"} 4\ncalls_refused_total{reason=\"c\"} 2.5\n";
+        assert_eq!(metric(page, "calls"), 3.0);
+        assert_eq!(metric(page, "calls_refused_total"), 6.5);
+        assert_eq!(metric(page, "call"), 0.0);
+    }
+}
