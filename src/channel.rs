@@ -1,7 +1,7 @@
 //! How the shells `dialogue` and `speech` reach a gRPC service: one HTTP/2 connection, made when it is first needed, shared by all
 //! calls and made anew when it broke.
 //!
-//! Windows: one stream may have 8 KiB under way (half a second of synthesised speech at 8 kHz; what waits there is memory of the call), a connection 16 MiB, so that a stream
+//! Windows: one stream may have 64 KiB under way, one of synthesis 8 KiB (half a second at 8 kHz; what waits there is memory of the call), a connection 16 MiB, so that a stream
 //! which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP keep-alive, within 25 s, also in
 //! the middle of a silent stream. HTTP/2 pings stay off: gRPC's own servers (C++, Python, Go, Java) take more than one in five
 //! minutes for an attack and answer with GOAWAY `too_many_pings`, which would end every call on the connection. A process that hangs while
@@ -17,7 +17,10 @@ use tonic::transport::{Channel, Endpoint};
 
 use coalesce::Connector;
 
-const STREAM_WINDOW: u32 = 8 * 1024;
+/// What a stream may have under way, in bytes.
+pub const ROOMY: u32 = 64 * 1024;
+/// … where it is the far end that has to wait, because it has more than is wanted yet.
+pub const NARROW: u32 = 8 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// A peer that is gone: 10 s of silence, then three questions.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -42,9 +45,10 @@ pub struct BadEndpoint {
 /// A channel that connects when it is first used. Must be called within a tokio runtime.
 ///
 /// `connect_timeout` is for TCP's connection; what comes after it is bounded by those who ask.
-pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
+pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration, window: u32) -> Result<Channel, BadEndpoint> {
     let endpoint = configured(name, endpoint, connect_timeout)?;
     Ok(endpoint
+        .initial_stream_window_size(window)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(KEEPALIVE))
         .tcp_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -59,7 +63,7 @@ pub fn lazy_coalescing(name: &str, endpoint: &str, connect_timeout: Duration) ->
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    Ok(endpoint.connect_with_connector_lazy(Connector { keepalive }))
+    Ok(endpoint.initial_stream_window_size(ROOMY).connect_with_connector_lazy(Connector { keepalive }))
 }
 
 fn configured(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Endpoint, BadEndpoint> {
@@ -81,10 +85,7 @@ fn configured(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<E
     if uri.path_and_query().is_some_and(|p| p != "/") {
         return Err(bad("has a path"));
     }
-    Ok(parsed
-        .connect_timeout(connect_timeout)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW))
+    Ok(parsed.connect_timeout(connect_timeout).initial_connection_window_size(CONNECTION_WINDOW))
 }
 
 /// A status in words, with the cause that tonic keeps beside it ("connection refused"), on one line.
@@ -112,8 +113,8 @@ mod tests {
     #[tokio::test]
     async fn only_http_with_host_and_port() {
         let second = Duration::from_secs(1);
-        assert!(lazy("a", "http://127.0.0.1:50051", second).is_ok());
-        assert!(lazy("a", "http://[::1]:50051/", second).is_ok());
+        assert!(lazy("a", "http://127.0.0.1:50051", second, ROOMY).is_ok());
+        assert!(lazy("a", "http://[::1]:50051/", second, ROOMY).is_ok());
         for (endpoint, reason) in [
             ("https://brain:443", "TLS to services is not built yet"),
             ("brain:50051", "is not an http URI"),
@@ -123,7 +124,7 @@ mod tests {
             ("http://bra in:1", "is not a URI"),
             ("", "is not a URI"),
         ] {
-            let error = lazy("a", endpoint, second).expect_err(endpoint);
+            let error = lazy("a", endpoint, second, ROOMY).expect_err(endpoint);
             assert_eq!(error.reason, reason, "{endpoint}");
             assert!(error.to_string().contains("\"a\""), "{error}");
         }

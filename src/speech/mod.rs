@@ -98,7 +98,12 @@ impl Speech {
         for config in services {
             let engine = Engine {
                 hearing: crate::channel::lazy_coalescing(&config.name, &config.endpoint, config.connect_timeout)?,
-                speaking: crate::channel::lazy(&config.name, &config.endpoint, config.connect_timeout)?,
+                speaking: crate::channel::lazy(
+                    &config.name,
+                    &config.endpoint,
+                    config.connect_timeout,
+                    crate::channel::NARROW,
+                )?,
                 known: watch::Sender::new(None),
                 counted: metrics.of(&config.name),
                 config,

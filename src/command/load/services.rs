@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Trouble;
@@ -104,13 +105,14 @@ impl Services {
             runtime.block_on(async move {
                 let routes = Routes::new(SpeechServer::new(served.clone())).add_service(DialogueServer::new(served));
                 let listener = TcpListener::from_std(listener)?;
-                let server = Server::builder()
-                    .tcp_nodelay(true)
+                let mut server = Server::builder()
                     .max_concurrent_streams(Some(STREAMS))
                     .initial_stream_window_size(Some(1 << 20))
                     .initial_connection_window_size(Some(1 << 26));
-                let mut server = server;
-                server.add_routes(routes).serve_with_incoming(TcpListenerStream::new(listener)).await?;
+                server
+                    .add_routes(routes)
+                    .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+                    .await?;
                 Ok::<(), Box<dyn std::error::Error>>(())
             })
         };
