@@ -6,9 +6,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
+use super::lateness::Lateness;
 use super::metrics::{Metrics, Sums};
 use super::{EventSink, LegId, MediaEvent, Wiring};
 use crate::call::io::{HeardFrame, RecordedFrame};
@@ -29,11 +31,19 @@ const TELL: u64 = 1_000;
 
 /// What a thread is told.
 pub(super) enum Order {
-    Reserve { reply: oneshot::Sender<Option<(LegId, u16)>> },
+    Reserve { reply: oneshot::Sender<Result<(LegId, u16), NoPlace>> },
     Open { leg: LegId, setup: Box<Setup>, wiring: Wiring },
     Command { leg: LegId, command: Command },
     Close { leg: LegId },
     Release { leg: LegId },
+}
+
+/// Why a thread has no port for a call.
+pub(super) enum NoPlace {
+    /// All are in use, or those that were tried are somebody else's.
+    Taken,
+    /// The process may open no more files.
+    NoFiles,
 }
 
 /// A port in use.
@@ -60,6 +70,7 @@ pub(super) struct Thread {
     ports: VecDeque<u16>,
     orders: mpsc::Receiver<Order>,
     metrics: Arc<Metrics>,
+    lateness: Lateness,
     places: Vec<Option<Place>>,
     /// Which places are served in which tick.
     wheel: [Vec<usize>; SLOTS],
@@ -73,12 +84,14 @@ impl Thread {
         ports: VecDeque<u16>,
         orders: mpsc::Receiver<Order>,
         metrics: Arc<Metrics>,
+        lateness: Lateness,
     ) -> Thread {
         Thread {
             bind,
             ports,
             orders,
             metrics,
+            lateness,
             places: Vec::new(),
             wheel: Default::default(),
             generation: 0,
@@ -127,7 +140,7 @@ impl Thread {
         match order {
             Order::Reserve { reply } => {
                 let place = self.reserve();
-                if let Err(Some((id, _))) = reply.send(place) {
+                if let Err(Ok((id, _))) = reply.send(place) {
                     // Nobody waits for it any more.
                     self.release(id);
                 }
@@ -149,14 +162,20 @@ impl Thread {
         }
     }
 
-    fn reserve(&mut self) -> Option<(LegId, u16)> {
+    fn reserve(&mut self) -> Result<(LegId, u16), NoPlace> {
         // A port that somebody else on this machine holds goes to the back of the queue.
         for _ in 0..self.ports.len().min(TRIES) {
-            let port = self.ports.pop_front()?;
+            let Some(port) = self.ports.pop_front() else { break };
             let pair = bind(self.bind, port).and_then(|rtp| Ok((rtp, bind(self.bind, port + 1)?)));
-            let Ok((socket, rtcp)) = pair else {
-                self.ports.push_back(port);
-                continue;
+            let (socket, rtcp) = match pair {
+                Ok(pair) => pair,
+                Err(error) => {
+                    self.ports.push_back(port);
+                    if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                        return Err(NoPlace::NoFiles);
+                    }
+                    continue;
+                }
             };
             let free = self.places.iter().position(Option::is_none);
             let place = free.unwrap_or_else(|| {
@@ -167,9 +186,9 @@ impl Thread {
             let id = LegId { place, generation: self.generation };
             self.places[place] = Some(Place { id, port, socket, rtcp, slot: 0, live: None });
             self.metrics.ports_used.inc();
-            return Some((id, port));
+            return Ok((id, port));
         }
-        None
+        Err(NoPlace::Taken)
     }
 
     fn open(&mut self, id: LegId, setup: Setup, mut wiring: Wiring) {
@@ -213,7 +232,10 @@ impl Thread {
     }
 
     fn serve(&mut self, slot: usize, nominal: Instant) {
-        let Thread { wheel, places, sums, .. } = self;
+        let Thread { wheel, places, sums, lateness, .. } = self;
+        if !wheel[slot].is_empty() {
+            lateness.add(Instant::now().saturating_duration_since(nominal));
+        }
         for number in &wheel[slot] {
             let Some(place) = &mut places[*number] else { continue };
             let Some(live) = &mut place.live else { continue };
