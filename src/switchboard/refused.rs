@@ -25,11 +25,20 @@ impl Key {
     }
 }
 
+/// What it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The route says so.
+    Status(u16),
+    /// 503: there is no room now.
+    ComeAgain,
+}
+
 #[derive(Debug)]
 pub(super) struct Refused {
     secret: RandomState,
-    young: HashMap<Key, u16>,
-    old: HashMap<Key, u16>,
+    young: HashMap<Key, Answer>,
+    old: HashMap<Key, Answer>,
     since: Instant,
 }
 
@@ -44,19 +53,19 @@ impl Refused {
         Key(self.secret.hash_one([HeaderName::Via, HeaderName::CallId, HeaderName::CSeq].map(first)))
     }
 
-    /// The status that the first copy got, if it was refused.
-    pub(super) fn before(&self, key: Key) -> Option<u16> {
+    /// What the first copy was answered, if it was refused.
+    pub(super) fn before(&self, key: Key) -> Option<Answer> {
         self.young.get(&key).or_else(|| self.old.get(&key)).copied()
     }
 
     /// Remembers a refusal for at least as long as copies of it may come, unless there are too many.
-    pub(super) fn remember(&mut self, key: Key, status: u16, now: Instant) {
+    pub(super) fn remember(&mut self, key: Key, answer: Answer, now: Instant) {
         if now - self.since >= COPIES || self.young.len() >= MOST {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
             self.since = now;
         }
-        self.young.insert(key, status);
+        self.young.insert(key, answer);
     }
 }
 
@@ -80,16 +89,16 @@ mod tests {
         let mut refused = Refused::new(begun);
         let key = refused.key(&invite("z9hG4bKa", 1));
         assert_eq!(refused.before(key), None);
-        refused.remember(key, 503, begun + Duration::from_secs(31));
+        refused.remember(key, Answer::ComeAgain, begun + Duration::from_secs(31));
         let copy = refused.key(&invite("z9hG4bKa", 1));
-        assert_eq!(refused.before(copy), Some(503));
+        assert_eq!(refused.before(copy), Some(Answer::ComeAgain));
         for other in [invite("z9hG4bKb", 1), invite("z9hG4bKa", 2)] {
             assert_eq!(refused.before(refused.key(&other)), None);
         }
         // The half is full of time: the first one is the old half's now, and known until that is forgotten as well.
-        refused.remember(refused.key(&invite("z9hG4bKc", 1)), 404, begun + Duration::from_secs(33));
-        assert_eq!(refused.before(copy), Some(503));
-        refused.remember(refused.key(&invite("z9hG4bKd", 1)), 404, begun + Duration::from_secs(66));
+        refused.remember(refused.key(&invite("z9hG4bKc", 1)), Answer::Status(404), begun + Duration::from_secs(33));
+        assert_eq!(refused.before(copy), Some(Answer::ComeAgain));
+        refused.remember(refused.key(&invite("z9hG4bKd", 1)), Answer::Status(404), begun + Duration::from_secs(66));
         assert_eq!(refused.before(copy), None);
     }
 
@@ -97,8 +106,8 @@ mod tests {
     fn a_flood_does_not_fill_the_memory() {
         let now = Instant::now();
         let mut refused = Refused::new(now);
-        (0..5 * MOST as u64).for_each(|n| refused.remember(Key(n), 503, now));
+        (0..5 * MOST as u64).for_each(|n| refused.remember(Key(n), Answer::ComeAgain, now));
         assert!(refused.young.len() + refused.old.len() <= 2 * MOST);
-        assert_eq!(refused.before(Key(5 * MOST as u64 - 1)), Some(503));
+        assert_eq!(refused.before(Key(5 * MOST as u64 - 1)), Some(Answer::ComeAgain));
     }
 }

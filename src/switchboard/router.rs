@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::dialling::{self, Services};
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
-use super::refused::{Key, Refused};
+use super::refused::{Answer, Key, Refused};
 use super::registrar::{self, Registrar, Told};
 use super::settings::{AnswerRule, Settings, Trunk};
 use super::task::{INBOX, Start, Task, ToTask};
@@ -621,12 +621,12 @@ impl Router {
         }
         // A copy of what was refused gets the same answer, also when there is room by now: its sender may have heard the first one.
         let key = self.refused.key(&request);
-        if let Some(code) = self.refused.before(key) {
-            return self.refuse(&request, source, &local, code, key).await;
+        if let Some(answer) = self.refused.before(key) {
+            return self.refuse(&request, source, &local, answer, key).await;
         }
         if let Err(none) = self.room(number) {
             self.count_refused(none);
-            return self.refuse(&request, source, &local, 503, key).await;
+            return self.refuse(&request, source, &local, Answer::ComeAgain, key).await;
         }
         let callee = request.uri().user_text().unwrap_or_default();
         let route = trunk.routes.iter().find(|route| route.callee.matches(&callee));
@@ -637,7 +637,7 @@ impl Router {
         };
         if let Some((code, reason)) = refusal {
             self.metrics.refused(reason);
-            return self.refuse(&request, source, &local, code, key).await;
+            return self.refuse(&request, source, &local, Answer::Status(code), key).await;
         }
         let Some(route) = route else { return };
         let answering = match &route.answer {
@@ -667,12 +667,15 @@ impl Router {
         }
     }
 
-    /// Refuses an INVITE without state; 503 says when to come again.
-    async fn refuse(&mut self, request: &Request, source: SocketAddr, local: &Local, code: u16, key: Key) {
-        self.refused.remember(key, code, Instant::now());
+    /// Refuses an INVITE without state.
+    async fn refuse(&mut self, request: &Request, source: SocketAddr, local: &Local, answer: Answer, key: Key) {
+        self.refused.remember(key, answer, Instant::now());
         let after = RETRY_SPREAD[(key.spread() % RETRY_SPREAD.len() as u64) as usize];
         let retry = [(HeaderName::RetryAfter, after)];
-        let headers = if code == 503 { &retry[..] } else { &[] };
+        let (code, headers) = match answer {
+            Answer::Status(code) => (code, &[][..]),
+            Answer::ComeAgain => (503, &retry[..]),
+        };
         self.reply(stateless::refuse_with(request, source, local, Fault::new(code, ""), headers)).await;
     }
 
