@@ -15,9 +15,9 @@
 //! every 20 ms; [`call::conversation`] is whose turn it is; [`call::call`] is the whole, from INVITE to record. So a call, both
 //! ends of it, and a bad network between run in virtual time from one seed.
 //!
-//! **Floor 3, the shells** ([`net`], [`media`], [`speech`], [`dialogue`], [`journal`]), do the work that the call asks for. Each owns one
+//! **Floor 3, the shells** ([`net`], [`media`], [`speech`], [`dialogue`], [`journal`], [`machine`]), do the work that the call asks for. Each owns one
 //! kind of I/O: the SIP socket; the RTP sockets, on threads that tick and never wait; the two clients of the robot's services; events
-//! and the disk.
+//! and the disk; the processor's time.
 //!
 //! **Floor 4, the switchboard** ([`switchboard`]), has one task a call, which carries the call's outputs to the shells and their
 //! news back, and one router: admission, trunks, registrations, which message is whose.
@@ -46,6 +46,7 @@ pub mod call;
 // Floor 3: the shells.
 pub mod dialogue;
 pub mod journal;
+pub mod machine;
 pub mod media;
 pub mod net;
 pub mod speech;

@@ -8,11 +8,11 @@ use sim::phone::Act;
 use sim::services::{
     Reply, act, answering, final_text, hang_up, partial, prompt, prompt_of, say, spoken, talks, understands,
 };
-use sim::{Scenario, Seen, voice};
+use sim::{Order, Scenario, Seen, voice};
 use trunkline::call::action::{Action, Asked};
 use trunkline::call::conversation::Rules;
 use trunkline::call::event::{Service, What};
-use trunkline::call::io::{FromDialogue, FromSpeech, ToRecogniser};
+use trunkline::call::io::{FromDialogue, FromSpeech, Input, ToRecogniser};
 use trunkline::call::knobs::Knobs;
 use trunkline::call::line::{Fault, HungUpBy, Line, Quality};
 use trunkline::call::record::{Outcome, Role};
@@ -111,6 +111,18 @@ fn a_final_text_that_is_late_missing_doubled_or_strange_is_told_once() {
             assert!(waited <= Duration::from_millis(1_500), "{name}: {waited:?}");
         }
     }
+}
+
+#[test]
+fn a_call_whose_media_thread_dies_ends_at_once_and_says_why() {
+    let scenario = Scenario { orders: vec![(6_000, Order::Say(Input::LegLost))], ..Scenario::outbound() };
+    let seen = scenario.run(3);
+    let record = seen.record();
+    assert_eq!((record.hung_up_by, record.outcome), (HungUpBy::Network, Outcome::Success));
+    assert!(record.end_reason.contains("died"), "{}", record.end_reason);
+    assert_eq!(record.faults, std::slice::from_ref(&record.end_reason));
+    let bye = seen.request("BYE").expect("we hang up");
+    assert!(bye < Duration::from_millis(6_100), "{bye:?}: nobody waits for the silence of the line");
 }
 
 #[test]

@@ -269,6 +269,12 @@ impl Call {
                 self.quality = quality;
                 self.leg_open = false;
             }
+            Input::LegLost => {
+                self.leg_open = false;
+                let reason = "media: the thread that carried the call has died";
+                self.converse(|c| c.fault(reason));
+                self.hang_up(now, HungUpBy::Network, reason);
+            }
             Input::Dialogue(from) => self.converse(|c| c.dialogue(now, from)),
             Input::Speech(from) => self.converse(|c| c.speech(now, from)),
             Input::Command(action) => self.command(now, action),

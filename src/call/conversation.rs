@@ -442,6 +442,11 @@ impl Conversation {
         self.tick(now);
     }
 
+    /// Something went wrong that is nobody's business here but the record's.
+    pub fn fault(&mut self, fault: &str) {
+        self.told.fault(fault.to_owned());
+    }
+
     /// What is left for the record.
     pub fn into_told(self) -> Told {
         self.told

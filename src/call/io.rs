@@ -184,6 +184,8 @@ pub enum Input {
     Leg(LegEvent),
     /// Its leg is gone.
     LegClosed(LineQuality),
+    /// Its leg is gone without a last word: what carried it has died.
+    LegLost,
     /// From its dialogue.
     Dialogue(FromDialogue),
     /// From recogniser, synthesiser or prompts folder.

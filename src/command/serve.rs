@@ -62,7 +62,9 @@ pub async fn serve(config: Config) -> Done {
     let switchboard = switchboard::start(config.switchboard, shells, metrics, datagrams, seed);
     let (reasons, ready) = watch::channel(vec!["starting".to_owned()]);
     let (closing, closed) = watch::channel(false);
-    let face = web::serve(web_listener, Arc::new(registry), ready, until(closed.clone()));
+    let not_ready = vec![ready, switchboard.doors(), switchboard.broken()];
+    let signs = web::Signs { broken: switchboard.broken(), not_ready };
+    let face = web::serve(web_listener, Arc::new(registry), signs, until(closed.clone()));
     let face = tokio::spawn(face);
     let handles = control::serve(control_listener, switchboard.clone(), journal.clone(), until(closed));
     let handles = tokio::spawn(handles);

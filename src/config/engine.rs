@@ -16,6 +16,7 @@ use crate::call::knobs::{KnobChange, Knobs};
 use crate::journal;
 use crate::ms::Ms;
 use crate::switchboard::NONE;
+use crate::switchboard::load;
 use crate::switchboard::settings::{Settings, Trunk};
 use crate::{dialogue, media, speech};
 
@@ -25,6 +26,8 @@ const WEB: SocketAddr = loopback(8080);
 const PORTS: PortRange = PortRange { first: 20_000, last: 29_999 };
 const MOST_CALLS: u64 = 1_000;
 const KEEP_EVENTS: u64 = 100_000;
+const CPU_PERCENT: u64 = 90;
+const LATE_MS: u64 = 10;
 const DRAIN_S: u64 = 30;
 const RTP_TIMEOUT_S: u64 = 30;
 const ANSWER_TIMEOUT_MS: u64 = 8_000;
@@ -88,6 +91,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         advertised_media: rtp.advertise,
         user_agent: sip.user_agent,
         max_calls: limits.calls,
+        overload: limits.overload,
         drain: limits.drain,
         knobs,
         dialogue_timeout: limits.answer_timeout,
@@ -222,6 +226,7 @@ fn clashes(
 
 struct Limits {
     calls: usize,
+    overload: load::Limits,
     drain: Duration,
     rtp_timeout: Duration,
     answer_timeout: Duration,
@@ -230,6 +235,8 @@ struct Limits {
 
 fn limits(mut limits: Section<'_>) -> Limits {
     let calls = limits.number("calls", 1..=100_000);
+    let cpu = limits.number("cpu_percent", 0..=100);
+    let late = limits.number("late_ms", 0..=19);
     let drain = limits.number("drain_s", 0..=86_400);
     let rtp = limits.number("rtp_timeout_s", 5..=3_600);
     let answer = limits.number("answer_timeout_ms", 500..=120_000);
@@ -237,6 +244,10 @@ fn limits(mut limits: Section<'_>) -> Limits {
     limits.done();
     Limits {
         calls: number_or(calls, MOST_CALLS) as usize,
+        overload: load::Limits {
+            cpu_percent: number_or(cpu, CPU_PERCENT) as u32,
+            lateness: Duration::from_millis(number_or(late, LATE_MS)),
+        },
         drain: Duration::from_secs(number_or(drain, DRAIN_S)),
         rtp_timeout: Duration::from_secs(number_or(rtp, RTP_TIMEOUT_S)),
         answer_timeout: Duration::from_millis(number_or(answer, ANSWER_TIMEOUT_MS)),

@@ -116,6 +116,11 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(times(&shown), times(&bare));
     let (s, b) = (&shown.switchboard, &bare.switchboard);
     assert_eq!((s.knobs, s.max_calls, &s.user_agent), (b.knobs, b.max_calls, &b.user_agent));
+    assert_eq!(s.overload, b.overload);
+    assert!(
+        s.overload.cpu_percent > 0 && !s.overload.lateness.is_zero(),
+        "overload is watched for unless somebody says no"
+    );
     assert_eq!(s.knobs, Knobs::default());
     let services = |c: &Config| {
         let s = &c.speech[0];
@@ -302,10 +307,12 @@ fn wrong_engine_files() {
             ],
         ),
         (
-            "[limits]\ncalls = -1\ndrain_s = 1.5\n",
+            "[limits]\ncalls = -1\ndrain_s = 1.5\ncpu_percent = 101\nlate_ms = 20\n",
             &[
                 "m.toml:2:limits.calls: is out of range; write a whole number from 1 to 100000",
                 "m.toml:3:limits.drain_s: is of type float, not a whole number; write a whole number from 0 to 86400",
+                "m.toml:4:limits.cpu_percent: is out of range; write a whole number from 0 to 100",
+                "m.toml:5:limits.late_ms: is out of range; write a whole number from 0 to 19",
             ],
         ),
         (

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::lateness::Told;
+
 /// Why something was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Reason {
@@ -20,6 +22,7 @@ pub struct Metrics {
     pub(super) dropped: Family<Reason, Counter>,
     pub(super) slots_missed: Counter,
     pub(super) late_ticks: Counter,
+    pub(super) lateness: Told,
     pub(super) ports_used: Gauge,
     pub(super) legs: Gauge,
 }
@@ -36,6 +39,7 @@ impl Metrics {
         );
         registry.register("media_slots_missed", "20 ms slots that a thread overslept", self.slots_missed.clone());
         registry.register("media_ticks_late", "1 ms ticks that came more than 1 ms late", self.late_ticks.clone());
+        registry.register("media_lateness_seconds", "How late slots with legs were served", self.lateness.clone());
         registry.register("media_ports_used", "RTP ports in use", self.ports_used.clone());
         registry.register("media_legs", "Legs with media", self.legs.clone());
     }

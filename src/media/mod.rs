@@ -6,6 +6,7 @@
 //!
 //! The rest of the program talks to a thread by message; audio comes back by a ring a call, events by the closure it was given.
 
+mod lateness;
 mod metrics;
 mod ports;
 mod priority;
@@ -17,14 +18,17 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
 use crate::call::io::{HeardFrame, RecordedFrame};
 use crate::call::leg::{Command, LegEvent, Setup};
 use crate::call::record::LineQuality;
+pub use lateness::Watch;
+use lateness::{Counts, Lateness};
 pub use metrics::Metrics;
-use thread::{Order, Thread};
+use thread::{NoPlace, Order, Thread};
 
 /// What the engine has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,8 @@ pub enum MediaEvent {
     Closed(LineQuality),
 }
 
-/// Where a leg's events go. Called on the media thread: it must neither block nor take long.
+/// Where a leg's events go. Called on the media thread: it must neither block nor take long. It is dropped when no more can come: after
+/// [`MediaEvent::Closed`], or without it when the thread has died.
 pub type EventSink = Box<dyn FnMut(MediaEvent) + Send>;
 
 /// What a leg is connected to.
@@ -68,8 +73,13 @@ pub enum NoPort {
     /// All are in use.
     #[error("all {0} RTP ports of [media] ports are in use; widen the range")]
     Exhausted(usize),
+    /// The process may open no more files, and sockets are files.
+    #[error(
+        "no more files may be opened, and a call takes two sockets; raise the limit (ulimit -n, LimitNOFILE=) or lower [limits] calls"
+    )]
+    NoFiles,
     /// The media threads are gone.
-    #[error("the media engine has stopped")]
+    #[error("the media threads have stopped; restart the process")]
     Stopped,
 }
 
@@ -77,6 +87,7 @@ pub enum NoPort {
 #[derive(Debug)]
 pub struct Engine {
     threads: Vec<Handle>,
+    running: Vec<Running>,
     next: AtomicUsize,
     ports: usize,
 }
@@ -84,6 +95,13 @@ pub struct Engine {
 #[derive(Debug, Clone)]
 struct Handle {
     orders: mpsc::Sender<Order>,
+}
+
+/// What the engine keeps of a thread that it has started.
+#[derive(Debug)]
+struct Running {
+    thread: JoinHandle<()>,
+    lateness: Arc<Counts>,
 }
 
 impl Engine {
@@ -94,11 +112,14 @@ impl Engine {
         let wanted = if config.threads == 0 { cores } else { config.threads };
         let count = wanted.clamp(1, ports.len().max(1));
         let mut threads = Vec::with_capacity(count);
+        let mut running = Vec::with_capacity(count);
         for (number, share) in ports::split(&ports, count).into_iter().enumerate() {
             let (orders, inbox) = mpsc::channel();
             let (bind, metrics, reports) = (config.bind, Arc::clone(metrics), sockets::epoll()?);
             let realtime = config.realtime;
-            std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
+            let lateness = Lateness { own: Arc::default(), all: metrics.lateness.clone() };
+            let own = lateness.own.clone();
+            let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
                 priority::exact_sleep();
                 if realtime && !priority::realtime() && number == 0 {
                     tracing::info!(
@@ -106,28 +127,45 @@ impl Engine {
                          less evenly; grant CAP_SYS_NICE or RLIMIT_RTPRIO (LimitRTPRIO=10, --cap-add SYS_NICE), or set [media] realtime = false"
                     );
                 }
-                Thread::new(bind, share, inbox, reports, metrics).run();
+                Thread::new(bind, share, inbox, reports, metrics, lateness).run();
             })?;
             threads.push(Handle { orders });
+            running.push(Running { thread, lateness: own });
         }
-        Ok(Engine { threads, next: AtomicUsize::new(0), ports: ports.len() })
+        Ok(Engine { threads, running, next: AtomicUsize::new(0), ports: ports.len() })
     }
 
     /// Takes a port, with its socket bound, for as long as the reservation lives.
     pub async fn reserve(&self) -> Result<Reservation, NoPort> {
-        // The threads take turns; a thread whose ports are used up passes the call on.
+        // The threads take turns; a thread whose ports are used up, or that has died, passes the call on.
+        let mut none = NoPort::Stopped;
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         for n in 0..self.threads.len() {
             let thread = &self.threads[(first + n) % self.threads.len()];
             let (reply, answer) = oneshot::channel();
-            thread.orders.send(Order::Reserve { reply }).map_err(|_| NoPort::Stopped)?;
+            if thread.orders.send(Order::Reserve { reply }).is_err() {
+                continue;
+            }
             match answer.await {
-                Ok(Some((leg, port))) => return Ok(Reservation { thread: thread.clone(), leg, port }),
-                Ok(None) => {}
-                Err(_) => return Err(NoPort::Stopped),
+                Ok(Ok((leg, port))) => return Ok(Reservation { thread: thread.clone(), leg, port }),
+                Ok(Err(NoPlace::Taken)) => none = NoPort::Exhausted(self.ports),
+                Ok(Err(NoPlace::NoFiles)) => return Err(NoPort::NoFiles),
+                Err(_) => {}
             }
         }
-        Err(NoPort::Exhausted(self.ports))
+        Err(none)
+    }
+
+    /// How late the threads serve their slots, for as long as somebody looks.
+    pub fn lateness(&self) -> Watch {
+        Watch::new(self.running.iter().map(|running| running.lateness.clone()))
+    }
+
+    /// Threads that have died of a defect of ours. The calls that they carried have lost their legs, and hear it by the end of their
+    /// events; new ones go to the other threads.
+    pub fn dead(&self) -> impl Iterator<Item = usize> {
+        let dead = |(number, running): (usize, &Running)| running.thread.is_finished().then_some(number);
+        self.running.iter().enumerate().filter_map(dead)
     }
 }
 
@@ -167,11 +205,9 @@ impl Reservation {
         self.order(Order::Close { leg: self.leg });
     }
 
-    /// A thread that is gone has nobody left to serve: its calls hear of it by the silence of their line.
+    /// Of a thread that is gone its calls hear by the end of their events.
     fn order(&self, order: Order) {
-        if self.thread.orders.send(order).is_err() {
-            tracing::error!("the media thread of RTP port {} has stopped", self.port);
-        }
+        let _ = self.thread.orders.send(order);
     }
 }
 
@@ -179,5 +215,79 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         // At the end of the program the threads may be gone first.
         let _ = self.thread.orders.send(Order::Release { leg: self.leg });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::time::{Duration, Instant};
+
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use crate::call::knobs::Knobs;
+    use crate::call::leg::{Media, WallClock};
+    use crate::codec::g711::Law;
+    use crate::rtp::packet::PayloadType;
+
+    fn setup() -> Setup {
+        let nobody = (Ipv4Addr::LOCALHOST, 9).into();
+        let media = Media {
+            law: Law::A,
+            payload_type: PayloadType::PCMA,
+            telephone_event: None,
+            telephone_event_in: None,
+            remote: nobody,
+            rtcp: nobody,
+            sends: true,
+            receives: false,
+        };
+        let clock = WallClock { at: Instant::now(), unix: Duration::ZERO };
+        Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(60), seed: 1, clock }
+    }
+
+    fn open(leg: &Reservation) -> UnboundedReceiver<MediaEvent> {
+        let (media, events) = unbounded_channel();
+        let events_sink = Box::new(move |event| drop(media.send(event)));
+        leg.open(setup(), Wiring { events: events_sink, heard: None, recorded: None });
+        events
+    }
+
+    /// Has a leg's thread die of what a defect would do to it.
+    fn kill(leg: &Reservation) {
+        let defect = Box::new(|_| panic!("a defect, for the test"));
+        leg.open(setup(), Wiring { events: defect, heard: None, recorded: None });
+        leg.close();
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_dies_lets_its_legs_know_and_leaves_the_work_to_the_others() {
+        let config =
+            Config { bind: Ipv4Addr::new(127, 0, 77, 1).into(), ports: 40_000..=40_099, threads: 2, realtime: false };
+        let engine = Engine::start(&config, &Arc::default()).expect("threads");
+        let [one, other, last] = [engine.reserve().await, engine.reserve().await, engine.reserve().await];
+        let (one, other, last) = (one.expect("a port"), other.expect("a port"), last.expect("a port"));
+        let (mut lost, mut alive) = (open(&one), open(&other));
+        assert_eq!(engine.dead().count(), 0);
+        kill(&last);
+        while let Some(event) = lost.recv().await {
+            assert!(matches!(event, MediaEvent::Leg(_)), "{event:?}");
+        }
+        other.close();
+        while !matches!(alive.recv().await.expect("it ends as it should"), MediaEvent::Closed(_)) {}
+        for _ in 0..4 {
+            engine.reserve().await.expect("a port of the other thread");
+        }
+        // Its end is seen a moment after its legs have gone.
+        while engine.dead().count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(engine.dead().collect::<Vec<_>>(), [0]);
+        kill(&other);
+        while engine.dead().count() == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(engine.reserve().await.expect_err("nobody is left"), NoPort::Stopped);
     }
 }

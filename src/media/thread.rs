@@ -10,8 +10,10 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use super::lateness::Lateness;
 use super::metrics::{Metrics, Sums};
 use super::sockets::{Pair, Reader, Reports};
 use super::wheel::{SLOTS, Wheel};
@@ -34,11 +36,19 @@ const OUTBOX: usize = 128;
 
 /// What a thread is told.
 pub(super) enum Order {
-    Reserve { reply: oneshot::Sender<Option<(LegId, u16)>> },
+    Reserve { reply: oneshot::Sender<Result<(LegId, u16), NoPlace>> },
     Open { leg: LegId, setup: Box<Setup>, wiring: Wiring },
     Command { leg: LegId, command: Command },
     Close { leg: LegId },
     Release { leg: LegId },
+}
+
+/// Why a thread has no port for a call.
+pub(super) enum NoPlace {
+    /// All are in use, or those that were tried are somebody else's.
+    Taken,
+    /// The process may open no more files.
+    NoFiles,
 }
 
 /// A port in use.
@@ -64,6 +74,7 @@ pub(super) struct Thread {
     ports: VecDeque<u16>,
     orders: mpsc::Receiver<Order>,
     metrics: Arc<Metrics>,
+    lateness: Lateness,
     places: Vec<Option<Place>>,
     free: Vec<usize>,
     wheel: Wheel,
@@ -81,12 +92,14 @@ impl Thread {
         orders: mpsc::Receiver<Order>,
         reports: OwnedFd,
         metrics: Arc<Metrics>,
+        lateness: Lateness,
     ) -> Thread {
         Thread {
             bind,
             ports,
             orders,
             metrics,
+            lateness,
             places: Vec::new(),
             free: Vec::new(),
             wheel: Wheel::default(),
@@ -164,7 +177,7 @@ impl Thread {
         match order {
             Order::Reserve { reply } => {
                 let place = self.reserve();
-                if let Err(Some((id, _))) = reply.send(place) {
+                if let Err(Ok((id, _))) = reply.send(place) {
                     // Nobody waits for it any more.
                     self.release(id);
                 }
@@ -185,13 +198,19 @@ impl Thread {
         }
     }
 
-    fn reserve(&mut self) -> Option<(LegId, u16)> {
+    fn reserve(&mut self) -> Result<(LegId, u16), NoPlace> {
         // A port that somebody else on this machine holds goes to the back of the queue.
         for _ in 0..self.ports.len().min(TRIES) {
-            let port = self.ports.pop_front()?;
-            let Ok(pair) = Pair::bind(self.bind, port) else {
-                self.ports.push_back(port);
-                continue;
+            let Some(port) = self.ports.pop_front() else { break };
+            let pair = match Pair::bind(self.bind, port) {
+                Ok(pair) => pair,
+                Err(error) => {
+                    self.ports.push_back(port);
+                    if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                        return Err(NoPlace::NoFiles);
+                    }
+                    continue;
+                }
             };
             let number = self.free.pop().unwrap_or_else(|| {
                 self.places.push(None);
@@ -201,9 +220,9 @@ impl Thread {
             let id = LegId { place: number, generation: self.generation };
             self.places[number] = Some(Place { id, port, pair, slot: 0, live: None });
             self.metrics.ports_used.inc();
-            return Some((id, port));
+            return Ok((id, port));
         }
-        None
+        Err(NoPlace::Taken)
     }
 
     fn open(&mut self, id: LegId, setup: Setup, mut wiring: Wiring) {
@@ -247,8 +266,9 @@ impl Thread {
     }
 
     fn serve(&mut self, tick: u64, nominal: Instant) {
-        let Thread { wheel, places, sums, reader, reports, outbox, .. } = self;
+        let Thread { wheel, places, sums, reader, reports, outbox, lateness, .. } = self;
         let now = Instant::now();
+        lateness.add(now.saturating_duration_since(nominal));
         for number in reports.ready() {
             let Some((place, live)) = live(places, number) else { continue };
             reader.read(&place.rtcp, sums, |from, datagram| live.leg.receive_report(now, from, datagram));

@@ -1,5 +1,7 @@
 //! What the switchboard counts.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -32,6 +34,7 @@ struct Which {
 #[derive(Debug)]
 pub struct Metrics {
     pub(super) calls: Gauge,
+    pub(super) cpu_used: Gauge<f64, AtomicU64>,
     pub(super) lingering: Gauge,
     ended: Family<Ended, Counter>,
     refused: Family<Why, Counter>,
@@ -49,6 +52,7 @@ impl Default for Metrics {
         let turns = || Histogram::new(exponential_buckets(0.05, 2.0, 9));
         Metrics {
             calls: Gauge::default(),
+            cpu_used: Gauge::default(),
             lingering: Gauge::default(),
             ended: Family::default(),
             refused: Family::default(),
@@ -66,6 +70,11 @@ impl Metrics {
     /// Makes them known.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("calls", "Calls that are up", self.calls.clone());
+        registry.register(
+            "cpu_used_ratio",
+            "Share of the cores that this process may use which it has used in the last half second",
+            self.cpu_used.clone(),
+        );
         registry.register("calls_ended", "Calls that are over, by trunk, direction and outcome", self.ended.clone());
         registry.register("calls_refused", "Calls refused at the door, by reason", self.refused.clone());
         registry.register(

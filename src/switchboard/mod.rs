@@ -7,11 +7,15 @@
 //! | `task` | one call's task |
 //! | `dialling` | from an order and a trunk to an INVITE |
 //! | `registrar` | one task for each trunk that registers |
+//! | [`load`] | overload: when new calls are refused so that those that are up are served well |
+//! | `refused` | INVITEs that were refused, for as long as copies of them may come |
 //! | [`order`], [`settings`] | what the faces ask, and what is configured |
 
 mod dialling;
+pub mod load;
 mod metrics;
 pub mod order;
+mod refused;
 mod registrar;
 mod router;
 pub mod settings;
@@ -19,7 +23,7 @@ mod task;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
@@ -56,6 +60,8 @@ pub struct Shells {
 #[derive(Debug, Clone)]
 pub struct Handle {
     asks: mpsc::UnboundedSender<Ask>,
+    doors: watch::Receiver<Vec<String>>,
+    broken: watch::Receiver<Vec<String>>,
 }
 
 /// Starts the switchboard. Must be called within a tokio runtime. It ends by [`Handle::stop`].
@@ -67,9 +73,13 @@ pub fn start(
     seed: u64,
 ) -> Handle {
     let (asks, inbox) = mpsc::unbounded_channel();
-    let router = Router::new(Arc::new(settings), Arc::new(shells), metrics, asks.clone(), seed);
+    let shells = Arc::new(shells);
+    let (doors_told, doors) = watch::channel(Vec::new());
+    let (broken_told, broken) = watch::channel(Vec::new());
+    tokio::spawn(load::watch(shells.clone(), asks.clone(), broken_told));
+    let router = Router::new(Arc::new(settings), shells, metrics, asks.clone(), doors_told, seed);
     tokio::spawn(router.run(inbox, datagrams));
-    Handle { asks }
+    Handle { asks, doors, broken }
 }
 
 impl Handle {
@@ -126,6 +136,16 @@ impl Handle {
     /// Takes no new calls; says how many are up.
     pub async fn drain(&self) -> usize {
         self.ask(|reply| Ask::Drain { reply }).await.unwrap_or_default()
+    }
+
+    /// Why no new calls are taken: draining, or overload; empty: they are.
+    pub fn doors(&self) -> watch::Receiver<Vec<String>> {
+        self.doors.clone()
+    }
+
+    /// What has died and is not coming back; empty: nothing.
+    pub fn broken(&self) -> watch::Receiver<Vec<String>> {
+        self.broken.clone()
     }
 
     /// Takes no new calls, lets those that are up go on for [`Settings::drain`], hangs the rest up, and takes the registrations back.

@@ -61,6 +61,9 @@ pub enum Refusal {
         /// Which, with its value.
         limit: String,
     },
+    /// This process has more to do than it can do well; which limit, what was measured, and the way out.
+    #[error("overload: {0}")]
+    Overload(String),
     /// There is no such call.
     #[error("call {0} is not up")]
     NotFound(String),

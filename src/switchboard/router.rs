@@ -13,10 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::dialling::{self, Services};
+use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
+use super::refused::{Answer, Key, Refused};
 use super::registrar::{self, Registrar, Told};
 use super::settings::{AnswerRule, Settings, Trunk};
 use super::task::{INBOX, Start, Task, ToTask};
@@ -32,10 +34,12 @@ use crate::ms::Ms;
 use crate::net::Datagram;
 use crate::sip::message::{Fault, HeaderName, Message, Method, Request, parse, refuse_unreadable};
 use crate::sip::session::{self, Dial, Session};
-use crate::sip::{Reply, stateless};
+use crate::sip::{Local, Reply, stateless};
 
-/// Seconds after which a caller who was refused for want of room may try again.
+/// Seconds after which a caller who was refused for want of room may try again. At the door they differ from call to call, so that those
+/// who were refused in one moment do not all come back in one moment. No more than that: a trunk may take its pause for all its calls.
 pub(super) const RETRY_AFTER: &str = "5";
+const RETRY_SPREAD: [&str; 6] = [RETRY_AFTER, "6", "7", "8", "9", "10"];
 /// How long a `request_id` of `Dial` is remembered.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 /// How many `request_id`s of `Send` are remembered for each call.
@@ -110,7 +114,32 @@ pub(super) enum Ask {
         trunk: usize,
         state: Registered,
     },
+    /// How much this process has to do.
+    Load(Sample),
 }
+
+/// Why there is no room for one more call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoRoom {
+    Draining,
+    Overload(Reason),
+    Calls,
+    Channels,
+}
+
+impl NoRoom {
+    fn as_str(self) -> &'static str {
+        match self {
+            NoRoom::Draining => "draining",
+            NoRoom::Overload(reason) => reason.as_str(),
+            NoRoom::Calls => "calls",
+            NoRoom::Channels => "channels",
+        }
+    }
+}
+
+/// What the switchboard takes no calls for, as `/readyz` tells it.
+pub(super) type Doors = watch::Sender<Vec<String>>;
 
 /// A call that is up.
 struct Up {
@@ -165,6 +194,11 @@ pub(super) struct Router {
     ordered_at: VecDeque<(Instant, String)>,
     draining: bool,
     stopping: Option<Stopping>,
+    gate: Gate,
+    /// Why new calls are refused for overload, since when, and how many were.
+    overload: Option<(Reason, Instant, u64)>,
+    refused: Refused,
+    doors: Doors,
 }
 
 impl Router {
@@ -173,9 +207,11 @@ impl Router {
         shells: Arc<Shells>,
         metrics: Arc<Metrics>,
         asks: mpsc::UnboundedSender<Ask>,
+        doors: Doors,
         seed: u64,
     ) -> Router {
         let trunks = settings.trunks.len();
+        let gate = Gate::new(settings.overload);
         Router {
             settings,
             shells,
@@ -192,6 +228,10 @@ impl Router {
             ordered_at: VecDeque::new(),
             draining: false,
             stopping: None,
+            gate,
+            overload: None,
+            refused: Refused::new(Instant::now()),
+            doors,
         }
     }
 
@@ -285,10 +325,12 @@ impl Router {
             Ask::Trunks { reply } => drop(reply.send(self.trunks())),
             Ask::Drain { reply } => {
                 self.draining = true;
+                self.tell_doors();
                 let _ = reply.send(self.calls.len());
             }
             Ask::Stop { at_once, reply } => {
                 self.draining = true;
+                self.tell_doors();
                 let drain = if at_once { Duration::ZERO } else { self.settings.drain };
                 self.stopping = Some(Stopping { reply, stage: Stage::Draining, until: Instant::now() + drain });
             }
@@ -305,7 +347,36 @@ impl Router {
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
             Ask::Registered { trunk, state } => self.registrations[trunk] = state,
+            Ask::Load(sample) => self.load(sample),
         }
+    }
+
+    fn load(&mut self, sample: Sample) {
+        self.metrics.cpu_used.set(sample.cpu);
+        let before = self.overload;
+        match (before, self.gate.observe(sample)) {
+            (None, None) => return,
+            (None, Some(reason)) => {
+                self.overload = Some((reason, sample.at, 0));
+                tracing::warn!(reason = self.gate.explained(reason), "overload: new calls are refused");
+            }
+            (Some((_, since, refused)), Some(reason)) => self.overload = Some((reason, since, refused)),
+            (Some((_, since, refused)), None) => {
+                self.overload = None;
+                let (lasted_s, cpu_percent) = ((sample.at - since).as_secs(), (sample.cpu * 100.0).round());
+                let late_ms = sample.lateness.as_secs_f64() * 1_000.0;
+                tracing::info!(lasted_s, refused, cpu_percent, late_ms, "overload has ended: calls are taken again");
+            }
+        }
+        if before.map(|(reason, ..)| reason) != self.overload.map(|(reason, ..)| reason) {
+            self.tell_doors();
+        }
+    }
+
+    fn tell_doors(&self) {
+        let draining = self.draining.then(|| "draining: no new calls are taken".to_owned());
+        let overload = self.overload.map(|(reason, ..)| format!("overload: {}", self.gate.explained(reason)));
+        self.doors.send_replace(draining.into_iter().chain(overload).collect());
     }
 
     fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
@@ -321,7 +392,10 @@ impl Router {
         let call_id = self.call_id();
         let request_id = order.request_id.clone();
         let placement = dialling::place(order, &settings, trunk, call_id.clone(), SystemTime::now())?;
-        self.room(number)?;
+        if let Err(none) = self.room(number) {
+            self.count_refused(none);
+            return Err(self.refusal(none, trunk));
+        }
         self.ordered.insert(request_id.clone(), call_id.clone());
         self.ordered_at.push_back((Instant::now() + REMEMBERED, request_id));
         let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
@@ -329,23 +403,39 @@ impl Router {
         Ok(call_id)
     }
 
-    /// Whether there is room for one more call on a trunk.
-    fn room(&mut self, trunk: usize) -> Result<(), Refusal> {
-        let refusal = if self.draining {
-            self.metrics.refused("draining");
-            Refusal::Draining
+    /// Whether there is room for one more call on a trunk. Cheap: under a flood this is asked for each INVITE.
+    fn room(&self, trunk: usize) -> Result<(), NoRoom> {
+        let channels = self.settings.trunks[trunk].channels;
+        if self.draining {
+            Err(NoRoom::Draining)
         } else if self.calls.len() >= self.settings.max_calls {
-            self.metrics.refused("calls");
-            Refusal::Exhausted { limit: format!("[limits] calls = {}", self.settings.max_calls) }
+            Err(NoRoom::Calls)
+        } else if channels > 0 && self.channels[trunk] >= channels {
+            Err(NoRoom::Channels)
+        } else if let Some((reason, ..)) = self.overload {
+            Err(NoRoom::Overload(reason))
         } else {
-            let Trunk { channels, name, .. } = &self.settings.trunks[trunk];
-            if *channels == 0 || self.channels[trunk] < *channels {
-                return Ok(());
+            Ok(())
+        }
+    }
+
+    fn count_refused(&mut self, none: NoRoom) {
+        self.metrics.refused(none.as_str());
+        if let (NoRoom::Overload(_), Some((.., refused))) = (none, &mut self.overload) {
+            *refused += 1;
+        }
+    }
+
+    /// What an orchestrator hears of it.
+    fn refusal(&self, none: NoRoom, trunk: &Trunk) -> Refusal {
+        match none {
+            NoRoom::Draining => Refusal::Draining,
+            NoRoom::Calls => Refusal::Exhausted { limit: format!("[limits] calls = {}", self.settings.max_calls) },
+            NoRoom::Channels => {
+                Refusal::Exhausted { limit: format!("trunk {}: [limits] channels = {}", trunk.name, trunk.channels) }
             }
-            self.metrics.refused("channels");
-            Refusal::Exhausted { limit: format!("trunk {name}: [limits] channels = {channels}") }
-        };
-        Err(refusal)
+            NoRoom::Overload(reason) => Refusal::Overload(self.gate.explained(reason)),
+        }
     }
 
     fn begin(&mut self, call_id: Arc<str>, trunk: usize, outbound: bool, start: Start) -> mpsc::Sender<ToTask> {
@@ -528,10 +618,14 @@ impl Router {
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
-        if self.room(number).is_err() {
-            let fault = Fault::new(503, "Service Unavailable");
-            let retry = [(HeaderName::RetryAfter, RETRY_AFTER)];
-            return self.reply(stateless::refuse_with(&request, source, &local, fault, &retry)).await;
+        // A copy of what was refused gets the same answer, also when there is room by now: its sender may have heard the first one.
+        let key = self.refused.key(&request);
+        if let Some(answer) = self.refused.before(key) {
+            return self.refuse(&request, source, &local, answer, key).await;
+        }
+        if let Err(none) = self.room(number) {
+            self.count_refused(none);
+            return self.refuse(&request, source, &local, Answer::ComeAgain, key).await;
         }
         let callee = request.uri().user_text().unwrap_or_default();
         let route = trunk.routes.iter().find(|route| route.callee.matches(&callee));
@@ -542,8 +636,7 @@ impl Router {
         };
         if let Some((code, reason)) = refusal {
             self.metrics.refused(reason);
-            let reply = stateless::refuse(&request, source, &local, Fault::new(code, ""));
-            return self.reply(reply).await;
+            return self.refuse(&request, source, &local, Answer::Status(code), key).await;
         }
         let Some(route) = route else { return };
         let answering = match &route.answer {
@@ -571,6 +664,18 @@ impl Router {
                 self.reply(reply).await;
             }
         }
+    }
+
+    /// Refuses an INVITE without state.
+    async fn refuse(&mut self, request: &Request, source: SocketAddr, local: &Local, answer: Answer, key: Key) {
+        self.refused.remember(key, answer, Instant::now());
+        let after = RETRY_SPREAD[(key.spread() % RETRY_SPREAD.len() as u64) as usize];
+        let retry = [(HeaderName::RetryAfter, after)];
+        let (code, headers) = match answer {
+            Answer::Status(code) => (code, &[][..]),
+            Answer::ComeAgain => (503, &retry[..]),
+        };
+        self.reply(stateless::refuse_with(request, source, local, Fault::new(code, ""), headers)).await;
     }
 
     /// Something for an ended call's signalling; its owner has been looked at.

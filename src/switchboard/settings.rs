@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::load::Limits;
 use crate::call::knobs::Knobs;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub user_agent: String,
     /// Most calls at a time, of both directions.
     pub max_calls: usize,
+    /// From where on new calls are refused, so that those that are up are served well.
+    pub overload: Limits,
     /// How long calls may go on after SIGTERM before they are hung up.
     pub drain: Duration,
     /// First values of every call's knobs.

@@ -20,7 +20,7 @@ use crate::call::knobs::KnobChange;
 use crate::call::leg::{LegEvent, Setup};
 use crate::call::prompt::PromptNo;
 use crate::dialogue;
-use crate::media::{MediaEvent, Reservation, Wiring};
+use crate::media::{MediaEvent, NoPort, Reservation, Wiring};
 use crate::ms::Ms;
 use crate::sip::Local;
 use crate::sip::session::{self, ExtraHeaders, Session};
@@ -68,7 +68,7 @@ impl Task {
         };
         let port = match self.shells.media.reserve().await {
             Ok(port) => port,
-            Err(error) => return self.without_media(&call_id, start, &error.to_string()).await,
+            Err(error) => return self.without_media(&call_id, start, &error).await,
         };
         let local_media = SocketAddr::new(self.settings.advertised_media, port.port());
         let (now, wall) = (Instant::now(), SystemTime::now());
@@ -102,7 +102,7 @@ impl Task {
             correlation: correlation.into(),
             services,
             port,
-            media,
+            media: Some(media),
             dialogue: None,
             recogniser: None,
             synthesis: HashMap::new(),
@@ -111,6 +111,7 @@ impl Task {
             wires.tell(Ms(0), wall, What::KnobClamped(clamp));
         }
         let mut phase = Phase::Dialling;
+        let mut leg_gone = false;
         loop {
             // Before the world hears of it: whoever acts on an event finds the call in that phase.
             if call.phase() != phase && call.phase() != Phase::Over {
@@ -126,11 +127,18 @@ impl Task {
                 break;
             }
             let input = tokio::select! {
-                Some(event) = from_media.recv() => match event {
+                event = from_media.recv(), if !leg_gone => match event {
                     // Only to be freed here and not on the media thread.
-                    MediaEvent::Leg(LegEvent::Spent(_)) => continue,
-                    MediaEvent::Leg(event) => Some(Input::Leg(event).into()),
-                    MediaEvent::Closed(quality) => Some(Input::LegClosed(quality).into()),
+                    Some(MediaEvent::Leg(LegEvent::Spent(_))) => continue,
+                    Some(MediaEvent::Leg(event)) => Some(Input::Leg(event).into()),
+                    Some(MediaEvent::Closed(quality)) => {
+                        leg_gone = true;
+                        Some(Input::LegClosed(quality).into())
+                    }
+                    None => {
+                        leg_gone = true;
+                        Some(Input::LegLost.into())
+                    }
                 },
                 Some(input) = inputs.recv() => Some(input),
                 () = until(call.deadline()) => None,
@@ -155,9 +163,12 @@ impl Task {
     }
 
     /// There is no port: an inbound call is refused, an outbound one is over before it began.
-    async fn without_media(self, call_id: &Arc<str>, start: Start, reason: &str) {
-        tracing::error!(call = %call_id, reason, "no RTP port for the call");
-        self.metrics.refused("no_port");
+    async fn without_media(self, call_id: &Arc<str>, start: Start, error: &NoPort) {
+        tracing::error!(call = %call_id, reason = %error, "no RTP port for the call");
+        self.metrics.refused(match error {
+            NoPort::NoFiles => "no_file",
+            _ => "no_port",
+        });
         let session = match start {
             Start::Incoming(mut session, ..) => {
                 let retry =
@@ -172,7 +183,7 @@ impl Task {
                 Some(session)
             }
             Start::Dial(placement, _) => {
-                let record = super::router::never_placed(&placement.plan, &placement.dial, reason);
+                let record = super::router::never_placed(&placement.plan, &placement.dial, &error.to_string());
                 drop(self.shells.journal.finish_call(record, placement.services.name, Ms(0)));
                 None
             }
@@ -189,7 +200,8 @@ struct Wires<'a> {
     correlation: Arc<str>,
     services: Services,
     port: Reservation,
-    media: mpsc::UnboundedSender<MediaEvent>,
+    /// Until there is a leg: from then on only it may hold this, so that its end is heard.
+    media: Option<mpsc::UnboundedSender<MediaEvent>>,
     dialogue: Option<dialogue::Handle>,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
     /// Segments that are being made; dropping one cancels it.
@@ -245,6 +257,7 @@ impl Wires<'_> {
     }
 
     fn open_leg(&mut self, setup: Setup) {
+        let Some(media) = self.media.take() else { return };
         let shells = &self.task.shells;
         let heard = (self.services.speech != NONE).then(|| {
             let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
@@ -257,7 +270,6 @@ impl Wires<'_> {
             shells.journal.open_recording(self.call_id.clone(), self.services.name.clone(), consumer);
             producer
         });
-        let media = self.media.clone();
         // A call that is over hears nothing more.
         let events = Box::new(move |event| drop(media.send(event)));
         self.port.open(setup, Wiring { events, heard, recorded });

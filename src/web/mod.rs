@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/healthz` | 200 `ok` while the process lives |
+//! | `/healthz` | 200 `ok` while the process lives, or 503 with what has died in it, a line each |
 //! | `/readyz` | 200 `ready`, or 503 with a reason a line |
 //! | `/metrics` | OpenMetrics 1.0 text |
 //!
@@ -44,15 +44,18 @@ const OPEN_METRICS: HeaderValue =
 
 type Answer = Response<Full<Bytes>>;
 
-/// Answers until `shutdown` is done, then finishes what is under way. `ready` holds the reasons for which no calls are taken; empty: they
-/// are.
-pub async fn serve(
-    listener: TcpListener,
-    registry: Arc<Registry>,
-    ready: watch::Receiver<Vec<String>>,
-    shutdown: impl Future<Output = ()>,
-) {
-    let face = Face { registry, ready };
+/// What keeps the process from its work, each with who knows of it; empty: nothing does.
+#[derive(Debug, Clone)]
+pub struct Signs {
+    /// What has died and is not coming back.
+    pub broken: watch::Receiver<Vec<String>>,
+    /// For what no calls should be sent here now.
+    pub not_ready: Vec<watch::Receiver<Vec<String>>>,
+}
+
+/// Answers until `shutdown` is done, then finishes what is under way.
+pub async fn serve(listener: TcpListener, registry: Arc<Registry>, signs: Signs, shutdown: impl Future<Output = ()>) {
+    let face = Face { registry, signs };
     let (stop, stopped) = watch::channel(false);
     let mut visits = JoinSet::new();
     tokio::pin!(shutdown);
@@ -116,7 +119,7 @@ async fn visit(stream: TcpStream, face: Face, mut stopped: watch::Receiver<bool>
 #[derive(Clone)]
 struct Face {
     registry: Arc<Registry>,
-    ready: watch::Receiver<Vec<String>>,
+    signs: Signs,
 }
 
 impl Face {
@@ -139,15 +142,12 @@ impl Face {
     }
 
     fn health(&self) -> Answer {
-        plain(StatusCode::OK, "ok\n")
+        unless(&self.signs.broken.borrow(), "ok\n")
     }
 
     fn readiness(&self) -> Answer {
-        let reasons = self.ready.borrow().clone();
-        if reasons.is_empty() {
-            return plain(StatusCode::OK, "ready\n");
-        }
-        plain(StatusCode::SERVICE_UNAVAILABLE, &(reasons.join("\n") + "\n"))
+        let reasons: Vec<_> = self.signs.not_ready.iter().flat_map(|told| told.borrow().clone()).collect();
+        unless(&reasons, "ready\n")
     }
 
     fn metrics(&self) -> Answer {
@@ -158,6 +158,13 @@ impl Face {
         }
         with_type(StatusCode::OK, OPEN_METRICS, encoded)
     }
+}
+
+fn unless(reasons: &[String], well: &str) -> Answer {
+    if reasons.is_empty() {
+        return plain(StatusCode::OK, well);
+    }
+    plain(StatusCode::SERVICE_UNAVAILABLE, &(reasons.join("\n") + "\n"))
 }
 
 fn plain(status: StatusCode, text: &str) -> Answer {
@@ -186,7 +193,9 @@ mod tests {
 
     struct Served {
         at: SocketAddr,
-        ready: watch::Sender<Vec<String>>,
+        broken: watch::Sender<Vec<String>>,
+        speech: watch::Sender<Vec<String>>,
+        doors: watch::Sender<Vec<String>>,
         stop: oneshot::Sender<()>,
         task: JoinHandle<()>,
     }
@@ -198,13 +207,16 @@ mod tests {
         registry.register("calls", "Calls", calls);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("bound");
-        let (ready, reasons) = watch::channel(vec![]);
+        let (broken, is_broken) = watch::channel(vec![]);
+        let (speech, no_speech) = watch::channel(vec![]);
+        let (doors, no_entry) = watch::channel(vec![]);
+        let signs = Signs { broken: is_broken, not_ready: vec![no_speech, no_entry] };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(listener, Arc::new(registry), reasons, stopped));
-        Served { at, ready, stop, task }
+        let task = tokio::spawn(serve(listener, Arc::new(registry), signs, stopped));
+        Served { at, broken, speech, doors, stop, task }
     }
 
     async fn ask(at: SocketAddr, request: &str) -> String {
@@ -227,11 +239,21 @@ mod tests {
         assert!(health.starts_with("HTTP/1.1 200") && health.ends_with("\r\n\r\nok\n"));
         let ready = get(served.at, "/readyz?from=probe").await;
         assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("\r\n\r\nready\n"));
-        served.ready.send(vec!["draining".into(), "trunk a: not registered".into()]).expect("served");
+        served.speech.send(vec!["speech a: gone".into(), "speech b: gone".into()]).expect("served");
+        served.doors.send(vec!["draining".into()]).expect("served");
         let ready = get(served.at, "/readyz").await;
         assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
-        assert!(ready.ends_with("\r\n\r\ndraining\ntrunk a: not registered\n"), "{ready}");
+        assert!(ready.ends_with("\r\n\r\nspeech a: gone\nspeech b: gone\ndraining\n"), "{ready}");
         assert!(get(served.at, "/healthz").await.starts_with("HTTP/1.1 200"));
+        served.speech.send(vec![]).expect("served");
+        served.doors.send(vec![]).expect("served");
+        served.broken.send(vec!["media thread 0 has died".into()]).expect("served");
+        assert!(get(served.at, "/readyz").await.starts_with("HTTP/1.1 200"));
+        let health = get(served.at, "/healthz").await;
+        assert!(
+            health.starts_with("HTTP/1.1 503") && health.ends_with("\r\n\r\nmedia thread 0 has died\n"),
+            "{health}"
+        );
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
+//! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
@@ -18,6 +19,7 @@ mod bad_services;
 mod inbound;
 mod many_calls;
 mod outbound;
+mod overload;
 mod process;
 mod rig;
 mod wire;

@@ -234,6 +234,9 @@ impl World {
             Happening::RtpToRobot(_) => {}
             Happening::RtpToPhone(datagram) => self.phone.rtp(self.now, &datagram),
             Happening::ToCall(input) => {
+                if matches!(*input, Input::LegLost) {
+                    self.leg = None;
+                }
                 if let Robot::Call(call) = &mut self.robot {
                     call.handle(now, *input);
                 }

@@ -158,6 +158,7 @@ async fn refusals_have_their_codes() {
     let mut served = serve(10).await;
     for (callee, code, message) in [
         ("full", Code::ResourceExhausted, "no channel: trunk t has 30 channels"),
+        ("busy", Code::ResourceExhausted, "overload: 97 % of 2.0 cores in use"),
         ("late", Code::FailedPrecondition, "not_after has passed"),
         ("drain", Code::Unavailable, "draining: no new calls are taken"),
         ("odd", Code::InvalidArgument, "trunk: there is no trunk x"),

@@ -63,6 +63,7 @@ impl Switchboard for Fake {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 Ok("c-slow".into())
             }
+            "busy" => Err(Refusal::Overload("97 % of 2.0 cores in use".into())),
             "full" => Err(Refusal::Exhausted { limit: "trunk t has 30 channels".into() }),
             "late" => Err(Refusal::TooLate),
             "drain" => Err(Refusal::Draining),

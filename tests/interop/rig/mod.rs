@@ -33,7 +33,11 @@ pub const NOBODY: &str = "http://127.0.0.1:1";
 /// What differs from test to test: lines of the configuration, and who serves it.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Lines of `[limits]`.
+    /// Most calls at a time.
+    pub calls: usize,
+    /// Lines of `[limits]` about overload; off, for tests run beside each other and beside builds.
+    pub overload: &'static str,
+    /// The other lines of `[limits]`.
     pub limits: &'static str,
     /// Lines of `[knobs]`.
     pub knobs: &'static str,
@@ -52,6 +56,8 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Setup {
         Setup {
+            calls: 90,
+            overload: "cpu_percent = 0\nlate_ms = 0",
             limits: "drain_s = 0",
             // SIPp speaks all the time.
             knobs: "barge_in = \"never\"",
@@ -68,7 +74,7 @@ impl Default for Setup {
 impl Setup {
     /// Writes the files of a configuration into a folder.
     pub fn write(&self, folder: &Path, ports: &Ports) -> PathBuf {
-        let Setup { limits, knobs, trunk, speech_more, speech, dialogue, fallback, record } = self;
+        let Setup { calls, overload, limits, knobs, trunk, speech_more, speech, dialogue, fallback, record } = self;
         let (sip, control, web, phone) = (ports.sip(), ports.control(), ports.web(), ports.phone());
         let (first, last) = ports.media().into_inner();
         let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
@@ -82,7 +88,7 @@ impl Setup {
              [[dialogue]]\nname = \"brain\"\nendpoint = \"{dialogue}\"\n\
              [prompts]\nfolder = {recordings:?}\n{prompt}\n\
              [recording]\nenabled = {record}\nfolder = \"recordings\"\n\
-             [limits]\ncalls = 90\n{limits}\n\
+             [limits]\ncalls = {calls}\n{overload}\n{limits}\n\
              [knobs]\n{knobs}\n"
         );
         let profile =
@@ -283,6 +289,12 @@ impl Drop for Folder {
 /// An INVITE by hand: the final answer to it, acknowledged, and the socket that it came to.
 pub async fn ask(rig: &Rig, callee: &str) -> (String, UdpSocket) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let answer = ask_from(rig, &socket, callee, 9).await;
+    (answer, socket)
+}
+
+/// As [`ask`], from a socket; asked again, it is a copy of the first INVITE. Media is wanted at a port.
+pub async fn ask_from(rig: &Rig, socket: &UdpSocket, callee: &str, media: u16) -> String {
     let port = socket.local_addr().expect("it is bound").port();
     let head = |method: &str, to: &str| {
         format!(
@@ -292,20 +304,22 @@ pub async fn ask(rig: &Rig, callee: &str) -> (String, UdpSocket) {
              Contact: <sip:200@127.0.0.1:{port}>\r\nMax-Forwards: 70\r\n"
         )
     };
-    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n";
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {media} RTP/AVP 8\r\n"
+    );
     let to = format!("<sip:{callee}@127.0.0.1>");
     let length = sdp.len();
     let invite =
         head("INVITE", &to) + &format!("Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}");
     socket.send_to(invite.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
     loop {
-        let answer = received(&socket).await;
+        let answer = received(socket).await;
         let code: u16 = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a response");
         if code >= 200 {
             let to = answer.lines().find_map(|line| line.strip_prefix("To: ")).expect("a To");
             let ack = head("ACK", to) + "Content-Length: 0\r\n\r\n";
             socket.send_to(ack.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
-            return (answer, socket);
+            return answer;
         }
     }
 }
