@@ -50,7 +50,7 @@ fn a_media_thread_does_not_allocate_once_its_calls_are_up() {
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::default());
     metrics.register(&mut registry);
-    let config = Config { bind: ENGINE.into(), ports: 31_000..=31_199, threads: 1 };
+    let config = Config { bind: ENGINE.into(), ports: 31_000..=31_199, threads: 1, realtime: false };
     let engine = Engine::start(&config, &metrics).expect("a thread");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let stranger = socket();
