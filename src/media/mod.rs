@@ -6,6 +6,7 @@
 //!
 //! The rest of the program talks to a thread by message; audio comes back by a ring a call, events by the closure it was given.
 
+mod inbox;
 mod lateness;
 mod metrics;
 mod ports;
@@ -16,10 +17,11 @@ mod wheel;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
 
 use crate::call::io::{HeardFrame, RecordedFrame};
@@ -94,7 +96,7 @@ pub struct Engine {
 
 #[derive(Debug, Clone)]
 struct Handle {
-    orders: mpsc::Sender<Order>,
+    orders: UnboundedSender<Order>,
 }
 
 /// What the engine keeps of a thread that it has started.
@@ -114,7 +116,7 @@ impl Engine {
         let mut threads = Vec::with_capacity(count);
         let mut running = Vec::with_capacity(count);
         for (number, share) in ports::split(&ports, count).into_iter().enumerate() {
-            let (orders, inbox) = mpsc::channel();
+            let (orders, inbox) = mpsc::unbounded_channel();
             let (bind, metrics, reports) = (config.bind, Arc::clone(metrics), sockets::epoll()?);
             let realtime = config.realtime;
             let lateness = Lateness { own: Arc::default(), all: metrics.lateness.clone() };

@@ -6,13 +6,16 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::inbox::Inbox;
 use super::lateness::Lateness;
 use super::metrics::{Metrics, Sums};
 use super::sockets::{Pair, Reader, Reports};
@@ -72,7 +75,7 @@ struct Live {
 pub(super) struct Thread {
     bind: IpAddr,
     ports: VecDeque<u16>,
-    orders: mpsc::Receiver<Order>,
+    inbox: Inbox,
     metrics: Arc<Metrics>,
     lateness: Lateness,
     places: Vec<Option<Place>>,
@@ -89,7 +92,7 @@ impl Thread {
     pub(super) fn new(
         bind: IpAddr,
         ports: VecDeque<u16>,
-        orders: mpsc::Receiver<Order>,
+        orders: UnboundedReceiver<Order>,
         reports: OwnedFd,
         metrics: Arc<Metrics>,
         lateness: Lateness,
@@ -97,7 +100,7 @@ impl Thread {
         Thread {
             bind,
             ports,
-            orders,
+            inbox: Inbox::new(orders),
             metrics,
             lateness,
             places: Vec::new(),
@@ -115,8 +118,21 @@ impl Thread {
     pub(super) fn run(mut self) {
         let origin = Instant::now();
         let mut done: u64 = 0;
-        while self.wait(origin, done) && self.obey() {
+        loop {
+            let idle = self.wheel.next_after(done).is_none();
+            if idle {
+                // It may be long until the next time.
+                self.sums.tell(&self.metrics);
+            }
+            if !(self.wait(origin, done) && self.obey()) {
+                return;
+            }
             let now = origin.elapsed().as_millis() as u64;
+            if idle {
+                // Nobody was waited for, so nobody's slot was missed.
+                done = now;
+                continue;
+            }
             // Of a pause longer than the wheel, each leg gets its latest slot only.
             let first = (done + 1).max(now.saturating_sub(SLOTS as u64 - 1));
             if self.wheel.next_after(done).is_some_and(|due| due <= now) {
@@ -135,23 +151,18 @@ impl Thread {
         }
     }
 
-    /// Waits for the next tick that has legs, or for an order; false when there can be no more orders.
+    /// Waits for the next tick that has legs, or for an order; false when there can be no more orders. May return before there is either.
     fn wait(&mut self, origin: Instant, done: u64) -> bool {
-        let order = match self.wheel.next_after(done) {
-            None => self.orders.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            Some(tick) => {
-                let gap = (origin + Duration::from_millis(tick)).saturating_duration_since(Instant::now());
-                if gap <= NEAR {
-                    std::thread::sleep(gap);
-                    return true;
-                }
-                self.orders.recv_timeout(gap)
-            }
-        };
-        match order {
-            Ok(order) => self.take(order),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+        let due = self.wheel.next_after(done).map(|tick| origin + Duration::from_millis(tick));
+        let gap = due.map(|due| due.saturating_duration_since(Instant::now()));
+        if let Some(gap) = gap.filter(|gap| *gap <= NEAR) {
+            std::thread::sleep(gap);
+            return true;
+        }
+        match self.inbox.next() {
+            Poll::Ready(Some(order)) => self.take(order),
+            Poll::Ready(None) => return false,
+            Poll::Pending => self.inbox.sleep(gap),
         }
         true
     }
@@ -161,10 +172,10 @@ impl Thread {
         let begun = Instant::now();
         loop {
             for _ in 0..ORDERS_AT_A_TIME {
-                match self.orders.try_recv() {
-                    Ok(order) => self.take(order),
-                    Err(mpsc::TryRecvError::Empty) => return true,
-                    Err(mpsc::TryRecvError::Disconnected) => return false,
+                match self.inbox.next() {
+                    Poll::Ready(Some(order)) => self.take(order),
+                    Poll::Ready(None) => return false,
+                    Poll::Pending => return true,
                 }
             }
             if begun.elapsed() >= ORDERS {
