@@ -143,7 +143,7 @@ impl Call {
         mut rng: StdRng,
     ) -> Call {
         let mut negotiator = negotiator(&plan, &mut rng);
-        dial.offer = negotiator.offer(Direction::SendRecv);
+        dial.offer = if dial.terms.delayed_offer { Vec::new() } else { negotiator.offer(Direction::SendRecv) };
         let session_rng = StdRng::seed_from_u64(rng.random());
         let caller = dial.from.uri.user_text().unwrap_or_default();
         let callee = dial.to.uri.user_text().unwrap_or_else(|| dial.to.uri.as_str().to_owned());
@@ -181,7 +181,7 @@ impl Call {
         if let Some(offer) = call.session.offer().map(<[u8]>::to_vec)
             && let Err(error) = call.take_offer(&offer)
         {
-            call.reject(now, error.status(), format!("SDP offer: {error}"));
+            call.reject(now, error.status(), format!("SDP offer: {error}"), warning(error));
         } else {
             match answering {
                 Answering::Now => call.answer(now),
@@ -424,6 +424,12 @@ impl Call {
             Event::Confirmed { sdp } => self.up(now, sdp),
             Event::Reoffer { sdp } => self.reoffered(now, sdp),
             Event::ReofferConfirmed { sdp: Some(sdp) } => self.renegotiated(now, &sdp),
+            Event::ReofferAnswered { sdp } => self.reoffer_answered(sdp.as_deref()),
+            Event::ReofferRefused { .. } => self.negotiator.withdraw(),
+            Event::OfferWanted => {
+                let sdp = self.negotiator.offer_again();
+                self.session.handle(now, session::Input::Reoffer { sdp });
+            }
             Event::Refused(refusal) => {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
@@ -477,16 +483,21 @@ impl Call {
         self.phase = Phase::Ringing;
         self.sip_code = 200;
         self.sip_reason = "OK".to_owned();
-        // An INVITE without an offer gets ours; the ACK brings the answer.
-        let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer(Direction::SendRecv));
+        let sdp = match self.reply.take() {
+            Some(reply) => reply,
+            // It was agreed before the answer.
+            None if self.agreed.is_some() => Vec::new(),
+            // An INVITE without an offer gets ours; the ACK brings the answer.
+            None => self.negotiator.offer(Direction::SendRecv),
+        };
         self.session.handle(now, session::Input::Answer { headers: ExtraHeaders::default(), sdp });
     }
 
-    fn reject(&mut self, now: Instant, code: u16, reason: String) {
+    fn reject(&mut self, now: Instant, code: u16, reason: String, headers: ExtraHeaders) {
         self.sip_code = code;
         self.outcome = Outcome::Cantbeconnected;
         self.ending = Some((HungUpBy::Network, reason));
-        self.session.handle(now, session::Input::Reject { code, reason: None, headers: ExtraHeaders::default() });
+        self.session.handle(now, session::Input::Reject { code, reason: None, headers });
     }
 
     /// The call is up: media and conversation begin.
@@ -553,13 +564,30 @@ impl Call {
         let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
         let input = match taken {
             Ok(()) => {
-                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer(Direction::SendRecv));
+                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer_whole());
                 session::Input::AnswerReoffer { sdp }
             }
-            Err(error) => session::Input::RejectReoffer { code: error.status() },
+            Err(error) => session::Input::RejectReoffer { code: error.status(), headers: warning(error) },
         };
         self.session.handle(now, input);
-        self.media_changed();
+        match taken {
+            // The callee's offer, since we made none: without it there is no call.
+            Err(error) if self.agreed.is_none() && self.session.is_outgoing() => {
+                self.hang_up(now, HungUpBy::Network, &format!("SDP offer: {error}"));
+            }
+            _ => self.media_changed(),
+        }
+    }
+
+    /// The far end answers an offer of ours. An answer that does not fit leaves the media as they were.
+    fn reoffer_answered(&mut self, answer: Option<&[u8]>) {
+        match answer.and_then(|answer| self.negotiator.accept(answer).ok()) {
+            Some(agreed) => {
+                self.agreed = Some(agreed);
+                self.media_changed();
+            }
+            None => self.negotiator.withdraw(),
+        }
     }
 
     fn renegotiated(&mut self, now: Instant, answer: &[u8]) {
@@ -665,6 +693,12 @@ fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
     Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
+}
+
+/// RFC 3261 §20.43: why an offer was refused. Nobody's host name is told.
+fn warning(error: NegotiationError) -> ExtraHeaders {
+    let value = format!("{} trunkline \"{error}\"", error.warn_code());
+    ExtraHeaders::try_from(vec![("Warning".to_owned(), value)]).unwrap_or_default()
 }
 
 fn media(agreed: &Negotiated) -> leg::Media {

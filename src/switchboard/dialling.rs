@@ -151,6 +151,7 @@ pub(super) fn place(
         headers: ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))?,
         // The call makes it, when it knows its port.
         offer: Vec::new(),
+        terms: trunk.session,
     };
     plan.request_id = order.request_id;
     plan.correlation = order.correlation;

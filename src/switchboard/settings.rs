@@ -7,6 +7,7 @@ use crate::call::knobs::Knobs;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::session::Terms;
 
 /// The switchboard's own settings.
 #[derive(Debug, Clone)]
@@ -64,6 +65,8 @@ pub struct Trunk {
     pub ring_timeout: Duration,
     /// Codecs to offer and to take, the preferred one first.
     pub codecs: Vec<AudioFormat>,
+    /// How its calls are set up and kept up.
+    pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
     pub pass_headers: Vec<String>,
     /// What becomes of inbound calls, first match wins; none matches: 404.
