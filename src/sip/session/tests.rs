@@ -5,6 +5,7 @@ mod caller;
 mod early;
 mod network;
 mod prack;
+mod reoffer;
 mod timer;
 
 use rand::SeedableRng;
