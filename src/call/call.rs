@@ -29,7 +29,7 @@ use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
 use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
 use crate::sip::Local;
-use crate::sip::message::{HeaderName, Reason, Request};
+use crate::sip::message::{HeaderName, Request};
 use crate::sip::session::{self, Dial, Event, ExtraHeaders, Session};
 
 /// A leg that does not say goodbye is not waited for any longer.
@@ -60,6 +60,8 @@ pub struct Plan {
     pub local_media: SocketAddr,
     /// Codecs, the preferred one first.
     pub formats: Vec<AudioFormat>,
+    /// An inbound call that rings gets 183 with SDP instead of 180.
+    pub early_media: bool,
 }
 
 /// When an inbound call is answered.
@@ -181,7 +183,8 @@ impl Call {
         if let Some(offer) = call.session.offer().map(<[u8]>::to_vec)
             && let Err(error) = call.take_offer(&offer)
         {
-            call.reject(now, error.status(), format!("SDP offer: {error}"), warning(error));
+            let headers = refusal(error.status(), Some(error));
+            call.reject(now, error.status(), format!("SDP offer: {error}"), headers);
         } else {
             match answering {
                 Answering::Now => call.answer(now),
@@ -284,7 +287,7 @@ impl Call {
                 self.ending = Some((HungUpBy::Operator, "declined".to_owned()));
                 let reason = (!reason.is_empty()).then_some(reason);
                 self.session
-                    .handle(now, session::Input::Reject { code: status, reason, headers: ExtraHeaders::default() });
+                    .handle(now, session::Input::Reject { code: status, reason, headers: refusal(status, None) });
                 self.sip_code = status;
             }
             Input::Answer { .. } | Input::Decline { .. } => {}
@@ -475,7 +478,12 @@ impl Call {
         self.phase = phase;
         self.rang = Some(now);
         self.timers[Timer::Ring as usize] = Some(now + time);
-        self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp: None });
+        let sdp = self.plan.early_media.then(|| match &self.reply {
+            Some(reply) => reply.clone(),
+            // An INVITE without an offer gets ours; a caller that can, answers in its PRACK.
+            None => self.negotiator.offer_whole(),
+        });
+        self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp });
     }
 
     fn answer(&mut self, now: Instant) {
@@ -567,7 +575,9 @@ impl Call {
                 let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer_whole());
                 session::Input::AnswerReoffer { sdp }
             }
-            Err(error) => session::Input::RejectReoffer { code: error.status(), headers: warning(error) },
+            Err(error) => {
+                session::Input::RejectReoffer { code: error.status(), headers: refusal(error.status(), Some(error)) }
+            }
         };
         self.session.handle(now, input);
         match taken {
@@ -612,7 +622,8 @@ impl Call {
             return;
         }
         self.ending = Some((by, reason.to_owned()));
-        self.session.handle(now, session::Input::Bye { headers: ExtraHeaders::default(), reason: None::<Reason> });
+        let reason = Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some()));
+        self.session.handle(now, session::Input::Bye { headers: ExtraHeaders::default(), reason });
     }
 
     /// The signalling has told the end.
@@ -695,10 +706,11 @@ fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
     Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
 }
 
-/// RFC 3261 §20.43: why an offer was refused. Nobody's host name is told.
-fn warning(error: NegotiationError) -> ExtraHeaders {
-    let value = format!("{} trunkline \"{error}\"", error.warn_code());
-    ExtraHeaders::try_from(vec![("Warning".to_owned(), value)]).unwrap_or_default()
+/// What goes along with a refusal: the cause (RFC 3326), and of an offer what is wrong with it (RFC 3261 §20.43; nobody's host is told).
+fn refusal(code: u16, error: Option<NegotiationError>) -> ExtraHeaders {
+    let reason = outcome::of_our_refusal(code).map(|reason| ("Reason".to_owned(), reason.to_string()));
+    let warning = error.map(|error| ("Warning".to_owned(), format!("{} trunkline \"{error}\"", error.warn_code())));
+    ExtraHeaders::try_from(reason.into_iter().chain(warning).collect::<Vec<_>>()).unwrap_or_default()
 }
 
 fn media(agreed: &Negotiated) -> leg::Media {

@@ -394,7 +394,7 @@ fn wrong_profiles() {
             "[[inbound]]\nanswer = { refuse = 486, after_ms = 1 }\n[inbound.headers]\n",
             &[
                 "t.toml:6:inbound.answer: has not exactly one of after_ms and refuse; write \"now\", \"wait\", { after_ms = 3000 } or { refuse = 486 }",
-                "t.toml:7:inbound.headers: is not known; remove it, or choose from: callee, answer, dialogue, speech",
+                "t.toml:7:inbound.headers: is not known; remove it, or choose from: callee, answer, early_media, dialogue, speech",
             ],
         ),
     ];

@@ -276,6 +276,10 @@ fn routes(sections: Vec<Section<'_>>, services: Option<&Services>) -> Vec<Route>
         }
         earlier.push((callee.clone(), place.line()));
         let answer = answer(&mut section);
+        let early_media = section.flag("early_media");
+        if early_media.is_some() && matches!(answer, Some(AnswerRule::Now | AnswerRule::Refuse(_))) {
+            section.place_of("early_media").wrong("has no meaning for a call that does not ring", "remove it");
+        }
         let dialogue = named(&mut section, "dialogue", services.map(|s| &*s.dialogues));
         let speech = named(&mut section, "speech", services.map(|s| &*s.speech));
         if let Some(AnswerRule::Refuse(_)) = answer {
@@ -286,7 +290,8 @@ fn routes(sections: Vec<Section<'_>>, services: Option<&Services>) -> Vec<Route>
             }
         }
         section.done();
-        Some(Route { callee, answer: answer?, dialogue, speech })
+        let early_media = early_media.is_some_and(|found| found.value);
+        Some(Route { callee, answer: answer?, early_media, dialogue, speech })
     };
     sections.into_iter().filter_map(read).collect()
 }

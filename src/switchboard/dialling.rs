@@ -97,6 +97,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         // The port is known when there is one.
         local_media: std::net::SocketAddr::new(settings.advertised_media, 0),
         formats: trunk.codecs.clone(),
+        early_media: false,
     }
 }
 

@@ -557,7 +557,8 @@ impl Router {
         let Ok(name) = Stem::parse(&call_id) else { return };
         let services =
             Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
-        let plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
+        let mut plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
+        plan.early_media = route.early_media;
         let rng = StdRng::seed_from_u64(self.rng.random());
         match Session::incoming(Instant::now(), local, trunk.session, request, source, rng) {
             Ok(session) => {

@@ -91,6 +91,8 @@ pub struct Route {
     pub callee: CalleeMatch,
     /// What to do.
     pub answer: AnswerRule,
+    /// While it rings, 183 with SDP instead of 180.
+    pub early_media: bool,
     /// The dialogue; one of [`Settings::dialogues`].
     pub dialogue: String,
     /// The speech service; one of [`Settings::speech`].

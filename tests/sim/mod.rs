@@ -62,6 +62,7 @@ pub struct Scenario {
     pub knobs: Knobs,
     pub rules: Rules,
     pub rtp_timeout: Duration,
+    pub early_media: bool,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
@@ -93,6 +94,7 @@ impl Scenario {
                 recogniser: true,
             },
             rtp_timeout: Duration::from_secs(20),
+            early_media: false,
             terms: Terms::default(),
             phone_terms: Terms::default(),
             pickup: Pickup::After(1_500),

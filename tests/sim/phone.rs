@@ -190,7 +190,8 @@ impl Phone {
         let stream = self
             .stream
             .as_ref()
-            .filter(|_| !self.ended())
+            // Before the answer to our offer nobody knows where to.
+            .filter(|_| !self.ended() && self.agreed.is_some())
             .map(|stream| stream.acts.front().map_or(stream.next, |(at, _)| stream.next.min(*at)));
         [session, early, stream].into_iter().flatten().min()
     }

@@ -177,6 +177,7 @@ impl World {
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
+            early_media: self.scenario.early_media,
         }
     }
 

@@ -290,7 +290,8 @@ fn other_bodies_are_refused_and_sdp_is_found_in_a_multipart() {
         let plain =
             within(method.clone(), "<sip:them@192.0.2.2>;tag=c1", &to, "call", cseq, &format!("body{cseq}"), b"");
         let text = String::from_utf8(plain.bytes().to_vec()).unwrap();
-        let head = text.replace("Content-Length: 0", &format!("Content-Type: {content_type}\r\nContent-Length: {}", body.len()));
+        let head = text
+            .replace("Content-Length: 0", &format!("Content-Type: {content_type}\r\nContent-Length: {}", body.len()));
         parse(&[head.as_bytes(), body].concat()).unwrap()
     };
     for (method, cseq) in [(Method::Update, 101), (Method::Invite, 102)] {
