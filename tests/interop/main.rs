@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `wire` | our RTP, as tshark sees it |
@@ -20,4 +21,5 @@ mod many_calls;
 mod outbound;
 mod process;
 mod rig;
+mod sessions;
 mod wire;
