@@ -5,6 +5,7 @@ mod caller;
 mod early;
 mod network;
 mod prack;
+mod races;
 mod reoffer;
 mod timer;
 
