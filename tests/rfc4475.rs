@@ -2,9 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Instant;
 
-use trunkline::sip::message::{HeaderName, Message, ParseError, SessionBody, parse, refuse_unreadable};
-use trunkline::sip::{Local, stateless};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use trunkline::sip::message::{
+    HeaderName, Message, Method, ParseError, Response, SessionBody, parse, refuse_unreadable,
+};
+use trunkline::sip::session::{Session, Terms};
+use trunkline::sip::{ACCEPT, Local, stateless};
 
 /// What becomes of a message.
 #[derive(Debug, PartialEq)]
@@ -127,10 +133,79 @@ fn every_request_that_can_be_answered_is() {
         };
         let line = reply.map(|reply| {
             let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("{name}: not a response") };
+            says_what_to_do(name, &response);
             format!("{} {}", response.code(), response.reason())
         });
         assert_eq!(line.as_deref(), *expected, "{name}");
     }
+}
+
+/// §21.4.6, §21.4.13, §21.4.15 and §21.5.2 of RFC 3261: what has to come along with a refusal.
+fn says_what_to_do(name: &str, response: &Response) {
+    let has = |header| response.text(header).is_some_and(|value| !value.is_empty());
+    match response.code() {
+        405 | 501 => assert!(has(HeaderName::Allow), "{name}"),
+        415 => assert_eq!(response.text(HeaderName::Accept).as_deref(), Some(ACCEPT), "{name}"),
+        420 => assert!(has(HeaderName::Unsupported), "{name}"),
+        _ => {}
+    }
+}
+
+/// What becomes of each INVITE that is in order: a call, or a refusal that RFC 4475 names.
+const INVITES: &[(&str, Option<(u16, &str)>)] = &[
+    // §3.1.2.12, its INVITE: a Date in another zone than GMT is nothing to refuse a call for.
+    ("TC_BADDATE_V", None),
+    ("TC_ESC01_V", None),
+    ("TC_ESCRURI_V", None),
+    // §3.3.6: a body that nobody reads.
+    ("TC_INVUT_V", Some((415, "Unsupported Media Type"))),
+    ("TC_LONGREQ_V", None),
+    ("TC_LWSSTART_V", None),
+    // §3.3.15: its Accept does not name SDP, its body is SDP: a user agent may infer that it is taken.
+    ("TC_SDP01_V", None),
+    // §3.1.1.1: of a dialog that is not ours.
+    ("TC_WSINV", Some((481, "Call/Transaction Does Not Exist"))),
+];
+
+#[test]
+fn every_invite_in_order_starts_a_call_or_is_refused_as_it_should() {
+    let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
+    let local = || Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    let mut seen = Vec::new();
+    for (name, fate, _) in TABLE {
+        let Ok(Message::Request(invite)) = parse(&bytes(name)) else { continue };
+        if *invite.method() != Method::Invite || *fate != Fine {
+            continue;
+        }
+        let rng = StdRng::seed_from_u64(1);
+        let outcome = match Session::incoming(Instant::now(), local(), Terms::default(), invite, source, rng) {
+            Ok(_) => None,
+            Err(reply) => {
+                let reply = reply.unwrap_or_else(|| panic!("{name}: no answer"));
+                let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("{name}: not a response") };
+                says_what_to_do(name, &response);
+                Some((response.code(), response.reason().into_owned()))
+            }
+        };
+        seen.push((*name, outcome));
+    }
+    let expected: Vec<_> = INVITES
+        .iter()
+        .map(|(name, refused)| (*name, refused.map(|(code, phrase)| (code, phrase.to_owned()))))
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+/// §3.3.5: each extension that nobody has is named.
+#[test]
+fn a_bad_extension_is_named() {
+    let Message::Request(request) = message("TC_BEXT01_V") else { panic!("a response") };
+    let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
+    let local = Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    let reply = stateless::answer(&request, source, &local).expect("an answer");
+    let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("not a response") };
+    let missing: Vec<_> = response.list(HeaderName::Unsupported).collect();
+    assert_eq!(missing, ["nothingSupportsThis", "nothingSupportsThisEither"]);
 }
 
 #[test]

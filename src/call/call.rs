@@ -29,7 +29,7 @@ use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
 use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
 use crate::sip::Local;
-use crate::sip::message::{HeaderName, Reason, Request};
+use crate::sip::message::{HeaderName, Request};
 use crate::sip::session::{self, Dial, Event, ExtraHeaders, Session};
 
 /// A leg that does not say goodbye is not waited for any longer.
@@ -60,6 +60,8 @@ pub struct Plan {
     pub local_media: SocketAddr,
     /// Codecs, the preferred one first.
     pub formats: Vec<AudioFormat>,
+    /// An inbound call that rings gets 183 with SDP instead of 180.
+    pub early_media: bool,
 }
 
 /// When an inbound call is answered.
@@ -143,7 +145,7 @@ impl Call {
         mut rng: StdRng,
     ) -> Call {
         let mut negotiator = negotiator(&plan, &mut rng);
-        dial.offer = negotiator.offer(Direction::SendRecv);
+        dial.offer = if dial.terms.delayed_offer { Vec::new() } else { negotiator.offer(Direction::SendRecv) };
         let session_rng = StdRng::seed_from_u64(rng.random());
         let caller = dial.from.uri.user_text().unwrap_or_default();
         let callee = dial.to.uri.user_text().unwrap_or_else(|| dial.to.uri.as_str().to_owned());
@@ -181,7 +183,8 @@ impl Call {
         if let Some(offer) = call.session.offer().map(<[u8]>::to_vec)
             && let Err(error) = call.take_offer(&offer)
         {
-            call.reject(now, error.status(), format!("SDP offer: {error}"));
+            let headers = refusal(error.status(), Some(error));
+            call.reject(now, error.status(), format!("SDP offer: {error}"), headers);
         } else {
             match answering {
                 Answering::Now => call.answer(now),
@@ -290,7 +293,7 @@ impl Call {
                 self.ending = Some((HungUpBy::Operator, "declined".to_owned()));
                 let reason = (!reason.is_empty()).then_some(reason);
                 self.session
-                    .handle(now, session::Input::Reject { code: status, reason, headers: ExtraHeaders::default() });
+                    .handle(now, session::Input::Reject { code: status, reason, headers: refusal(status, None) });
                 self.sip_code = status;
             }
             Input::Answer { .. } | Input::Decline { .. } => {}
@@ -430,6 +433,12 @@ impl Call {
             Event::Confirmed { sdp } => self.up(now, sdp),
             Event::Reoffer { sdp } => self.reoffered(now, sdp),
             Event::ReofferConfirmed { sdp: Some(sdp) } => self.renegotiated(now, &sdp),
+            Event::ReofferAnswered { sdp } => self.reoffer_answered(sdp.as_deref()),
+            Event::ReofferRefused { .. } => self.negotiator.withdraw(),
+            Event::OfferWanted => {
+                let sdp = self.negotiator.offer_again();
+                self.session.handle(now, session::Input::Reoffer { sdp });
+            }
             Event::Refused(refusal) => {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
@@ -475,7 +484,12 @@ impl Call {
         self.phase = phase;
         self.rang = Some(now);
         self.timers[Timer::Ring as usize] = Some(now + time);
-        self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp: None });
+        let sdp = self.plan.early_media.then(|| match &self.reply {
+            Some(reply) => reply.clone(),
+            // An INVITE without an offer gets ours; a caller that can, answers in its PRACK.
+            None => self.negotiator.offer_whole(),
+        });
+        self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp });
     }
 
     fn answer(&mut self, now: Instant) {
@@ -483,16 +497,21 @@ impl Call {
         self.phase = Phase::Ringing;
         self.sip_code = 200;
         self.sip_reason = "OK".to_owned();
-        // An INVITE without an offer gets ours; the ACK brings the answer.
-        let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer(Direction::SendRecv));
+        let sdp = match self.reply.take() {
+            Some(reply) => reply,
+            // It was agreed before the answer.
+            None if self.agreed.is_some() => Vec::new(),
+            // An INVITE without an offer gets ours; the ACK brings the answer.
+            None => self.negotiator.offer(Direction::SendRecv),
+        };
         self.session.handle(now, session::Input::Answer { headers: ExtraHeaders::default(), sdp });
     }
 
-    fn reject(&mut self, now: Instant, code: u16, reason: String) {
+    fn reject(&mut self, now: Instant, code: u16, reason: String, headers: ExtraHeaders) {
         self.sip_code = code;
         self.outcome = Outcome::Cantbeconnected;
         self.ending = Some((HungUpBy::Network, reason));
-        self.session.handle(now, session::Input::Reject { code, reason: None, headers: ExtraHeaders::default() });
+        self.session.handle(now, session::Input::Reject { code, reason: None, headers });
     }
 
     /// The call is up: media and conversation begin.
@@ -559,13 +578,32 @@ impl Call {
         let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
         let input = match taken {
             Ok(()) => {
-                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer(Direction::SendRecv));
+                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer_whole());
                 session::Input::AnswerReoffer { sdp }
             }
-            Err(error) => session::Input::RejectReoffer { code: error.status() },
+            Err(error) => {
+                session::Input::RejectReoffer { code: error.status(), headers: refusal(error.status(), Some(error)) }
+            }
         };
         self.session.handle(now, input);
-        self.media_changed();
+        match taken {
+            // The callee's offer, since we made none: without it there is no call.
+            Err(error) if self.agreed.is_none() && self.session.is_outgoing() => {
+                self.hang_up(now, HungUpBy::Network, &format!("SDP offer: {error}"));
+            }
+            _ => self.media_changed(),
+        }
+    }
+
+    /// The far end answers an offer of ours. An answer that does not fit leaves the media as they were.
+    fn reoffer_answered(&mut self, answer: Option<&[u8]>) {
+        match answer.and_then(|answer| self.negotiator.accept(answer).ok()) {
+            Some(agreed) => {
+                self.agreed = Some(agreed);
+                self.media_changed();
+            }
+            None => self.negotiator.withdraw(),
+        }
     }
 
     fn renegotiated(&mut self, now: Instant, answer: &[u8]) {
@@ -590,7 +628,8 @@ impl Call {
             return;
         }
         self.ending = Some((by, reason.to_owned()));
-        self.session.handle(now, session::Input::Bye { headers: ExtraHeaders::default(), reason: None::<Reason> });
+        let reason = Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some()));
+        self.session.handle(now, session::Input::Bye { headers: ExtraHeaders::default(), reason });
     }
 
     /// The signalling has told the end.
@@ -671,6 +710,13 @@ fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
     Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
+}
+
+/// What goes along with a refusal: the cause (RFC 3326), and of an offer what is wrong with it (RFC 3261 §20.43; nobody's host is told).
+fn refusal(code: u16, error: Option<NegotiationError>) -> ExtraHeaders {
+    let reason = outcome::of_our_refusal(code).map(|reason| ("Reason".to_owned(), reason.to_string()));
+    let warning = error.map(|error| ("Warning".to_owned(), format!("{} trunkline \"{error}\"", error.warn_code())));
+    ExtraHeaders::try_from(reason.into_iter().chain(warning).collect::<Vec<_>>()).unwrap_or_default()
 }
 
 fn media(agreed: &Negotiated) -> leg::Media {

@@ -1,6 +1,7 @@
 //! How a call that was not answered ended, from what told it: the SIP status, and the Q.850 cause in a Reason header (RFC 3326), which
 //! is nearer to the truth where a gateway has made a SIP status of it. Tones and announcements join them in a later issue.
 
+use super::line::HungUpBy;
 use super::record::Outcome;
 use crate::sip::message::Reason;
 
@@ -40,6 +41,37 @@ fn of_status(code: u16, rang: bool) -> Outcome {
     }
 }
 
+/// Why we end a call, for the Reason of our BYE or CANCEL (RFC 3326). `rang` and `answered`: how far it had come.
+pub(super) fn of_goodbye(by: HungUpBy, rang: bool, answered: bool) -> Reason {
+    match (by, rang, answered) {
+        (HungUpBy::Network, _, true) => Reason::q850(41, "Temporary failure"),
+        (HungUpBy::Network, true, false) => Reason::q850(19, "No answer from user"),
+        (HungUpBy::Network, false, false) => Reason::q850(18, "No user responding"),
+        _ => Reason::q850(16, "Normal call clearing"),
+    }
+}
+
+/// The cause that goes with a refusal of ours (RFC 3398 §8.2.6.1); none where that has none.
+pub(super) fn of_our_refusal(code: u16) -> Option<Reason> {
+    let (cause, text) = match code {
+        404 | 485 | 604 => (1, "Unallocated number"),
+        486 | 600 => (17, "User busy"),
+        480 => (18, "No user responding"),
+        401 | 402 | 403 | 407 | 603 => (21, "Call rejected"),
+        410 => (22, "Number changed"),
+        482 | 483 => (25, "Exchange routing error"),
+        484 => (28, "Invalid number format"),
+        502 => (38, "Network out of order"),
+        400 | 481 | 500 | 503 => (41, "Temporary failure"),
+        405 => (63, "Service or option not available"),
+        406 | 415 | 501 => (79, "Service or option not implemented"),
+        488 | 606 => (88, "Incompatible destination"),
+        408 | 504 => (102, "Recovery on timer expiry"),
+        _ => return None,
+    };
+    Some(Reason::q850(cause, text))
+}
+
 /// Reason phrase and Reason headers in one line.
 pub(super) fn told(phrase: &str, reasons: &[Reason]) -> String {
     let all = std::iter::once(phrase.to_owned()).chain(reasons.iter().map(Reason::to_string));
@@ -49,6 +81,25 @@ pub(super) fn told(phrase: &str, reasons: &[Reason]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_of_ours_means_to_others_what_theirs_mean_to_us() {
+        for code in [404, 410, 484, 486, 600, 604] {
+            let reason = of_our_refusal(code).expect("it has a cause");
+            assert_eq!(of_refusal(503, &[reason], true), of_status(code, true), "{code}");
+        }
+        assert_eq!(of_our_refusal(487), None);
+    }
+
+    #[test]
+    fn a_goodbye_says_how_far_the_call_had_come() {
+        let cause = |by, rang, answered| of_goodbye(by, rang, answered).cause;
+        assert_eq!(cause(HungUpBy::Robot, true, true), Some(16));
+        assert_eq!(cause(HungUpBy::Operator, false, false), Some(16));
+        assert_eq!(cause(HungUpBy::Network, true, true), Some(41));
+        assert_eq!(cause(HungUpBy::Network, true, false), Some(19));
+        assert_eq!(cause(HungUpBy::Network, false, false), Some(18));
+    }
 
     #[test]
     fn the_cause_is_believed_before_the_status() {

@@ -9,6 +9,7 @@ use crate::call::knobs::{BargeIn, Knobs};
 use crate::ms::Ms;
 use crate::sdp::AudioFormat;
 use crate::sip::message::Target;
+use crate::sip::session::{Refresher, Reliability, Terms, TimerTerms};
 use crate::switchboard::settings::{AnswerRule, CalleeMatch};
 
 /// As short as a configuration can be.
@@ -129,7 +130,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(services(&shown), services(&bare));
     let trunk = |c: &Config| {
         let t = &c.switchboard.trunks[0];
-        (t.channels, t.ring_timeout, t.codecs.clone())
+        (t.channels, t.ring_timeout, t.codecs.clone(), t.session)
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
@@ -400,7 +401,57 @@ fn wrong_profiles() {
             "[[inbound]]\nanswer = { refuse = 486, after_ms = 1 }\n[inbound.headers]\n",
             &[
                 "t.toml:6:inbound.answer: has not exactly one of after_ms and refuse; write \"now\", \"wait\", { after_ms = 3000 } or { refuse = 486 }",
-                "t.toml:7:inbound.headers: is not known; remove it, or choose from: callee, answer, dialogue, speech",
+                "t.toml:7:inbound.headers: is not known; remove it, or choose from: callee, answer, early_media, dialogue, speech",
+            ],
+        ),
+    ];
+    for (more, wanted) in FORMS {
+        let wanted: Vec<_> = wanted.iter().map(|w| format!("sip-profiles/{w}")).collect();
+        assert_eq!(profile(&format!("{RIGHT}{more}")), wanted, "{more}");
+    }
+}
+
+#[test]
+fn a_session_is_set_up_as_its_profile_says() {
+    const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n[session]\n";
+    let session = |more: &str| {
+        let folder = Folder::new(ENGINE, &format!("{RIGHT}{more}"));
+        load(&folder.main()).unwrap_or_else(|e| panic!("{e}")).switchboard.trunks[0].session
+    };
+    let usual = Terms::default();
+    assert_eq!(session(""), usual);
+    assert_eq!(session("expires_s = 0\n"), Terms { timer: None, ..usual });
+    assert_eq!(
+        session(
+            "reliable = \"required\"\ndelayed_offer = true\nexpires_s = 600\nmin_se_s = 300\nrefresher = \"peer\"\n"
+        ),
+        Terms {
+            reliable: Reliability::Required,
+            timer: Some(TimerTerms { expires: 600, min_se: 300, refresher: Refresher::Peer }),
+            delayed_offer: true,
+        }
+    );
+    const FORMS: [(&str, &[&str]); 3] = [
+        (
+            "reliable = true\nrefresher = \"nobody\"\n",
+            &[
+                "t.toml:6:session.reliable: is of type boolean, not a string; write it in quotation marks",
+                "t.toml:7:session.refresher: is nobody who refreshes; write us, peer or any",
+            ],
+        ),
+        (
+            "expires_s = 300\nmin_se_s = 600\nreliable = \"yes\"\n",
+            &[
+                "t.toml:6:session.expires_s: is shorter than the shortest interval; write at least 600 (min_se_s), or 0 for no session timers",
+                "t.toml:8:session.reliable: is not a way to handle 100rel; write supported, required or off",
+            ],
+        ),
+        (
+            "expires_s = 0\nmin_se_s = 30\nrefresher = \"us\"\nmin_se = 1\n",
+            &[
+                "t.toml:7:session.min_se_s: is out of range; write a whole number from 90 to 86400",
+                "t.toml:8:session.refresher: has no meaning without session timers; remove it, or set expires_s",
+                "t.toml:9:session.min_se: is not known; remove it, or choose from: reliable, delayed_offer, expires_s, min_se_s, refresher",
             ],
         ),
     ];

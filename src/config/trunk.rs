@@ -13,6 +13,7 @@ use super::written;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::session::{Reliability, SHORTEST_INTERVAL, Terms, TimerTerms};
 use crate::switchboard::NONE;
 use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Registration, Route, Trunk};
 
@@ -72,6 +73,7 @@ pub(super) fn read<'a>(
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
     media.done();
+    let session = session(root.section("session"));
     let mut headers = root.section("headers");
     let pass = headers.list("pass", written::header);
     headers.done();
@@ -92,6 +94,7 @@ pub(super) fn read<'a>(
         channels: channels.map_or(0, |found| found.value as usize),
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
         codecs,
+        session,
         pass_headers: values(pass.unwrap_or_default()),
         routes,
     };
@@ -226,6 +229,35 @@ fn codecs(media: &mut Section<'_>) -> Vec<AudioFormat> {
     codecs
 }
 
+/// `[session]`: RFC 3262, RFC 4028, and who offers first.
+fn session(mut section: Section<'_>) -> Terms {
+    let reliable = section.parsed("reliable", written::reliability);
+    let delayed = section.flag("delayed_offer");
+    let expires = section.number("expires_s", 0..=86_400);
+    let min_se = section.number("min_se_s", SHORTEST_INTERVAL.into()..=86_400);
+    let refresher = section.parsed("refresher", written::refresher);
+    let usual = TimerTerms::default();
+    // Within the ranges just read.
+    let seconds = |found: &Option<Found<'_, u64>>, usual: u32| found.as_ref().map_or(usual, |f| f.value as u32);
+    let (wanted, least) = (seconds(&expires, usual.expires), seconds(&min_se, usual.min_se));
+    if wanted > 0 && wanted < least {
+        let remedy = format!("write at least {least} (min_se_s), or 0 for no session timers");
+        section.place_of("expires_s").wrong("is shorter than the shortest interval", remedy);
+    }
+    for (key, given) in [("min_se_s", min_se.is_some()), ("refresher", refresher.is_some())] {
+        if wanted == 0 && given {
+            section.place_of(key).wrong("has no meaning without session timers", "remove it, or set expires_s");
+        }
+    }
+    section.done();
+    let refresher = refresher.map_or(usual.refresher, |found| found.value);
+    Terms {
+        reliable: reliable.map_or(Reliability::default(), |found| found.value),
+        timer: (wanted > 0).then_some(TimerTerms { expires: wanted, min_se: least, refresher }),
+        delayed_offer: delayed.is_some_and(|found| found.value),
+    }
+}
+
 fn routes(sections: Vec<Section<'_>>, services: Option<&Services>) -> Vec<Route> {
     let mut earlier: Vec<(CalleeMatch, usize)> = Vec::new();
     let read = |mut section: Section<'_>| {
@@ -244,6 +276,10 @@ fn routes(sections: Vec<Section<'_>>, services: Option<&Services>) -> Vec<Route>
         }
         earlier.push((callee.clone(), place.line()));
         let answer = answer(&mut section);
+        let early_media = section.flag("early_media");
+        if early_media.is_some() && matches!(answer, Some(AnswerRule::Now | AnswerRule::Refuse(_))) {
+            section.place_of("early_media").wrong("has no meaning for a call that does not ring", "remove it");
+        }
         let dialogue = named(&mut section, "dialogue", services.map(|s| &*s.dialogues));
         let speech = named(&mut section, "speech", services.map(|s| &*s.speech));
         if let Some(AnswerRule::Refuse(_)) = answer {
@@ -254,7 +290,8 @@ fn routes(sections: Vec<Section<'_>>, services: Option<&Services>) -> Vec<Route>
             }
         }
         section.done();
-        Some(Route { callee, answer: answer?, dialogue, speech })
+        let early_media = early_media.is_some_and(|found| found.value);
+        Some(Route { callee, answer: answer?, early_media, dialogue, speech })
     };
     sections.into_iter().filter_map(read).collect()
 }

@@ -8,6 +8,7 @@ use super::values::PortRange;
 use crate::call::knobs::BargeIn;
 use crate::sdp::AudioFormat;
 use crate::sip::message::Target;
+use crate::sip::session::{Refresher, Reliability};
 use crate::switchboard::settings::{CalleeMatch, Network};
 
 /// SIP's own port, RFC 3261 §19.1.2.
@@ -202,6 +203,26 @@ pub(super) fn codec(text: &str) -> Result<AudioFormat, Wrong> {
         "PCMA" => Ok(AudioFormat::Pcma),
         "PCMU" => Ok(AudioFormat::Pcmu),
         _ => Err(Wrong::new("is not a codec that is built", "write PCMA or PCMU")),
+    }
+}
+
+/// Whether provisional responses are acknowledged.
+pub(super) fn reliability(text: &str) -> Result<Reliability, Wrong> {
+    match text {
+        "off" => Ok(Reliability::Off),
+        "supported" => Ok(Reliability::Supported),
+        "required" => Ok(Reliability::Required),
+        _ => Err(Wrong::new("is not a way to handle 100rel", "write supported, required or off")),
+    }
+}
+
+/// Who refreshes a session.
+pub(super) fn refresher(text: &str) -> Result<Refresher, Wrong> {
+    match text {
+        "us" => Ok(Refresher::Us),
+        "peer" => Ok(Refresher::Peer),
+        "any" => Ok(Refresher::Any),
+        _ => Err(Wrong::new("is nobody who refreshes", "write us, peer or any")),
     }
 }
 

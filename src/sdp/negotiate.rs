@@ -149,7 +149,19 @@ pub struct Negotiator {
     last: Option<Description>,
     /// The streams of the call, in order. Once there they stay, refused or not (§8).
     streams: Vec<Stream>,
+    /// What held before our offer.
+    before: Option<Agreement>,
+    /// What we want of the stream: a hold of ours outlasts what the far side offers meanwhile.
+    wanted: Direction,
     offered: bool,
+}
+
+/// What an offer of ours may be taken back to.
+#[derive(Clone, Debug)]
+struct Agreement {
+    said: Description,
+    streams: Vec<Stream>,
+    wanted: Direction,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +186,17 @@ struct Chosen {
 impl Negotiator {
     /// `session_id` should be random below 2⁶³ (§5.2 of RFC 8866); `local` is where we receive RTP.
     pub fn new(session_id: u64, local: SocketAddr, capabilities: Capabilities) -> Negotiator {
-        Negotiator { capabilities, local, session_id, version: 1, last: None, streams: Vec::new(), offered: false }
+        Negotiator {
+            capabilities,
+            local,
+            session_id,
+            version: 1,
+            last: None,
+            streams: Vec::new(),
+            before: None,
+            wanted: Direction::SendRecv,
+            offered: false,
+        }
     }
 
     /// Our offer: the first one has one audio stream, a later one every stream that the call ever had.
@@ -185,6 +207,8 @@ impl Negotiator {
             telephone_event: self.capabilities.telephone_event,
             rtcp_mux: false,
         };
+        self.keep();
+        self.wanted = direction;
         if self.streams.is_empty() {
             self.streams.push(Stream::Audio(ours));
         } else if let Some(slot) = self.audio_slot().or(Some(0)) {
@@ -197,6 +221,41 @@ impl Negotiator {
         }
         self.offered = true;
         self.describe(direction)
+    }
+
+    /// An offer of all that we can, as somebody asks for it who has none of its own: a hold of ours stays one (RFC 6337 §5.2.5).
+    pub fn offer_whole(&mut self) -> Vec<u8> {
+        self.offer(self.wanted)
+    }
+
+    /// An offer that changes nothing: what was said last (§8), or, when nothing was, the first one.
+    pub fn offer_again(&mut self) -> Vec<u8> {
+        let Some(last) = &self.last else {
+            return self.offer(self.wanted);
+        };
+        let mut last = last.clone();
+        last.origin.version = self.version.to_string();
+        self.keep();
+        self.offered = true;
+        last.write()
+    }
+
+    fn keep(&mut self) {
+        if !self.offered
+            && let Some(said) = self.last.clone()
+        {
+            self.before = Some(Agreement { said, streams: self.streams.clone(), wanted: self.wanted });
+        }
+    }
+
+    /// Our offer was refused: what was agreed before holds.
+    pub fn withdraw(&mut self) {
+        if let Some(before) = self.before.take().filter(|_| self.offered) {
+            // The number of the refused one is used up.
+            self.version += u64::from(self.last.as_ref() != Some(&before.said));
+            (self.last, self.streams, self.wanted) = (Some(before.said), before.streams, before.wanted);
+            self.offered = false;
+        }
     }
 
     /// Answers an offer (§6): audio by the first encoding of theirs that we have, the direction mirrored,
@@ -292,8 +351,8 @@ impl Negotiator {
             telephone_event: telephone_event.filter(|_| self.capabilities.telephone_event.is_some()),
             ptime_ms: packet_time(media).unwrap_or(self.capabilities.ptime_ms),
             remote,
-            sends: theirs.receives() && !held,
-            receives: theirs.sends(),
+            sends: theirs.receives() && !held && self.wanted.sends(),
+            receives: theirs.sends() && self.wanted.receives(),
             rtcp: if rtcp_mux { remote } else { rtcp_address(media, remote) },
             rtcp_mux,
         })

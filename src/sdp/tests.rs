@@ -93,6 +93,47 @@ fn directions_are_mirrored_and_holds_are_kept() {
 }
 
 #[test]
+fn a_hold_of_ours_outlasts_what_they_offer_meanwhile() {
+    let mut ours = negotiator();
+    ours.answer(&offer(&["m=audio 5000 RTP/AVP 8"])).unwrap();
+    let held = parse(&ours.offer(Direction::SendOnly)).unwrap();
+    assert_eq!((held.direction(&held.media[0]), held.origin.version.as_str()), (Direction::SendOnly, "2"));
+    let agreed = ours.accept(&offer(&["m=audio 5000 RTP/AVP 8", "a=recvonly"])).unwrap();
+    assert_eq!((agreed.sends, agreed.receives), (true, false));
+    let (sdp, agreed) = ours.answer(&offer(&["m=audio 5002 RTP/AVP 8", "a=sendrecv"])).unwrap();
+    let sdp = parse(&sdp).unwrap();
+    assert_eq!((sdp.direction(&sdp.media[0]), agreed.sends, agreed.receives), (Direction::SendOnly, true, false));
+    let resumed = parse(&ours.offer(Direction::SendRecv)).unwrap();
+    assert_eq!(resumed.direction(&resumed.media[0]), Direction::SendRecv);
+}
+
+#[test]
+fn an_offer_that_changes_nothing_says_what_was_said_last() {
+    let mut ours = negotiator();
+    let (answer, _) = ours.answer(&offer(&["m=audio 5000 RTP/AVP 0"])).unwrap();
+    assert_eq!(ours.offer_again(), answer);
+    assert_eq!(ours.accept(&offer(&["m=audio 5004 RTP/AVP 0"])).unwrap().remote.port(), 5004);
+    assert_eq!(negotiator().offer_again(), negotiator().offer(Direction::SendRecv));
+}
+
+#[test]
+fn a_refused_offer_leaves_what_was_agreed_and_uses_its_number_up() {
+    let mut ours = negotiator();
+    let (answer, _) = ours.answer(&offer(&["m=audio 5000 RTP/AVP 0"])).unwrap();
+    ours.offer(Direction::SendOnly);
+    ours.withdraw();
+    let again = String::from_utf8(ours.offer_again()).unwrap();
+    assert_eq!(again, String::from_utf8(answer).unwrap().replace("o=- 7 1", "o=- 7 3"));
+    // One that changed nothing needs no number of its own.
+    ours.withdraw();
+    assert_eq!(String::from_utf8(ours.offer_again()).unwrap(), again);
+    // Theirs is answered as if ours had not been.
+    let (_, agreed) = ours.answer(&offer(&["m=audio 5000 RTP/AVP 0"])).unwrap();
+    assert!(agreed.sends && agreed.receives);
+    ours.withdraw();
+}
+
+#[test]
 fn failures_are_named() {
     for (lines, error) in [
         (&["m=video 5000 RTP/AVP 31"][..], NegotiationError::NoAudio),

@@ -54,6 +54,18 @@ impl Dialog {
         })
     }
 
+    /// The 2xx of a dialog that was early until now: its route set and target count from here on (§13.2.2.4).
+    ///
+    /// # Errors
+    /// The defect of a response whose Contact or Record-Route does not read.
+    pub fn confirm(&mut self, response: &Response) -> Result<(), Fault> {
+        let mut routes = routes(response)?;
+        routes.reverse();
+        self.routes = routes;
+        self.refresh(response.contact()?);
+        Ok(())
+    }
+
     /// The callee's side, from the INVITE and our tag (§12.1.1).
     ///
     /// # Errors
@@ -82,11 +94,6 @@ impl Dialog {
     /// Our tag.
     pub fn local_tag(&self) -> &str {
         &self.local_tag
-    }
-
-    /// The number of our last request.
-    pub fn local_seq(&self) -> u32 {
-        self.local_seq
     }
 
     /// Where the far side wants its requests.

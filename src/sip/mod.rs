@@ -24,14 +24,14 @@ pub mod transaction;
 
 use std::net::SocketAddr;
 
-use message::{HeaderName, Method, Writer, escape_user};
+use message::escape_user;
 
 /// The methods this user agent takes, as its `Allow` says.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 
-/// The option tags (RFC 3261 §19.2) this user agent really supports, as its `Supported` says.
-/// Empty until an extension is built.
-pub const SUPPORTED: &[&str] = &[];
+/// The option tags (RFC 3261 §19.2) this user agent really supports, as its `Supported` says. A trunk may go without
+/// ([`session::Terms`]).
+pub const SUPPORTED: &[&str] = &["100rel", "timer"];
 
 /// The bodies this user agent reads, as its `Accept` says.
 pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
@@ -59,18 +59,6 @@ impl Local {
             return format!("<sip:{}>", self.contact);
         }
         format!("<sip:{}@{}>", escape_user(&self.contact_user), self.contact)
-    }
-
-    /// Contact, Allow, User-Agent and, when there is something to say, Supported.
-    fn describe<Start>(&self, mut message: Writer<Start>, method: &Method) -> Writer<Start> {
-        message = message.header(HeaderName::Contact, &self.contact_value());
-        if *method != Method::Register {
-            message = message.header(HeaderName::Allow, ALLOW);
-        }
-        if !SUPPORTED.is_empty() {
-            message = message.header(HeaderName::Supported, &SUPPORTED.join(", "));
-        }
-        message.header(HeaderName::UserAgent, &self.user_agent)
     }
 }
 

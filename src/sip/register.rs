@@ -343,7 +343,10 @@ impl Registration {
             .header(HeaderName::To, &aor.to_string())
             .header(HeaderName::CallId, &self.call_id)
             .header(HeaderName::CSeq, &format!("{} REGISTER", self.cseq));
-        out = self.local.describe(out, &Method::Register).header(HeaderName::Expires, &expires.to_string());
+        out = out
+            .header(HeaderName::Contact, &self.local.contact_value())
+            .header(HeaderName::UserAgent, &self.local.user_agent)
+            .header(HeaderName::Expires, &expires.to_string());
         let uri = out.uri().clone();
         for (name, value) in self.auth.headers(&Method::Register, uri.as_str(), &mut self.rng) {
             out = out.header(name, &value);

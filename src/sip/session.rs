@@ -1,5 +1,5 @@
 //! One call's whole signalling: RFC 3261 §9 (CANCEL), §12 (dialogs), §13 (INVITE), §14 (re-INVITE), §15
-//! (BYE), RFC 3311 (UPDATE), RFC 6086 (INFO), §22 (authentication).
+//! (BYE), §22 (authentication), RFC 3262 (PRACK), RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 6086 (INFO).
 //!
 //! A [`Session`] owns every transaction and dialog under one Call-ID. Its owner routes messages to it
 //! by Call-ID, sends what it transmits and wakes it at its deadline:
@@ -19,8 +19,13 @@
 
 mod callee;
 mod caller;
+mod early;
 mod extra;
 mod in_dialog;
+mod prack;
+mod reoffer;
+mod terms;
+mod timer;
 
 #[cfg(test)]
 mod tests;
@@ -34,17 +39,21 @@ use rand::rngs::StdRng;
 use super::auth::{Authenticator, Credentials};
 use super::dialog::Dialog;
 use super::message::{
-    Fault, HeaderName, Message, Method, NameAddr, Reason, Request, RequestLine, Response, SessionBody, StatusLine,
-    Target, Uri, Writer, default_reason,
+    Fault, HeaderName, Headers, Message, Method, NameAddr, Params, Reason, Request, RequestLine, Response, SessionBody,
+    StatusLine, Target, Uri, Writer, default_reason,
 };
 use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
 };
-use super::{ALLOW, Local, Reply, stateless, token};
+use super::{ACCEPT, ALLOW, Local, Reply, stateless, token};
 use callee::Callee;
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
+use reoffer::{Reinvite, TheirOffer};
+pub use terms::{Refresher, Reliability, Terms, TimerTerms};
+use timer::Refreshing;
+pub use timer::SHORTEST_INTERVAL;
 
 /// A call to be placed.
 #[derive(Clone, Debug)]
@@ -61,8 +70,10 @@ pub struct Dial {
     pub credentials: Option<Credentials>,
     /// More headers of the INVITE.
     pub headers: ExtraHeaders,
-    /// Our SDP offer.
+    /// Our SDP offer; empty: the callee is to make one, and it comes as [`Event::Reoffer`].
     pub offer: Vec<u8>,
+    /// How the call is set up and kept up.
+    pub terms: Terms,
 }
 
 /// What happens to a session.
@@ -87,14 +98,14 @@ pub enum Input {
     Ring {
         /// More headers.
         headers: ExtraHeaders,
-        /// SDP answer for early media.
+        /// SDP answer for early media; our offer, when the INVITE had none, which only a caller with `100rel` gets to see.
         sdp: Option<Vec<u8>>,
     },
     /// Callee: 200 with the SDP answer (our offer, when the INVITE had none).
     Answer {
         /// More headers.
         headers: ExtraHeaders,
-        /// The SDP.
+        /// The SDP. Left out when offer and answer are exchanged already.
         sdp: Vec<u8>,
     },
     /// Callee: a final refusal. A code outside 300–699 is sent as 480.
@@ -115,15 +126,23 @@ pub enum Input {
         /// Why (RFC 3326).
         reason: Option<Reason>,
     },
-    /// Accept the far side's re-INVITE or UPDATE.
+    /// Accept the far side's offer.
     AnswerReoffer {
         /// The SDP answer (our offer, when the re-INVITE had none).
         sdp: Vec<u8>,
     },
-    /// Refuse the far side's re-INVITE or UPDATE; the session stays as it was.
+    /// Refuse the far side's offer: the session stays as it was. One that a response had brought cannot be refused: that ends the call.
     RejectReoffer {
         /// Status code, 300–699; 488 outside of that.
         code: u16,
+        /// More headers (Warning).
+        headers: ExtraHeaders,
+    },
+    /// Offer anew: hold, resume, other codecs, another address. What cannot be offered now is asked for again by
+    /// [`Event::OfferWanted`].
+    Reoffer {
+        /// Our offer.
+        sdp: Vec<u8>,
     },
     /// Send an INFO.
     Info {
@@ -158,13 +177,13 @@ pub enum Event {
     Ringing {
         /// 101–199.
         code: u16,
-        /// SDP answer for early media.
+        /// SDP for early media: the answer, or the callee's offer, when our INVITE had none.
         sdp: Option<Vec<u8>>,
     },
     /// Caller: the call is up.
     Answered {
-        /// The SDP answer of the 2xx, or else of an earlier provisional response of the same callee.
-        /// `None` breaks RFC 3261 §13.3.1.4 and leaves nothing but to hang up.
+        /// The SDP answer of the 2xx, or else of an earlier provisional response of the same callee. `None`: what was agreed since then
+        /// holds (`Reoffer`); with nothing agreed, the callee breaks RFC 3261 §13.3.1.4, and there is nothing but to hang up.
         sdp: Option<Vec<u8>>,
     },
     /// Caller: the far side refused.
@@ -183,18 +202,31 @@ pub enum Event {
         /// The SDP answer to our offer, when the INVITE had none.
         sdp: Option<Vec<u8>>,
     },
-    /// The far side wants to change the session: answer by `AnswerReoffer` or `RejectReoffer`.
+    /// The far side offers, to change the session or because our INVITE did not: answer by `AnswerReoffer` or `RejectReoffer`.
     Reoffer {
         /// Its offer; `None` asks for ours.
         sdp: Option<Vec<u8>>,
     },
-    /// The ACK to a re-INVITE came.
+    /// The ACK to a re-INVITE came, or the PRACK to our offer in a provisional response.
     ReofferConfirmed {
         /// The SDP answer to our offer, when the re-INVITE had none.
         sdp: Option<Vec<u8>>,
     },
     /// The far side took its re-INVITE back; the session stays as it was.
     ReofferWithdrawn,
+    /// Give [`Input::Reoffer`] with an offer as things stand now: the one before could not be made in its time, or the session has to be
+    /// refreshed, for which an offer that changes nothing will do.
+    OfferWanted,
+    /// Our offer was answered.
+    ReofferAnswered {
+        /// The answer; `None`, which breaks RFC 3264, leaves the session as it was.
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our offer was refused; the session stays as it was.
+    ReofferRefused {
+        /// 300–699.
+        code: u16,
+    },
     /// An INFO came and was answered 200.
     Info {
         /// Its Content-Type.
@@ -230,6 +262,12 @@ pub enum Failure {
     Lost,
     /// The 2xx could not be made sense of.
     Malformed(Fault),
+    /// Callee: no PRACK came in 64·T1 (RFC 3262 §3); the INVITE was answered 504.
+    NoPrack,
+    /// The far side's offer came in its 2xx and was not taken; a BYE was sent.
+    NoAgreement,
+    /// The session was not refreshed in its time (RFC 4028 §10); a BYE was sent.
+    Expired,
 }
 
 /// A final refusal, with what the outcome of the call is read from.
@@ -266,7 +304,7 @@ enum Phase {
 #[derive(Debug)]
 enum Side {
     Caller(Box<Caller>),
-    Callee(Callee),
+    Callee(Box<Callee>),
 }
 
 /// What goes along with a CANCEL or BYE.
@@ -276,13 +314,35 @@ struct Farewell {
     reason: Option<Reason>,
 }
 
+/// Where offer and answer stand in a dialog (RFC 3264 §4, RFC 6337 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exchange {
+    /// The INVITE had no offer, and nobody has made one since.
+    Unoffered,
+    /// Our offer is open.
+    Ours,
+    /// Theirs is.
+    Theirs,
+    /// Answered: either side may offer anew.
+    Settled,
+}
+
 #[derive(Clone, Copy)]
 enum Timer {
     /// 64·T1 after our CANCEL: the INVITE will not be answered any more (§9.1).
     Cancelled,
     /// A provisional response is repeated each minute, lest a proxy give the INVITE up (§13.3.1.1).
     StillRinging,
+    /// 64·T1 after the end: a re-INVITE of ours will not be answered any more.
+    Linger,
+    /// Our offer may be made again (§14.1).
+    Again,
+    /// The session is to be refreshed (RFC 4028).
+    Refresh,
+    /// The session is over when it is not refreshed.
+    Expire,
 }
+const TIMERS: usize = 6;
 
 /// Repeats a 2xx until its ACK comes (§13.3.1.4).
 #[derive(Debug)]
@@ -313,6 +373,8 @@ impl OkRepeat {
 struct InviteOut {
     to: Target,
     tx: InviteClient,
+    /// It is a re-INVITE.
+    again: Option<Reinvite>,
 }
 
 /// Another request that we sent.
@@ -333,6 +395,16 @@ enum Purpose {
     Info {
         content_type: String,
         body: Vec<u8>,
+    },
+    Prack {
+        tag: String,
+        rack: String,
+        sdp: Vec<u8>,
+    },
+    /// Without SDP it is a refresh.
+    Update {
+        tag: String,
+        sdp: Option<Vec<u8>>,
     },
 }
 
@@ -367,12 +439,21 @@ pub struct Session {
     phase: Phase,
     dialog: Option<Dialog>,
     auth: Authenticator,
-    reoffer: Option<Key>,
+    terms: Terms,
+    /// In the call's own dialog; an early one has its own.
+    exchange: Exchange,
+    /// Their offer that our owner has not answered.
+    reoffer: Option<TheirOffer>,
+    /// We want to offer, and have to ask for the offer.
+    wanted: bool,
+    /// The far side takes UPDATE.
+    peer_updates: bool,
+    refreshing: Refreshing,
     invites_out: Vec<InviteOut>,
     requests_out: Vec<RequestOut>,
     invites_in: Vec<InviteIn>,
     requests_in: Vec<RequestIn>,
-    timers: Timers<2>,
+    timers: Timers<TIMERS>,
     out: VecDeque<Output>,
 }
 
@@ -409,8 +490,9 @@ impl Session {
             Input::Reject { code, reason, headers } => self.reject(now, code, reason, &headers),
             Input::Cancel => self.hang_up(now, Farewell::default()),
             Input::Bye { headers, reason } => self.hang_up(now, Farewell { headers, reason }),
-            Input::AnswerReoffer { sdp } => self.answer_reoffer(now, &sdp),
-            Input::RejectReoffer { code } => self.reject_reoffer(now, code),
+            Input::AnswerReoffer { sdp } => self.answer_reoffer(now, sdp),
+            Input::RejectReoffer { code, headers } => self.reject_reoffer(now, code, &headers),
+            Input::Reoffer { sdp } => self.reoffer(now, sdp),
             Input::Info { content_type, body } => self.send_info(now, content_type, body),
         }
         self.settle(now);
@@ -428,7 +510,11 @@ impl Session {
         let theirs =
             self.invites_in.iter().flat_map(|i| [i.tx.deadline(), i.ok.as_ref().and_then(|ok| ok.timers.deadline())]);
         let theirs = theirs.chain(self.requests_in.iter().map(|r| r.tx.deadline()));
-        ours.chain(theirs).chain([self.timers.deadline()]).flatten().min()
+        let reliable = match &self.side {
+            Side::Callee(callee) => callee.reliable.deadline(),
+            Side::Caller(_) => None,
+        };
+        ours.chain(theirs).chain([self.timers.deadline(), reliable]).flatten().min()
     }
 
     /// Whether the far end has not yet answered something that we asked of it, or cannot be asked yet: a BYE above all.
@@ -447,6 +533,20 @@ impl Session {
             && self.requests_in.is_empty()
     }
 
+    /// Contact, Allow and Supported.
+    fn describe<Start>(&self, out: Writer<Start>) -> Writer<Start> {
+        let out = out.header(HeaderName::Contact, &self.local.contact_value()).header(HeaderName::Allow, ALLOW);
+        out.header(HeaderName::Supported, &self.terms.supported())
+    }
+
+    /// What the far side says of itself.
+    fn note_peer(&mut self, message: &Headers) {
+        let mut allowed = message.list(HeaderName::Allow).peekable();
+        if allowed.peek().is_some() {
+            self.peer_updates = allowed.any(|method| method == "UPDATE");
+        }
+    }
+
     fn event(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }
@@ -461,9 +561,17 @@ impl Session {
             return;
         }
         self.phase = Phase::Over;
-        self.timers.stop(Timer::StillRinging as usize);
+        for timer in [Timer::StillRinging, Timer::Again, Timer::Refresh, Timer::Expire] {
+            self.timers.stop(timer as usize);
+        }
+        if self.invites_out.iter().any(|out| out.again.is_some() && out.tx.is_pending()) {
+            self.timers.set(Timer::Linger as usize, now + GIVE_UP.into());
+        }
+        if let Side::Callee(callee) = &mut self.side {
+            callee.reliable.stop();
+        }
         self.event(event);
-        self.reject_reoffer(now, 487);
+        self.reject_reoffer(now, 487, &ExtraHeaders::default());
         for at in 0..self.invites_in.len() {
             if self.invites_in[at].tx.is_pending() {
                 self.refuse_invite(now, at, 487, None, &ExtraHeaders::default());
@@ -548,6 +656,21 @@ impl Session {
         if self.timers.take_due(Timer::StillRinging as usize, now) {
             self.ring_again(now);
         }
+        self.wake_reliable(now);
+        if self.timers.take_due(Timer::Linger as usize, now) {
+            for out in self.invites_out.iter_mut().filter(|out| out.again.is_some()) {
+                out.tx.abandon();
+            }
+        }
+        if self.timers.take_due(Timer::Again as usize, now) {
+            self.wanted = true;
+        }
+        if self.timers.take_due(Timer::Expire as usize, now) {
+            self.session_expired(now);
+        }
+        if self.timers.take_due(Timer::Refresh as usize, now) {
+            self.refresh_session(now);
+        }
         self.settle(now);
     }
 
@@ -561,6 +684,7 @@ impl Session {
                 Step::Answer(to, payload) => self.transmit(to, payload),
             }
         }
+        self.ask_for_offer();
         self.invites_out.retain(|out| !out.tx.is_over());
         self.requests_out.retain(|out| !out.tx.is_over());
         self.invites_in.retain(|inbound| !inbound.tx.is_over() || inbound.ok.is_some());
@@ -608,6 +732,10 @@ impl Session {
                 self.end(now, Event::Ended { by_peer: false, reasons: Vec::new() });
             }
             Phase::Up => {
+                // A 2xx whose offer was not answered is acknowledged all the same.
+                if let Some(TheirOffer::Final { tag, invite }) = self.reoffer.take_if(|open| open.is_final()) {
+                    self.acknowledge(tag, &invite, b"");
+                }
                 self.send_bye(now, farewell);
                 self.end(now, Event::Ended { by_peer: false, reasons: Vec::new() });
             }

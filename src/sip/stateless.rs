@@ -28,7 +28,9 @@ pub fn answer(request: &Request, source: SocketAddr, local: &Local) -> Option<Re
     }
     let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
     match request.method() {
-        Method::Cancel | Method::Bye | Method::Info | Method::Update => refuse(request, source, local, NO_CALL),
+        Method::Cancel | Method::Bye | Method::Info | Method::Update | Method::Prack => {
+            refuse(request, source, local, NO_CALL)
+        }
         _ if in_dialog => refuse(request, source, local, NO_CALL),
         Method::Options => {
             if let Err(fault) = check_scheme(request.uri()) {
@@ -81,7 +83,7 @@ pub(crate) const NO_CALL: Fault = Fault::new(481, "Call/Transaction Does Not Exi
 pub(crate) fn untaken(method: &Method) -> Option<Fault> {
     match method {
         Method::Invite | Method::Ack | Method::Bye | Method::Cancel => None,
-        Method::Options | Method::Info | Method::Update => None,
+        Method::Options | Method::Info | Method::Update | Method::Prack => None,
         Method::Other(_) => Some(Fault::new(501, "Not Implemented")),
         _ => Some(Fault::new(405, "Method Not Allowed")),
     }
@@ -114,7 +116,7 @@ pub(crate) fn unsupported(request: &Request) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join(", "))
 }
 
-/// What OPTIONS asks for (§11.2). An empty Supported says truthfully that there is none.
+/// What OPTIONS asks for (§11.2).
 pub(crate) fn describe_options(out: Writer<StatusLine>, local: &Local) -> Writer<StatusLine> {
     out.header(HeaderName::Contact, &local.contact_value())
         .header(HeaderName::Allow, ALLOW)
@@ -170,7 +172,7 @@ mod tests {
         assert_eq!(ok.code(), 200);
         assert_eq!(ok.text(HeaderName::Allow).unwrap(), ALLOW);
         assert_eq!(ok.text(HeaderName::Accept).unwrap(), ACCEPT);
-        assert_eq!(ok.text(HeaderName::Supported).unwrap(), "");
+        assert_eq!(ok.text(HeaderName::Supported).unwrap(), "100rel, timer");
         assert_eq!(ok.contact().unwrap().unwrap().uri.as_str(), "sip:robot%20one@192.0.2.1:5060");
         assert!(ok.to().unwrap().tag().is_some());
     }
@@ -181,6 +183,7 @@ mod tests {
             ("BYE", "<sip:x@b>;tag=9", 481),
             ("CANCEL", "<sip:x@b>", 481),
             ("INFO", "<sip:x@b>", 481),
+            ("PRACK", "<sip:x@b>;tag=9", 481),
             ("INVITE", "<sip:x@b>;tag=9", 481),
             ("OPTIONS", "<sip:x@b>;tag=9", 481),
             ("REGISTER", "<sip:x@b>", 405),

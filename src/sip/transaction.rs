@@ -96,6 +96,10 @@ impl<const N: usize> Timers<N> {
         self.0[timer] = None;
     }
 
+    pub(crate) fn is_set(&self, timer: usize) -> bool {
+        self.0[timer].is_some()
+    }
+
     pub(crate) fn stop_all(&mut self) {
         self.0 = [None; N];
     }

@@ -97,6 +97,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         // The port is known when there is one.
         local_media: std::net::SocketAddr::new(settings.advertised_media, 0),
         formats: trunk.codecs.clone(),
+        early_media: false,
     }
 }
 
@@ -151,6 +152,7 @@ pub(super) fn place(
         headers: ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))?,
         // The call makes it, when it knows its port.
         offer: Vec::new(),
+        terms: trunk.session,
     };
     plan.request_id = order.request_id;
     plan.correlation = order.correlation;

@@ -649,9 +649,10 @@ impl Router {
         let Ok(name) = Stem::parse(&call_id) else { return };
         let services =
             Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
-        let plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
+        let mut plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
+        plan.early_media = route.early_media;
         let rng = StdRng::seed_from_u64(self.rng.random());
-        match Session::incoming(Instant::now(), local, request, source, rng) {
+        match Session::incoming(Instant::now(), local, trunk.session, request, source, rng) {
             Ok(session) => {
                 let sip_call_id = session.call_id().to_owned();
                 let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);

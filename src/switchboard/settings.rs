@@ -8,6 +8,7 @@ use crate::call::knobs::Knobs;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::session::Terms;
 
 /// The switchboard's own settings.
 #[derive(Debug, Clone)]
@@ -67,6 +68,8 @@ pub struct Trunk {
     pub ring_timeout: Duration,
     /// Codecs to offer and to take, the preferred one first.
     pub codecs: Vec<AudioFormat>,
+    /// How its calls are set up and kept up.
+    pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
     pub pass_headers: Vec<String>,
     /// What becomes of inbound calls, first match wins; none matches: 404.
@@ -91,6 +94,8 @@ pub struct Route {
     pub callee: CalleeMatch,
     /// What to do.
     pub answer: AnswerRule,
+    /// While it rings, 183 with SDP instead of 180.
+    pub early_media: bool,
     /// The dialogue; one of [`Settings::dialogues`].
     pub dialogue: String,
     /// The speech service; one of [`Settings::speech`].

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
@@ -22,4 +23,5 @@ mod outbound;
 mod overload;
 mod process;
 mod rig;
+mod sessions;
 mod wire;

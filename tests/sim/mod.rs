@@ -25,6 +25,7 @@ use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
+use trunkline::sip::session::Terms;
 
 use network::Weather;
 use phone::{Pickup, Plan};
@@ -61,6 +62,10 @@ pub struct Scenario {
     pub knobs: Knobs,
     pub rules: Rules,
     pub rtp_timeout: Duration,
+    pub early_media: bool,
+    /// Of the robot's trunk, and of the phone.
+    pub terms: Terms,
+    pub phone_terms: Terms,
     pub pickup: Pickup,
     /// What the phone does, ms after the beginning of all.
     pub early: Plan,
@@ -89,6 +94,9 @@ impl Scenario {
                 recogniser: true,
             },
             rtp_timeout: Duration::from_secs(20),
+            early_media: false,
+            terms: Terms::default(),
+            phone_terms: Terms::default(),
             pickup: Pickup::After(1_500),
             early: Vec::new(),
             talk: Vec::new(),

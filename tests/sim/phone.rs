@@ -12,7 +12,7 @@ use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
 use trunkline::rtp::telephone_event::{self, Key};
 use trunkline::sdp::{Capabilities, Direction, Negotiated, Negotiator};
 use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Response, Target, Uri, parse};
-use trunkline::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session};
+use trunkline::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session, Terms};
 use trunkline::sip::{Local, stateless};
 
 use super::{PHONE, PHONE_MEDIA, ROBOT};
@@ -86,6 +86,7 @@ impl Stamp {
 pub struct Phone {
     epoch: Instant,
     rng: StdRng,
+    pub terms: Terms,
     pickup: Pickup,
     early: VecDeque<(Duration, Act)>,
     talk: Plan,
@@ -132,6 +133,7 @@ impl Phone {
         let mut rng = StdRng::seed_from_u64(seed);
         Phone {
             epoch,
+            terms: Terms::default(),
             pickup,
             early: early.into_iter().map(|(ms, act)| (Ms(ms).into(), act)).collect(),
             talk,
@@ -161,7 +163,8 @@ impl Phone {
             next_hop: Target::Addr(ROBOT),
             credentials: None,
             headers: none(),
-            offer: self.negotiator.offer(Direction::SendRecv),
+            offer: if self.terms.delayed_offer { Vec::new() } else { self.negotiator.offer(Direction::SendRecv) },
+            terms: self.terms,
         };
         let rng = StdRng::seed_from_u64(self.rng.random());
         self.session = Some(Session::dial(self.epoch + now, local(), dial, rng));
@@ -187,7 +190,8 @@ impl Phone {
         let stream = self
             .stream
             .as_ref()
-            .filter(|_| !self.ended())
+            // Before the answer to our offer nobody knows where to.
+            .filter(|_| !self.ended() && self.agreed.is_some())
             .map(|stream| stream.acts.front().map_or(stream.next, |(at, _)| stream.next.min(*at)));
         [session, early, stream].into_iter().flatten().min()
     }
@@ -213,7 +217,7 @@ impl Phone {
             (None, _) if matches!(self.pickup, Pickup::Dead) => {}
             (None, Message::Request(request)) if *request.method() == Method::Invite => {
                 let rng = StdRng::seed_from_u64(self.rng.random());
-                let session = Session::incoming(self.epoch + now, local(), request, ROBOT, rng);
+                let session = Session::incoming(self.epoch + now, local(), self.terms, request, ROBOT, rng);
                 self.session = Some(session.expect("the robot's INVITE is in order"));
                 self.rings(now);
             }
@@ -253,9 +257,13 @@ impl Phone {
     }
 
     fn rings(&mut self, now: Duration) {
-        let offer = self.session.as_ref().and_then(Session::offer).expect("the robot offers").to_vec();
-        let (reply, agreed) = self.negotiator.answer(&offer).expect("G.711");
-        (self.reply, self.agreed) = (reply, Some(agreed));
+        match self.session.as_ref().and_then(Session::offer) {
+            Some(offer) => {
+                let (reply, agreed) = self.negotiator.answer(offer).expect("G.711");
+                (self.reply, self.agreed) = (reply, Some(agreed));
+            }
+            None => self.reply = self.negotiator.offer(Direction::SendRecv),
+        }
         let ring = Input::Ring { headers: none(), sdp: None };
         match self.pickup {
             Pickup::After(ms) => {
@@ -328,13 +336,38 @@ impl Phone {
                 }
                 Output::Transmit { to, .. } => panic!("a name: {to}"),
                 Output::Event(event) => {
-                    if let Event::Answered { sdp: Some(sdp) } = &event {
-                        self.agreed = Some(self.negotiator.accept(sdp).expect("an answer"));
-                        self.talks(now);
-                    }
+                    self.told(now, &event);
                     self.events.push(event);
                 }
             }
+        }
+    }
+
+    fn told(&mut self, now: Duration, event: &Event) {
+        let reply = match event {
+            Event::Answered { sdp } => {
+                if let Some(sdp) = sdp {
+                    self.agreed = Some(self.negotiator.accept(sdp).expect("an answer"));
+                }
+                return self.talks(now);
+            }
+            Event::Confirmed { sdp: Some(sdp) }
+            | Event::ReofferConfirmed { sdp: Some(sdp) }
+            | Event::ReofferAnswered { sdp: Some(sdp) } => {
+                self.agreed = Some(self.negotiator.accept(sdp).expect("an answer"));
+                return;
+            }
+            Event::Reoffer { sdp: Some(sdp) } => {
+                let (sdp, agreed) = self.negotiator.answer(sdp).expect("G.711");
+                self.agreed = Some(agreed);
+                Input::AnswerReoffer { sdp }
+            }
+            Event::Reoffer { sdp: None } => Input::AnswerReoffer { sdp: self.negotiator.offer_whole() },
+            Event::OfferWanted => Input::Reoffer { sdp: self.negotiator.offer_again() },
+            _ => return,
+        };
+        if let Some(session) = &mut self.session {
+            session.handle(self.epoch + now, reply);
         }
     }
 

@@ -73,7 +73,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let epoch = Instant::now();
         let (early, talk) = (std::mem::take(&mut scenario.early), std::mem::take(&mut scenario.talk));
-        let phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
+        let mut phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
+        phone.terms = scenario.phone_terms;
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {
             scenario,
@@ -176,6 +177,7 @@ impl World {
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
+            early_media: self.scenario.early_media,
         }
     }
 
@@ -193,6 +195,7 @@ impl World {
             credentials: None,
             headers: ExtraHeaders::default(),
             offer: Vec::new(),
+            terms: self.scenario.terms,
         };
         let rng = StdRng::seed_from_u64(self.rng.random());
         let ring = Duration::from_millis(ring_timeout.into());
@@ -271,7 +274,8 @@ impl World {
             (Robot::Idle, Message::Request(request)) if *request.method() == Method::Invite => {
                 let Way::Inbound(answering) = self.scenario.way else { panic!("nobody was to call us") };
                 let (one, two) = (self.rng.random(), self.rng.random());
-                let session = Session::incoming(now, local(), request, PHONE, StdRng::seed_from_u64(one));
+                let session =
+                    Session::incoming(now, local(), self.scenario.terms, request, PHONE, StdRng::seed_from_u64(one));
                 let session = session.expect("the phone's INVITE is in order");
                 let rng = StdRng::seed_from_u64(two);
                 let call = Call::incoming(now, World::wall(), self.plan(), answering, session, rng);

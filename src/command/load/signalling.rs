@@ -15,7 +15,7 @@ use super::Trouble;
 use super::phones::ToPhones;
 use crate::sdp::{Capabilities, Direction, Negotiated, Negotiator};
 use crate::sip::message::{Message, Method, NameAddr, Request, Target, Uri, parse};
-use crate::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session};
+use crate::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session, Terms};
 use crate::sip::{Local, stateless};
 
 /// The number of a phone: this, then which one it is.
@@ -157,6 +157,7 @@ impl Signalling {
             to: NameAddr::new(None, to),
             next_hop: Target::Addr(self.server),
             credentials: None,
+            terms: Terms::default(),
             headers: ExtraHeaders::default(),
             offer: negotiator.offer(Direction::SendRecv),
         };
@@ -192,7 +193,9 @@ impl Signalling {
     async fn ring(&mut self, request: Request, source: SocketAddr) {
         let Some(phone) = request.uri().user_text().and_then(|user| phone_of(&user)) else { return };
         let rng = StdRng::seed_from_u64(self.rng.random());
-        let Ok(mut session) = Session::incoming(Instant::now(), self.local.clone(), request, source, rng) else {
+        let Ok(mut session) =
+            Session::incoming(Instant::now(), self.local.clone(), Terms::default(), request, source, rng)
+        else {
             return self.failed("an INVITE that is wrong");
         };
         let media = (self.media_of)(phone);

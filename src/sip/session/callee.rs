@@ -1,5 +1,7 @@
 //! RFC 3261 §8.2, §13.3 and §9.2: the callee's side, from the INVITE to the ACK.
 
+use super::prack::Reliable;
+use super::terms::{RELIABLE, supports};
 use super::*;
 
 /// How often a provisional response is repeated (§13.3.1.1).
@@ -8,6 +10,7 @@ const STILL_RINGING: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Callee {
     tag: String,
+    pub(super) reliable: Reliable,
     /// The last 18x, to be repeated.
     ringing: Option<(u16, Vec<u8>)>,
     /// A BYE that waits for the ACK.
@@ -19,10 +22,12 @@ impl Session {
     ///
     /// # Errors
     /// The response to send (none when not even that can be made), when the INVITE cannot be taken: 400 with the defect named, 416 (scheme), 420
-    /// (Require), 415 (body), 481 (To tag of a dialog that we do not know), 405 (not an INVITE at all).
+    /// (Require), 421 (no 100rel where the terms require it), 422 (session interval), 415 (body), 481 (To tag of a dialog that we do not know), 405
+    /// (not an INVITE at all).
     pub fn incoming(
         now: Instant,
         local: Local,
+        terms: Terms,
         invite: Request,
         source: SocketAddr,
         mut rng: StdRng,
@@ -36,8 +41,16 @@ impl Session {
             return Err(refuse(stateless::NO_CALL));
         }
         stateless::check_scheme(invite.uri()).map_err(refuse)?;
-        if let Some(reply) = stateless::refuse_extensions(&invite, source, &local) {
-            return Err(Some(reply));
+        let refuse_with = |fault, header| stateless::refuse_with(&invite, source, &local, fault, &[header]);
+        if let Some(missing) = terms.unsupported(&invite) {
+            return Err(refuse_with(Fault::new(420, "Bad Extension"), (HeaderName::Unsupported, missing.as_str())));
+        }
+        if terms.reliable == Reliability::Required && !supports(&invite, RELIABLE) {
+            return Err(refuse_with(Fault::new(421, "Extension Required"), (HeaderName::Require, RELIABLE)));
+        }
+        if timer::too_brief(&terms, &invite) {
+            let least = terms.timer.map_or(SHORTEST_INTERVAL, |timer| timer.min_se.max(SHORTEST_INTERVAL)).to_string();
+            return Err(refuse_with(reoffer::TOO_BRIEF, (HeaderName::MinSe, least.as_str())));
         }
         if invite.session_body() == SessionBody::Unsupported {
             return Err(refuse(Fault::new(415, "Unsupported Media Type")));
@@ -49,16 +62,22 @@ impl Session {
         let trying = Writer::reply(&invite, source, 100, "Trying", None).finish("", b"").bytes().to_vec();
         let inbound =
             InviteIn { key, request: invite.clone(), source, initial: true, tx: InviteServer::new(trying), ok: None };
+        let offered = invite.session_body().sdp().is_some();
         let mut session = Session {
             local,
             rng,
             call_id,
-            invite,
-            side: Side::Callee(Callee { tag, ringing: None, farewell: None }),
+            invite: invite.clone(),
+            side: Side::Callee(Box::new(Callee { tag, reliable: Reliable::default(), ringing: None, farewell: None })),
             phase: Phase::Offered,
             dialog: Some(dialog),
             auth: Authenticator::new(None),
+            terms,
+            exchange: if offered { Exchange::Theirs } else { Exchange::Unoffered },
             reoffer: None,
+            wanted: false,
+            peer_updates: false,
+            refreshing: Refreshing::new(&terms),
             invites_out: Vec::new(),
             requests_out: Vec::new(),
             invites_in: vec![inbound],
@@ -66,11 +85,12 @@ impl Session {
             timers: Timers::new(),
             out: VecDeque::new(),
         };
+        session.note_peer(&invite);
         session.settle(now);
         Ok(session)
     }
 
-    fn callee(&mut self) -> Option<&mut Callee> {
+    pub(super) fn callee(&mut self) -> Option<&mut Callee> {
         match &mut self.side {
             Side::Callee(callee) => Some(callee),
             Side::Caller(_) => None,
@@ -87,9 +107,10 @@ impl Session {
     }
 
     /// The beginning of a response to an INVITE that establishes or is within the dialog (§12.1.1).
-    fn dialog_response(&self, inbound: &InviteIn, code: u16, reason: &str) -> Writer<StatusLine> {
+    pub(super) fn dialog_response(&self, inbound: &InviteIn, code: u16, reason: &str) -> Writer<StatusLine> {
         let out = Writer::reply(&inbound.request, inbound.source, code, reason, Some(&self.local_tag()));
-        self.local.describe(out.copy(&inbound.request, HeaderName::RecordRoute), &Method::Invite)
+        let out = self.describe(out.copy(&inbound.request, HeaderName::RecordRoute));
+        out.header(HeaderName::Server, &self.local.user_agent)
     }
 
     pub(super) fn ring(&mut self, now: Instant, headers: &ExtraHeaders, sdp: Option<Vec<u8>>) {
@@ -99,17 +120,26 @@ impl Session {
         let Some(at) = self.invites_in.iter().position(|inbound| inbound.initial) else {
             return;
         };
+        self.timers.set(Timer::StillRinging as usize, now + STILL_RINGING);
+        if self.rings_reliably() {
+            return self.ring_reliably(now, headers, sdp);
+        }
+        // RFC 3264 §5 with RFC 3261 §13.2.1: an offer of ours has to arrive.
+        let sdp = sdp.filter(|_| self.exchange == Exchange::Theirs);
         let (code, reason) = if sdp.is_some() { (183, "Session Progress") } else { (180, "Ringing") };
         let out = headers.write(self.dialog_response(&self.invites_in[at], code, reason));
         let payload = out.finish("application/sdp", sdp.as_deref().unwrap_or_default()).bytes().to_vec();
         if let Some(callee) = self.callee() {
             callee.ringing = Some((code, payload.clone()));
         }
-        self.timers.set(Timer::StillRinging as usize, now + STILL_RINGING);
         self.invites_in[at].tx.handle(now, ServerInput::Respond(code, payload));
     }
 
     pub(super) fn ring_again(&mut self, now: Instant) {
+        if self.rings_reliably() {
+            self.timers.set(Timer::StillRinging as usize, now + STILL_RINGING);
+            return self.ring_reliably(now, &ExtraHeaders::default(), None);
+        }
         let Some((code, payload)) = self.callee().and_then(|callee| callee.ringing.clone()) else {
             return;
         };
@@ -126,14 +156,26 @@ impl Session {
         let Some(at) = self.invites_in.iter().position(|inbound| inbound.initial) else {
             return;
         };
+        let Side::Callee(callee) = &mut self.side else { return };
+        if callee.reliable.holds_answer() {
+            return callee.reliable.hold(headers, sdp);
+        }
+        callee.reliable.stop();
         self.phase = Phase::Unacknowledged;
         self.timers.stop(Timer::StillRinging as usize);
-        self.accept_invite(now, at, headers, sdp);
+        let settled = self.exchange == Exchange::Settled;
+        self.exchange = match self.exchange {
+            Exchange::Unoffered => Exchange::Ours,
+            _ => Exchange::Settled,
+        };
+        self.accept_invite(now, at, headers, if settled { b"" } else { sdp });
     }
 
     /// 200 to an INVITE or re-INVITE, repeated until the ACK comes.
     pub(super) fn accept_invite(&mut self, now: Instant, at: usize, headers: &ExtraHeaders, sdp: &[u8]) {
         let out = headers.write(self.dialog_response(&self.invites_in[at], 200, "OK"));
+        let request = self.invites_in[at].request.clone();
+        let out = self.answer_timer(now, &request, out);
         let payload = out.finish("application/sdp", sdp).bytes().to_vec();
         let inbound = &mut self.invites_in[at];
         inbound.ok = Some(OkRepeat::new(now, payload.clone()));
@@ -187,7 +229,10 @@ impl Session {
         }
         inbound.ok = None;
         let initial = inbound.initial;
-        let late = inbound.request.session_body().sdp().is_none();
+        let late = self.exchange == Exchange::Ours && inbound.request.session_body().sdp().is_none();
+        if late {
+            self.exchange = Exchange::Settled;
+        }
         let sdp = ack.session_body().sdp().filter(|_| late).map(<[u8]>::to_vec);
         match (initial, self.phase) {
             (true, Phase::Unacknowledged) => {
@@ -232,6 +277,7 @@ impl Session {
             self.end(now, Event::Cancelled { by_peer: true, reasons });
         } else {
             self.reoffer = None;
+            self.exchange = Exchange::Settled;
             self.event(Event::ReofferWithdrawn);
         }
     }

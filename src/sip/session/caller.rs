@@ -1,5 +1,7 @@
 //! RFC 3261 §13.2, §9.1 and §22: the caller's side, from the INVITE to its final response.
 
+use super::early::{Early, MAX_BRANCHES};
+use super::terms::RELIABLE;
 use super::*;
 
 /// How far a cancellation has got.
@@ -17,16 +19,9 @@ pub(super) struct Caller {
     from: String,
     cseq: u32,
     pub(super) cancel: Cancel,
-    told_trying: bool,
+    pub(super) told_trying: bool,
     pub(super) early: Vec<Early>,
     pub(super) acks: Vec<Acked>,
-}
-
-/// A callee that has answered provisionally.
-#[derive(Debug)]
-pub(super) struct Early {
-    pub(super) tag: String,
-    sdp: Option<Vec<u8>>,
 }
 
 /// A callee whose 2xx was acknowledged.
@@ -36,9 +31,6 @@ pub(super) struct Acked {
     to: Target,
     ack: Vec<u8>,
 }
-
-/// The most branches of a fork that are heard.
-const MAX_BRANCHES: usize = 32;
 
 impl Session {
     /// Places a call: the INVITE is ready to be polled. `rng` makes the Call-ID, tags and branches.
@@ -50,7 +42,10 @@ impl Session {
         let to = dial.next_hop.clone();
         let caller =
             Caller { dial, from, cseq, cancel: Cancel::No, told_trying: false, early: Vec::new(), acks: Vec::new() };
-        let invite = caller.invite(&call_id, &local, &mut auth, &mut rng);
+        let terms = caller.dial.terms;
+        let refreshing = Refreshing::new(&terms);
+        let offered = !caller.dial.offer.is_empty();
+        let invite = caller.invite(&call_id, &local, &refreshing, &mut auth, &mut rng);
         let mut session = Session {
             local,
             rng,
@@ -60,8 +55,13 @@ impl Session {
             phase: Phase::Inviting,
             dialog: None,
             auth,
+            terms,
+            exchange: if offered { Exchange::Ours } else { Exchange::Unoffered },
             reoffer: None,
-            invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite) }],
+            wanted: false,
+            peer_updates: false,
+            refreshing,
+            invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite), again: None }],
             requests_out: Vec::new(),
             invites_in: Vec::new(),
             requests_in: Vec::new(),
@@ -80,6 +80,9 @@ impl Session {
     }
 
     pub(super) fn invite_action(&mut self, now: Instant, at: usize, action: ClientAction) {
+        if self.invites_out[at].again.is_some() {
+            return self.reinvite_action(now, at, action);
+        }
         let current = at + 1 == self.invites_out.len();
         match action {
             ClientAction::Transmit(payload) => self.transmit(self.invites_out[at].to.clone(), payload),
@@ -103,34 +106,6 @@ impl Session {
         self.end(now, event);
     }
 
-    fn provisional(&mut self, now: Instant, response: &Response) {
-        let sdp = response.session_body().sdp().map(<[u8]>::to_vec);
-        let tag = response.to().ok().and_then(|to| to.tag().map(|tag| tag.into_owned()));
-        let Some(caller) = self.caller() else { return };
-        if let Some(tag) = tag.filter(|_| response.code() > 100) {
-            let room = caller.early.len() < MAX_BRANCHES;
-            match caller.early.iter_mut().find(|early| early.tag == tag) {
-                Some(early) if sdp.is_some() => early.sdp.clone_from(&sdp),
-                None if room => caller.early.push(Early { tag, sdp: sdp.clone() }),
-                _ => {}
-            }
-        }
-        if let Cancel::Wanted(farewell) = &caller.cancel {
-            let farewell = farewell.clone();
-            return self.send_cancel(now, farewell);
-        }
-        if matches!(caller.cancel, Cancel::Sent) || self.phase != Phase::Inviting {
-            return;
-        }
-        if response.code() == 100 {
-            if self.caller().is_some_and(|caller| !std::mem::replace(&mut caller.told_trying, true)) {
-                self.event(Event::Trying);
-            }
-            return;
-        }
-        self.event(Event::Ringing { code: response.code(), sdp });
-    }
-
     /// Every 2xx is acknowledged, each time it comes (§13.2.2.4). The first one is the call, if it is
     /// still wanted; every other dialog is hung up.
     fn accepted(&mut self, now: Instant, at: usize, response: &Response) {
@@ -140,32 +115,55 @@ impl Session {
             let (to, ack) = (acked.to.clone(), acked.ack.clone());
             return self.transmit(to, ack);
         }
-        if caller.acks.len() == MAX_BRANCHES {
+        let full = caller.acks.len() == MAX_BRANCHES;
+        let cancelling = !matches!(caller.cancel, Cancel::No);
+        if full || matches!(&self.reoffer, Some(TheirOffer::Final { tag: of, .. }) if *of == tag) {
             return;
         }
-        let early = caller.early.iter().find(|early| early.tag == tag).and_then(|early| early.sdp.clone());
-        let cancelling = !matches!(caller.cancel, Cancel::No);
-        let InviteOut { to, tx } = &self.invites_out[at];
-        let mut dialog = match Dialog::caller(tx.request(), response, to.clone()) {
+        let InviteOut { to, tx, .. } = &self.invites_out[at];
+        let (to, invite) = (to.clone(), tx.request().clone());
+        let early = self.take_early(&tag);
+        let (settled, renegotiated) =
+            early.as_ref().map_or((false, false), |early| (early.exchange == Exchange::Settled, early.renegotiated));
+        let (dialog, preview) = match early {
+            Some(mut early) => (early.dialog.confirm(response).map(|()| early.dialog), early.sdp),
+            None => (Dialog::caller(&invite, response, to), None),
+        };
+        let dialog = match dialog {
             Ok(dialog) => dialog,
             Err(fault) => return self.end(now, Event::Failed(Failure::Malformed(fault))),
         };
-        let invite = tx.request();
-        let (ack, to) = dialog.ack(dialog.local_seq(), &self.local, &token::branch(&mut self.rng));
-        // §22.1 and §13.2.2.4: the ACK carries the credentials of its INVITE.
-        let ack = ack.copy(invite, HeaderName::Authorization).copy(invite, HeaderName::ProxyAuthorization);
-        let ack = ack.header(HeaderName::UserAgent, &self.local.user_agent).finish("", b"").bytes().to_vec();
-        self.transmit(to.clone(), ack.clone());
-        if let Some(caller) = self.caller() {
-            caller.acks.push(Acked { tag, to, ack });
-        }
         self.auth.accepted();
+        let sdp = response.session_body().sdp().map(<[u8]>::to_vec);
         if self.phase == Phase::Inviting && !cancelling {
             self.dialog = Some(dialog);
             self.phase = Phase::Up;
-            let sdp = response.session_body().sdp().map(<[u8]>::to_vec).or(early);
+            self.reoffer = None;
+            self.note_peer(response);
+            self.timer_answered(now, response);
+            let delayed = invite.session_body().sdp().is_none();
+            if let Some(offer) = sdp.as_ref().filter(|_| delayed && !settled) {
+                self.exchange = Exchange::Theirs;
+                self.reoffer = Some(TheirOffer::Final { tag, invite: Box::new(invite) });
+                return self.event(Event::Reoffer { sdp: Some(offer.clone()) });
+            }
+            self.acknowledge(tag, &invite, b"");
+            self.exchange = Exchange::Settled;
+            // What was agreed by UPDATE or PRACK since is not taken back by a 2xx (RFC 6337 §2).
+            let sdp = sdp.or(preview).filter(|_| !delayed && !renegotiated);
             return self.event(Event::Answered { sdp });
         }
+        self.hang_up_branch(now, dialog, tag, &invite);
+        // Of a call that is up, this was another branch of the fork.
+        if self.phase == Phase::Inviting {
+            self.timers.stop(Timer::Cancelled as usize);
+            self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+        }
+    }
+
+    /// ACK and BYE for an answer that nobody wants.
+    fn hang_up_branch(&mut self, now: Instant, mut dialog: Dialog, tag: String, invite: &Request) {
+        self.send_ack(&dialog, tag, invite, b"");
         let (bye, to) = dialog.request(Method::Bye, &self.local, &token::branch(&mut self.rng));
         let uri = bye.uri().clone();
         let bye = self.authenticate(bye, &Method::Bye, uri);
@@ -174,10 +172,25 @@ impl Session {
         if self.dialog.is_none() {
             self.dialog = Some(dialog);
         }
-        // Of a call that is up, this was another branch of the fork.
-        if self.phase == Phase::Inviting {
-            self.timers.stop(Timer::Cancelled as usize);
-            self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+    }
+
+    /// The ACK to the 2xx of the call's own dialog.
+    pub(super) fn acknowledge(&mut self, tag: String, invite: &Request, sdp: &[u8]) {
+        if let Some(dialog) = self.dialog.clone() {
+            self.send_ack(&dialog, tag, invite, sdp);
+        }
+    }
+
+    fn send_ack(&mut self, dialog: &Dialog, tag: String, invite: &Request, sdp: &[u8]) {
+        let number = invite.cseq().map_or(0, |cseq| cseq.number);
+        let (ack, to) = dialog.ack(number, &self.local, &token::branch(&mut self.rng));
+        // §22.1 and §13.2.2.4: the ACK carries the credentials of its INVITE.
+        let ack = ack.copy(invite, HeaderName::Authorization).copy(invite, HeaderName::ProxyAuthorization);
+        let ack = ack.header(HeaderName::UserAgent, &self.local.user_agent).finish("application/sdp", sdp);
+        let ack = ack.bytes().to_vec();
+        self.transmit(to.clone(), ack.clone());
+        if let Some(caller) = self.caller() {
+            caller.acks.push(Acked { tag, to, ack });
         }
     }
 
@@ -188,6 +201,10 @@ impl Session {
         let cancelling = !matches!(caller.cancel, Cancel::No);
         let challenged = matches!(code, 401 | 407) && !cancelling && self.phase == Phase::Inviting;
         if challenged && self.auth.challenged(response, tried).is_ok() {
+            return self.invite_again(now);
+        }
+        // RFC 4028 §7.3: the same call with a longer interval.
+        if code == 422 && !cancelling && self.terms.timer.is_some() && self.refreshing.raise(response) {
             return self.invite_again(now);
         }
         self.timers.stop(Timer::Cancelled as usize);
@@ -204,10 +221,10 @@ impl Session {
         };
         caller.cseq += 1;
         caller.early.clear();
-        let invite = caller.invite(&self.call_id, &self.local, &mut self.auth, &mut self.rng);
+        let invite = caller.invite(&self.call_id, &self.local, &self.refreshing, &mut self.auth, &mut self.rng);
         let to = caller.dial.next_hop.clone();
         self.invite = invite.clone();
-        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite) });
+        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite), again: None });
     }
 
     pub(super) fn cancel(&mut self, now: Instant, farewell: Farewell) {
@@ -222,9 +239,9 @@ impl Session {
         caller.cancel = Cancel::Wanted(farewell);
     }
 
-    fn send_cancel(&mut self, now: Instant, mut farewell: Farewell) {
+    pub(super) fn send_cancel(&mut self, now: Instant, mut farewell: Farewell) {
         farewell.headers.add_reason(farewell.reason.take().as_ref());
-        let Some(InviteOut { to, tx }) = self.invites_out.last() else {
+        let Some(InviteOut { to, tx, .. }) = self.invites_out.last() else {
             return;
         };
         let invite = tx.request();
@@ -250,8 +267,15 @@ impl Session {
 }
 
 impl Caller {
-    fn invite(&self, call_id: &str, local: &Local, auth: &mut Authenticator, rng: &mut StdRng) -> Request {
-        let Dial { request_uri, to, headers, offer, .. } = &self.dial;
+    fn invite(
+        &self,
+        call_id: &str,
+        local: &Local,
+        refreshing: &Refreshing,
+        auth: &mut Authenticator,
+        rng: &mut StdRng,
+    ) -> Request {
+        let Dial { request_uri, to, headers, offer, terms, .. } = &self.dial;
         let out = Writer::request(Method::Invite, request_uri)
             .header(HeaderName::Via, &local.via(&token::branch(rng)))
             .header(HeaderName::MaxForwards, "70")
@@ -259,7 +283,12 @@ impl Caller {
             .header(HeaderName::To, &with_tag(to, None))
             .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, &format!("{} INVITE", self.cseq));
-        let mut out = local.describe(out, &Method::Invite);
+        let out = out.header(HeaderName::Contact, &local.contact_value()).header(HeaderName::Allow, ALLOW);
+        let mut out = out.header(HeaderName::Supported, &terms.supported());
+        if terms.reliable == Reliability::Required {
+            out = out.header(HeaderName::Require, RELIABLE);
+        }
+        out = refreshing.ask(terms, out).header(HeaderName::UserAgent, &local.user_agent);
         for (name, value) in auth.headers(&Method::Invite, request_uri.without_headers(), rng) {
             out = out.header(name, &value);
         }

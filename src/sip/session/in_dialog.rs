@@ -1,5 +1,6 @@
-//! RFC 3261 §12.2, §14 and §15, RFC 3311, RFC 6086: requests within the dialog, both ways.
+//! RFC 3261 §12.2 and §15, RFC 6086: requests within the dialog, both ways.
 
+use super::reoffer::tag_of;
 use super::*;
 use crate::sip::dialog::Order;
 
@@ -29,10 +30,14 @@ impl Session {
             return self.receive_cancel(now, request, source, key);
         }
         let fault = self.screen(&request);
+        if fault.is_none() {
+            self.note_peer(&request);
+        }
         match (fault, request.method()) {
             (Some(fault), _) => self.respond_new(now, request, source, key, fault),
             (None, Method::Invite) => self.receive_reinvite(now, request, source, key),
             (None, Method::Update) => self.receive_update(now, request, source, key),
+            (None, Method::Prack) => self.receive_prack(now, request, source, key),
             (None, Method::Bye) => self.receive_bye(now, request, source, key),
             (None, Method::Info) => {
                 let content_type = request.text(HeaderName::ContentType).map(|t| t.into_owned());
@@ -57,37 +62,39 @@ impl Session {
                 _ => Some(stateless::NO_CALL),
             };
         }
-        let early = self.is_early_branch(request);
-        let owned = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(request));
-        if !owned && !early {
+        let from = request.from().ok().and_then(|from| from.tag().map(|tag| tag.into_owned())).unwrap_or_default();
+        let bye = *request.method() == Method::Bye;
+        // Once a callee has answered, the other ones' early dialogs are gone: they may say goodbye.
+        let early = self.phase == Phase::Inviting || bye;
+        let dialog = self.dialog_with(&from).filter(|dialog| dialog.owns(request));
+        let owned = dialog.is_some();
+        let late = dialog.is_some_and(|dialog| {
+            let number = request.cseq().map_or(0, |cseq| cseq.number);
+            dialog.order(number) == Order::Old
+        });
+        let main = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(request));
+        if !(main || owned && early || bye && self.is_stray_branch(request)) {
             return Some(stateless::NO_CALL);
         }
         // A BYE that crosses ours, or one of a fork's branch that we hung up.
-        if self.phase == Phase::Over && *request.method() != Method::Bye {
+        if self.phase == Phase::Over && !bye {
             return Some(stateless::NO_CALL);
         }
-        if owned {
-            let number = request.cseq().map_or(0, |cseq| cseq.number);
-            if self.dialog.as_mut().is_some_and(|dialog| dialog.order(number) == Order::Old) {
-                return Some(Fault::new(500, "CSeq Out Of Order"));
-            }
+        if late {
+            return Some(Fault::new(500, "CSeq Out Of Order"));
         }
-        if stateless::unsupported(request).is_some() {
+        if self.terms.unsupported(request).is_some() {
             return Some(Fault::new(420, "Bad Extension"));
         }
         None
     }
 
-    /// Whether it comes from a branch of our fork that has no dialog of its own here.
-    fn is_early_branch(&mut self, request: &Request) -> bool {
+    /// Whether it comes from a branch of our fork whose answer we did not want.
+    fn is_stray_branch(&mut self, request: &Request) -> bool {
         let ours = self.invite.from().ok().and_then(|from| from.tag().map(|tag| tag.into_owned()));
         let to = request.to().ok().and_then(|to| to.tag().map(|tag| tag.into_owned()));
         let from = request.from().ok().and_then(|from| from.tag().map(|tag| tag.into_owned())).unwrap_or_default();
-        let Some(caller) = self.caller() else {
-            return false;
-        };
-        let known = caller.early.iter().any(|early| early.tag == from) || caller.acks.iter().any(|a| a.tag == from);
-        known && ours == to
+        ours == to && self.caller().is_some_and(|caller| caller.acks.iter().any(|acked| acked.tag == from))
     }
 
     /// Answers a request that is new, with a server transaction to absorb its repeats. Of an INVITE this
@@ -98,7 +105,13 @@ impl Session {
             let at = self.invites_in.len() - 1;
             let mut headers = ExtraHeaders::default();
             if fault.code == 420 {
-                headers.push(HeaderName::Unsupported, stateless::unsupported(&self.invites_in[at].request));
+                headers.push(HeaderName::Unsupported, self.terms.unsupported(&self.invites_in[at].request));
+            }
+            if fault.code == 422 {
+                headers.push(HeaderName::MinSe, Some(self.min_se()));
+            }
+            if fault.code == 415 {
+                headers.push(HeaderName::Accept, Some(ACCEPT.to_owned()));
             }
             if fault.code == 500 {
                 headers.push(HeaderName::RetryAfter, Some(self.retry_after()));
@@ -109,26 +122,33 @@ impl Session {
         self.respond(now, self.requests_in.len() - 1, fault, b"");
     }
 
-    fn respond(&mut self, now: Instant, at: usize, fault: Fault, sdp: &[u8]) {
+    pub(super) fn respond(&mut self, now: Instant, at: usize, fault: Fault, sdp: &[u8]) {
+        self.respond_with(now, at, fault, &ExtraHeaders::default(), sdp);
+    }
+
+    pub(super) fn respond_with(&mut self, now: Instant, at: usize, fault: Fault, headers: &ExtraHeaders, sdp: &[u8]) {
         let tag = self.local_tag();
-        let retry_after = if fault.code == 500 { Some(self.retry_after()) } else { None };
-        let inbound = &mut self.requests_in[at];
-        let method = inbound.request.method();
-        let mut out = Writer::reply(&inbound.request, inbound.source, fault.code, fault.reason, Some(&tag));
+        let request = self.requests_in[at].request.clone();
+        let method = request.method();
+        let mut out = Writer::reply(&request, self.requests_in[at].source, fault.code, fault.reason, Some(&tag));
         out = match (fault.code, method) {
-            (200, Method::Options) => stateless::describe_options(out, &self.local),
-            (200, Method::Update) => self.local.describe(out, method),
+            (200, Method::Options) => self.describe(out).header(HeaderName::Accept, ACCEPT),
+            (200, Method::Update) => {
+                let out = self.describe(out);
+                // RFC 4028 §9: in a call that is up it refreshes the session.
+                let up = matches!(self.phase, Phase::Unacknowledged | Phase::Up);
+                if up { self.answer_timer(now, &request, out) } else { out }
+            }
             (405 | 501, _) => out.header(HeaderName::Allow, ALLOW),
+            (415, _) => out.header(HeaderName::Accept, ACCEPT),
+            (420, _) => out.header(HeaderName::Unsupported, &self.terms.unsupported(&request).unwrap_or_default()),
+            (422, _) => out.header(HeaderName::MinSe, &self.min_se()),
+            (500, _) => out.header(HeaderName::RetryAfter, &self.retry_after()),
             _ => out,
         };
-        if fault.code == 420 {
-            out = out.header(HeaderName::Unsupported, &stateless::unsupported(&inbound.request).unwrap_or_default());
-        }
-        if let Some(seconds) = retry_after {
-            out = out.header(HeaderName::RetryAfter, &seconds);
-        }
+        out = headers.write(out).header(HeaderName::Server, &self.local.user_agent);
         let payload = out.finish("application/sdp", sdp).bytes().to_vec();
-        inbound.tx.handle(now, ServerInput::Respond(fault.code, payload));
+        self.requests_in[at].tx.handle(now, ServerInput::Respond(fault.code, payload));
     }
 
     /// §14.2: between 0 and 10 seconds, at random.
@@ -136,97 +156,16 @@ impl Session {
         (rand::Rng::next_u32(&mut self.rng) % 11).to_string()
     }
 
-    fn open_invite(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
+    pub(super) fn open_invite(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
         let trying = Writer::reply(&request, source, 100, "Trying", None).finish("", b"").bytes().to_vec();
         let tx = InviteServer::new(trying);
         self.invites_in.push(InviteIn { key, request, source, initial: false, tx, ok: None });
         self.settle(now);
     }
 
-    /// What stands in the way of a new offer from the far side (§14.2, RFC 3311 §5.2).
-    fn offer_conflict(&self) -> Option<Fault> {
-        match self.phase {
-            Phase::Inviting => Some(Fault::new(491, "Request Pending")),
-            Phase::Offered => Some(Fault::new(500, "Offer Pending")),
-            // Before the ACK to our offer in a 2xx, it is ours that is pending.
-            Phase::Unacknowledged if self.offer().is_none() => Some(Fault::new(491, "Request Pending")),
-            _ if self.reoffer.is_some() => Some(Fault::new(500, "Offer Pending")),
-            _ if self.invites_in.iter().any(|i| i.ok.is_some() && i.request.session_body().sdp().is_none()) => {
-                Some(Fault::new(491, "Request Pending"))
-            }
-            _ => None,
-        }
-    }
-
-    fn receive_reinvite(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
-        let fault = match request.session_body() {
-            SessionBody::Unsupported => Some(Fault::new(415, "Unsupported Media Type")),
-            _ => self.offer_conflict(),
-        };
-        if let Some(fault) = fault {
-            return self.respond_new(now, request, source, key, fault);
-        }
-        let sdp = request.session_body().sdp().map(<[u8]>::to_vec);
-        self.open_invite(now, request, source, key.clone());
-        self.reoffer = Some(key);
-        self.event(Event::Reoffer { sdp });
-    }
-
-    fn receive_update(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
-        let sdp = match request.session_body() {
-            SessionBody::Unsupported => {
-                return self.respond_new(now, request, source, key, Fault::new(415, "Unsupported Media Type"));
-            }
-            body => body.sdp().map(<[u8]>::to_vec),
-        };
-        if sdp.is_none() {
-            self.refresh(&request);
-            return self.respond_new(now, request, source, key, OK);
-        }
-        if let Some(fault) = self.offer_conflict() {
-            return self.respond_new(now, request, source, key, fault);
-        }
-        self.requests_in.push(RequestIn { key: key.clone(), request, source, tx: Server::new() });
-        self.reoffer = Some(key);
-        self.event(Event::Reoffer { sdp });
-    }
-
-    fn refresh(&mut self, request: &Request) {
-        if let (Some(dialog), Ok(contact)) = (&mut self.dialog, request.contact()) {
-            dialog.refresh(contact);
-        }
-    }
-
-    pub(super) fn answer_reoffer(&mut self, now: Instant, sdp: &[u8]) {
-        let Some(key) = self.reoffer.take() else {
-            return;
-        };
-        if let Some(at) = self.invites_in.iter().position(|inbound| inbound.key == key) {
-            let request = self.invites_in[at].request.clone();
-            self.refresh(&request);
-            self.accept_invite(now, at, &ExtraHeaders::default(), sdp);
-        } else if let Some(at) = self.requests_in.iter().position(|inbound| inbound.key == key) {
-            let request = self.requests_in[at].request.clone();
-            self.refresh(&request);
-            self.respond(now, at, OK, sdp);
-        }
-    }
-
-    pub(super) fn reject_reoffer(&mut self, now: Instant, code: u16) {
-        let Some(key) = self.reoffer.take() else {
-            return;
-        };
-        let code = if (300..700).contains(&code) { code } else { 488 };
-        if let Some(at) = self.invites_in.iter().position(|inbound| inbound.key == key) {
-            self.refuse_invite(now, at, code, None, &ExtraHeaders::default());
-        } else if let Some(at) = self.requests_in.iter().position(|inbound| inbound.key == key) {
-            let fault = Fault::new(code, default_reason(code));
-            self.respond(now, at, fault, b"");
-        }
-    }
-
     fn receive_bye(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
         let reasons = request.reasons();
+        let tag = tag_of(&request);
         let owned = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(&request));
         self.respond_new(now, request, source, key, OK);
         for inbound in &mut self.invites_in {
@@ -234,6 +173,10 @@ impl Session {
         }
         if let Side::Callee(callee) = &mut self.side {
             callee.farewell = None;
+        }
+        // §15 forbids it, and it is done: of a fork, the others ring on.
+        if self.phase == Phase::Inviting && self.hang_up_early(&tag) {
+            return;
         }
         match self.phase {
             // §15.1.2: BYE of an early dialog; the INVITE is answered 487 by `end`.
@@ -261,10 +204,17 @@ impl Session {
         out
     }
 
-    /// The beginning of a new request in the dialog, with credentials; `None` without a dialog.
-    fn begin(&mut self, method: Method) -> Option<(Writer<RequestLine>, Target)> {
+    /// The beginning of a new request in the call's dialog, with credentials; `None` without a dialog.
+    pub(super) fn begin(&mut self, method: Method) -> Option<(Writer<RequestLine>, Target)> {
+        let tag = self.dialog.as_ref()?.remote_tag().to_owned();
+        self.begin_with(&tag, method)
+    }
+
+    /// As [`Session::begin`], in the dialog with whoever has this tag.
+    pub(super) fn begin_with(&mut self, tag: &str, method: Method) -> Option<(Writer<RequestLine>, Target)> {
         let branch = token::branch(&mut self.rng);
-        let (out, to) = self.dialog.as_mut()?.request(method.clone(), &self.local, &branch);
+        let local = self.local.clone();
+        let (out, to) = self.dialog_with(tag)?.request(method.clone(), &local, &branch);
         let uri = out.uri().clone();
         let out = self.authenticate(out, &method, uri);
         Some((out.header(HeaderName::UserAgent, &self.local.user_agent), to))
@@ -292,6 +242,7 @@ impl Session {
     }
 
     pub(super) fn request_action(&mut self, now: Instant, at: usize, action: ClientAction) {
+        let mut answer = None;
         let code = match action {
             ClientAction::Transmit(payload) => {
                 return self.transmit(self.requests_out[at].to.clone(), payload);
@@ -301,7 +252,7 @@ impl Session {
                 if matches!(response.code(), 401 | 407) && self.send_again(now, at, &response) {
                     return;
                 }
-                response.code()
+                answer.insert(response).code()
             }
             // §8.1.3.1: a timeout counts as 408, a transport error as 503.
             ClientAction::TimedOut => 408,
@@ -309,6 +260,9 @@ impl Session {
         };
         if code < 300 {
             self.auth.accepted();
+        }
+        if let Purpose::Update { .. } = self.requests_out[at].purpose {
+            return self.update_answered(now, at, code, answer.as_ref());
         }
         if let Purpose::Info { .. } = self.requests_out[at].purpose {
             self.event(Event::InfoAnswered { code });
@@ -338,6 +292,8 @@ impl Session {
                 let purpose = Purpose::Info { content_type, body };
                 self.requests_out.push(RequestOut { to, purpose, tx: Client::new(now, info) });
             }
+            Purpose::Prack { tag, rack, sdp } => self.send_prack(now, &tag, rack, sdp),
+            Purpose::Update { tag, sdp } => self.send_update(now, &tag, sdp),
             Purpose::Cancel | Purpose::StrayBye => return false,
         }
         true

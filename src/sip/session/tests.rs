@@ -2,7 +2,12 @@
 
 mod callee;
 mod caller;
+mod early;
 mod network;
+mod prack;
+mod races;
+mod reoffer;
+mod timer;
 
 use rand::SeedableRng;
 
@@ -32,6 +37,7 @@ fn dial_to(next_hop: &str) -> Dial {
         credentials: Some(Credentials { username: "u".into(), password: "p".into() }),
         headers: ExtraHeaders::try_from(vec![("X-Task".to_owned(), "7".to_owned())]).unwrap(),
         offer: OFFER.to_vec(),
+        terms: Terms::default(),
     }
 }
 
@@ -60,6 +66,13 @@ impl Bench {
         Bench::of(now, Session::dial(now, local(OURS), dial_to(THEIRS), rng))
     }
 
+    /// A call on other terms than the usual ones.
+    fn caller_on(terms: Terms, offer: &[u8]) -> Bench {
+        let now = epoch();
+        let dial = Dial { terms, offer: offer.to_vec(), ..dial_to(THEIRS) };
+        Bench::of(now, Session::dial(now, local(OURS), dial, StdRng::seed_from_u64(1)))
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.session.poll() {
             match output {
@@ -74,6 +87,11 @@ impl Bench {
                 Output::Event(event) => self.events.push_back(event),
             }
         }
+    }
+
+    #[track_caller]
+    fn nothing_sent(&self) {
+        assert!(self.sent.is_empty(), "{:?}", self.sent);
     }
 
     fn input(&mut self, input: Input) {
@@ -139,6 +157,13 @@ fn respond(request: &Request, code: u16, tag: &str, headers: &[(&str, &str)], bo
         out = out.named(name, value);
     }
     Message::Response(out.finish("application/sdp", body))
+}
+
+/// The same message with more headers.
+fn with(message: Message, headers: &[(&str, &str)]) -> Message {
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let text = String::from_utf8(message.bytes().to_vec()).unwrap();
+    parse(text.replacen("\r\nCall-ID:", &format!("\r\n{lines}Call-ID:"), 1).as_bytes()).unwrap()
 }
 
 /// The peer's request within a call.

@@ -4,7 +4,7 @@ use super::*;
 
 impl Bench {
     /// A call that has been answered: bench, the INVITE.
-    fn answered() -> (Bench, Request) {
+    pub(super) fn answered() -> (Bench, Request) {
         let mut b = Bench::caller();
         let invite = b.request(Method::Invite);
         b.get(respond(&invite, 200, "t1", &[], ANSWER));
@@ -14,7 +14,7 @@ impl Bench {
     }
 
     /// A request of the callee within the answered call.
-    fn hear_callee(&mut self, invite: &Request, tag: &str, method: Method, cseq: u32, body: &[u8]) {
+    pub(super) fn hear_callee(&mut self, invite: &Request, tag: &str, method: Method, cseq: u32, body: &[u8]) {
         let from = format!("{};tag={tag}", invite.text(HeaderName::To).unwrap());
         let to = invite.text(HeaderName::From).unwrap().into_owned();
         let branch = format!("{method}{cseq}{tag}");
@@ -31,7 +31,7 @@ fn the_invite_says_who_we_are() {
     assert!(invite.from().unwrap().tag().is_some() && invite.to().unwrap().tag().is_none());
     assert!(invite.top_via().unwrap().params.has("rport"));
     assert_eq!(invite.text(HeaderName::Allow).unwrap(), crate::sip::ALLOW);
-    assert_eq!(invite.text(HeaderName::Supported), None);
+    assert_eq!(invite.text(HeaderName::Supported).unwrap(), "100rel, timer");
     assert_eq!(invite.named("x-task").unwrap(), "7");
     assert_eq!(invite.session_body().sdp(), Some(OFFER));
     assert_eq!(b.session.call_id(), invite.call_id().unwrap());
@@ -340,7 +340,7 @@ fn the_callee_changes_the_session() {
     b.sent.clear();
     b.hear_callee(&invite, "t1", Method::Update, 3, ANSWER);
     assert!(matches!(b.event(), Event::Reoffer { sdp: Some(_) }));
-    b.input(Input::RejectReoffer { code: 488 });
+    b.input(Input::RejectReoffer { code: 488, headers: none() });
     b.response(488);
     b.hear_callee(&invite, "t1", Method::Update, 4, b"");
     assert_eq!(b.response(200).text(HeaderName::Allow).unwrap(), crate::sip::ALLOW);
@@ -418,7 +418,7 @@ fn what_the_callee_may_not_do() {
     b.hear_callee(&invite, "t1", Method::Options, 10, b"");
     let options = b.response(200);
     assert!(options.text(HeaderName::Accept).is_some() && options.text(HeaderName::Allow).is_some());
-    assert_eq!(options.text(HeaderName::Supported).unwrap(), "");
+    assert_eq!(options.text(HeaderName::Supported).unwrap(), "100rel, timer");
     b.hear_callee(&invite, "t1", Method::Info, 9, b"");
     b.response(500);
     b.hear_callee(&invite, "other", Method::Info, 11, b"");

@@ -66,7 +66,7 @@ impl World {
 
     /// Until nothing more can happen. Panics if that takes longer than a call may.
     fn run(mut self) -> World {
-        let limit = self.now + Duration::from_secs(900);
+        let limit = self.now + Duration::from_secs(9_000);
         loop {
             self.drain();
             let next = [self.caller.deadline(), self.callee.as_ref().and_then(Session::deadline)].into_iter().flatten();
@@ -137,7 +137,7 @@ impl World {
             (Some(callee), message) => callee.handle(now, Input::Message { message, source }),
             (None, Message::Request(request)) if *request.method() == Method::Invite => {
                 let rng = StdRng::seed_from_u64(self.rng.random());
-                match Session::incoming(now, local(THEIRS), request, source, rng) {
+                match Session::incoming(now, local(THEIRS), Terms::default(), request, source, rng) {
                     Ok(mut callee) => {
                         callee.handle(now, Input::Ring { headers: none(), sdp: None });
                         self.callee = Some(callee);
