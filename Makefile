@@ -13,12 +13,13 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench load soak
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
 	@echo 'make test    install what is missing, then style, lints, docs, every test, and the guard'
 	@echo 'make build   the release binary: $(trunkline)'
+	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make guard   that no hot path executes more instructions than it did; make guard-renew: from now on these'
 
@@ -66,6 +67,15 @@ guard:
 
 guard-renew:
 	$(instructions) -- --renew
+
+# Calls that talk, and calls that are only set up: how many this machine carries. docs/CAPACITY.md tells how each figure is taken.
+load: build
+	$(trunkline) load hold --calls 500 --seconds 20
+	$(trunkline) load setup --rate 500 --calls 10000 --direction in,out,mixed
+
+# A hundred thousand calls in each direction on one server: what is left when nothing lingers any more.
+soak: build
+	$(trunkline) load setup --rate 500 --calls 100000 --direction in,out,mixed
 
 bench:
 	$(cargo) bench --locked --bench hot_paths --bench vad_accuracy

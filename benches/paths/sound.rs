@@ -1,8 +1,8 @@
-//! The voice detector, and changes of sample rate: the doubler on the packet path, the resampler of the speech services beside it.
+//! The voice detector on the packet path, and the speech services' changes of sample rate beside it.
 
 use std::hint::black_box;
 
-use trunkline::codec::resample::{Doubler, Resampler, SampleRate};
+use trunkline::codec::resample::{Resampler, SampleRate};
 use trunkline::dsp::vad::Vad;
 
 use super::{FRAME, Path, Walk, each, quiet, speech};
@@ -11,7 +11,6 @@ use super::{FRAME, Path, Walk, each, quiet, speech};
 pub const PATHS: &[Path] = &[
     Path { name: "vad/gate", times: 2_000, make: || vad(quiet()) },
     Path { name: "vad/gate_and_judge", times: 1_000, make: || vad(speech()) },
-    Path { name: "resample/doubler_8000_to_16000", times: 2_000, make: doubler },
     Path { name: "resample/8000_to_16000", times: 500, make: || resample(SampleRate::HZ_8000, SampleRate::HZ_16000) },
     Path { name: "resample/16000_to_8000", times: 500, make: || resample(SampleRate::HZ_16000, SampleRate::HZ_8000) },
     Path { name: "resample/22050_to_8000", times: 500, make: || resample(SampleRate::HZ_22050, SampleRate::HZ_8000) },
@@ -32,14 +31,6 @@ fn vad(frames: Vec<[i16; FRAME]>) -> Walk {
 fn tone(rate: SampleRate) -> Vec<i16> {
     let step = std::f32::consts::TAU * 440.0 / rate.hz() as f32;
     (0..rate.hz() / 50).map(|n| (10_000.0 * (n as f32 * step).sin()) as i16).collect()
-}
-
-fn doubler() -> Walk {
-    let frame = tone(SampleRate::HZ_8000);
-    let (mut doubler, mut double) = (Doubler::default(), [0; 2 * FRAME]);
-    each(move || {
-        doubler.double(black_box(&frame), black_box(&mut double));
-    })
 }
 
 fn resample(from: SampleRate, to: SampleRate) -> Walk {

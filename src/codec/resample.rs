@@ -1,8 +1,6 @@
 //! Sample rates, and the way from one to another.
 //!
-//! [`Doubler`] makes 16 kHz of the line's 8 kHz for the voice detector: a half-band filter of 47 taps, whose even output samples
-//! are the input itself (delayed by 1.5 ms), flat within 0.01 dB up to 3.4 kHz, mirror images 75 dB down from 4.6 kHz. It does
-//! not allocate. [`Resampler`] serves the speech services, whose audio comes at 8, 16, 22.05, 24, 44.1 or 48 kHz and in pieces of any
+//! [`Resampler`] serves the speech services, whose audio comes at 8, 16, 22.05, 24, 44.1 or 48 kHz and in pieces of any
 //! length: `rubato`'s FFT resampler behind a queue, its delay cut from the beginning, so that what comes out lines up with what
 //! went in to half a sample, and is as long to the sample. It may allocate and does not belong on a media thread.
 
@@ -46,53 +44,6 @@ impl SampleRate {
 impl fmt::Display for SampleRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} Hz", self.0)
-    }
-}
-
-/// Taps of the filter's odd phase, in 1/32 768: a sinc under a Kaiser window of β = 5.5, of unit sum.
-const TAPS: [i16; 24] = [
-    -37, 87, -169, 294, -475, 733, -1096, 1616, -2404, 3744, -6691, 20782, 20782, -6691, 3744, -2404, 1616, -1096, 733,
-    -475, 294, -169, 87, -37,
-];
-const PAST: usize = TAPS.len() - 1;
-/// The longest piece that [`Doubler::double`] takes at once: 20 ms at 8 kHz.
-pub const DOUBLER_MAX: usize = 160;
-
-/// Doubles the sample rate of a stream.
-#[derive(Clone, Debug)]
-pub struct Doubler {
-    past: [i16; PAST],
-}
-
-impl Default for Doubler {
-    fn default() -> Doubler {
-        Doubler { past: [0; PAST] }
-    }
-}
-
-impl Doubler {
-    /// Input samples by which the output lags.
-    pub const DELAY: usize = TAPS.len() / 2;
-
-    /// Writes two samples for each one of `input` and returns how many were written. At most [`DOUBLER_MAX`] samples, and half of
-    /// what `output` holds, are taken.
-    pub fn double(&mut self, input: &[i16], output: &mut [i16]) -> usize {
-        let length = input.len().min(DOUBLER_MAX).min(output.len() / 2);
-        let mut line = [0i16; PAST + DOUBLER_MAX];
-        line[..PAST].copy_from_slice(&self.past);
-        line[PAST..PAST + length].copy_from_slice(&input[..length]);
-        for (window, pair) in line[..PAST + length].windows(TAPS.len()).zip(output.chunks_exact_mut(2)) {
-            let sum: i32 = window.iter().zip(&TAPS).map(|(sample, tap)| i32::from(*sample) * i32::from(*tap)).sum();
-            pair[0] = window[TAPS.len() / 2 - 1];
-            pair[1] = ((sum + (1 << 14)) >> 15).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
-        }
-        self.past.copy_from_slice(&line[length..length + PAST]);
-        length * 2
-    }
-
-    /// Forgets the past: another stream begins.
-    pub fn reset(&mut self) {
-        self.past = [0; PAST];
     }
 }
 
@@ -247,40 +198,6 @@ mod tests {
         let error: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
         let energy: f64 = b.iter().map(|b| f64::from(*b).powi(2)).sum();
         10.0 * (error / energy).log10()
-    }
-
-    #[test]
-    fn the_doubler_interpolates_the_telephone_band() {
-        for hz in [100.0, 440.0, 1000.0, 2500.0, 3400.0] {
-            let mut doubler = Doubler::default();
-            let mut out = Vec::new();
-            for frame in tone(hz, 8000, 1600).chunks(160) {
-                let mut double = [0; 320];
-                assert_eq!(doubler.double(frame, &mut double), 320);
-                out.extend(double);
-            }
-            let truth = tone(hz, 16_000, 3200);
-            let delay = 2 * Doubler::DELAY;
-            let error = difference_db(&out[delay + 48..], &truth[48..3200 - delay]);
-            assert!(error < -55.0, "{hz} Hz: {error:.1} dB");
-        }
-    }
-
-    #[test]
-    fn the_doubler_takes_any_pieces_and_clips() {
-        let input: Vec<i16> = (0..1000).map(|n| if n % 50 < 25 { i16::MAX } else { i16::MIN }).collect();
-        let (mut whole, mut pieces) = (vec![0; 2000], vec![0; 2000]);
-        let mut doubler = Doubler::default();
-        for (part, out) in input.chunks(160).zip(whole.chunks_mut(320)) {
-            doubler.double(part, out);
-        }
-        doubler.reset();
-        for (part, out) in input.chunks(7).zip(pieces.chunks_mut(14)) {
-            doubler.double(part, out);
-        }
-        assert_eq!(whole, pieces);
-        assert_eq!(doubler.double(&input, &mut [0; 11]), 10);
-        assert_eq!(doubler.double(&[], &mut []), 0);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use earshot::Detector;
+
 use super::*;
 
 /// Noise of a level in dBFS, uniformly distributed.
@@ -73,4 +75,59 @@ fn a_judge_that_wakes_agrees_with_one_that_never_slept() {
     let [Some(sleepy_first), Some(awake_first)] = first else { panic!("{first:?}") };
     assert!(sleepy_first <= awake_first + 1, "the sleeper is late: frame {sleepy_first} instead of {awake_first}");
     assert!(voiced[0] + 20 > voiced[1], "{voiced:?}");
+}
+
+/// The gate tires of what does not change, and the judge alone would call this voice: so the gate is asked all the time.
+#[test]
+fn a_ringing_tone_is_not_voice() {
+    let mut vad = Vad::default();
+    let tone = |n: usize| (4_000.0 * (std::f32::consts::TAU * 425.0 * n as f32 / 8_000.0).sin()) as i16;
+    let frames: Vec<[i16; FRAME]> = (0..500).map(|f| std::array::from_fn(|n| tone(f * FRAME + n))).collect();
+    let voiced = frames.iter().filter(|frame| vad.push(frame).voiced).count();
+    assert!(voiced < 25, "{voiced} of 500");
+}
+
+/// Twice the sample rate, the samples in between as weak as the judge takes them to be: what `earshot` is to be given.
+fn doubled(samples: &[i16]) -> Vec<i16> {
+    const REACH: isize = 24;
+    let between = |n: usize| -> f64 {
+        let weight = |away: f64| (std::f64::consts::PI * away / (REACH as f64 + 1.0)).cos() + 1.0;
+        (1 - REACH..=REACH)
+            .filter_map(|k| Some((k as f64 - 0.5, f64::from(*samples.get(n.checked_add_signed(k)?)?))))
+            .map(|(away, sample)| {
+                sample * weight(away) / 2.0 * (std::f64::consts::PI * away).sin() / (std::f64::consts::PI * away)
+            })
+            .sum()
+    };
+    (0..samples.len()).flat_map(|n| [samples[n], (judge::IMAGE * between(n)) as i16]).collect()
+}
+
+#[test]
+fn the_judge_says_what_earshot_says() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
+    let (mut blocks, mut apart, mut others, mut worst) = (0, 0.0, 0, 0.0f32);
+    let mut voiced = 0;
+    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        let Some(Ok(wav)) = (file.extension().is_some_and(|e| e == "wav")).then(|| hound::WavReader::open(&file))
+        else {
+            continue;
+        };
+        let samples: Vec<i16> = wav.into_samples().map(Result::unwrap).collect();
+        let (mut ours, mut theirs) = (Judge::default(), Detector::default_boxed());
+        for (block, double) in samples.as_chunks::<128>().0.iter().zip(doubled(&samples).as_chunks::<256>().0) {
+            let scores = [ours.hear(block), theirs.predict_i16(double)];
+            let differ = (scores[0] - scores[1]).abs();
+            blocks += 1;
+            apart += differ;
+            voiced += u32::from(scores[1] >= VOICE);
+            others += u32::from((scores[0] >= VOICE) != (scores[1] >= VOICE));
+            worst = worst.max(differ);
+        }
+    }
+    let mean = apart / blocks as f32;
+    assert!(blocks > 1_000 && voiced > 400, "{blocks} blocks, {voiced} voiced");
+    assert!(
+        mean < 0.01 && others * 100 < blocks,
+        "of {blocks}: {mean} apart, {worst} at worst, {others} other verdicts"
+    );
 }

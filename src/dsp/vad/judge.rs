@@ -1,0 +1,173 @@
+//! The second stage: what the network hears of telephone audio, and what it says of it.
+//!
+//! The network was trained on 16 kHz audio: blocks of 16 ms, each looked at with the 32 ms before it under a Hann window, its
+//! spectrum summed in 40 bands from 60 to 7,600 Hz, high tones raised (`x[n] − 0.97·x[n−1]`), logarithms taken and brought to
+//! a size of 1. One could double the sample rate and do just that; but then the upper half of the spectrum is known beforehand.
+//! If the samples in between are [`IMAGE`] times what they ought to be, it is the lower half in the mirror, `1 − IMAGE` against
+//! `1 + IMAGE`. So the spectrum is taken at 8 kHz, half the work, and the rest (both gains and the rise) is in the table of bands.
+
+use std::f64::consts::TAU;
+use std::sync::{Arc, LazyLock};
+
+use realfft::num_complex::Complex32;
+use realfft::{RealFftPlanner, RealToComplex};
+use wide::{f32x4, f32x8};
+
+use super::network::{BLOCKS, Memory, Network};
+
+/// Samples of a block: 16 ms.
+const BLOCK: usize = 128;
+/// Samples that are looked at.
+const WINDOW: usize = 3 * BLOCK;
+/// Points of the transform at 8 kHz; bins are 15.6 Hz apart.
+const POINTS: usize = 512;
+const HALF: usize = POINTS / 2;
+/// Bins up to 8 kHz.
+const BINS: usize = POINTS + 1;
+/// Bands that the network listens to.
+pub(super) const BANDS: usize = 40;
+pub(super) type Bands = [f32; BANDS];
+/// Each band rises from one of these bins to the next and falls to the one after it.
+const EDGES: [usize; BANDS + 2] = [
+    4, 7, 10, 13, 17, 21, 25, 29, 33, 38, 43, 48, 54, 60, 66, 73, 80, 87, 95, 103, 112, 122, 132, 142, 153, 165, 178,
+    191, 205, 220, 236, 253, 270, 289, 309, 330, 353, 376, 402, 428, 456, 486,
+];
+/// See above, and the module doc of `vad` for why it is not 1.
+pub(super) const IMAGE: f64 = 0.75;
+
+static EAR: LazyLock<Ear> = LazyLock::new(Ear::new);
+
+/// The judge of one stream.
+pub(super) struct Judge {
+    ear: &'static Ear,
+    network: &'static Network,
+    /// The last samples, of which `fresh` at the end are not judged yet.
+    heard: [i16; WINDOW],
+    fresh: usize,
+    blocks: [Bands; BLOCKS],
+    memory: Memory,
+}
+
+impl Default for Judge {
+    fn default() -> Judge {
+        Judge {
+            ear: &EAR,
+            network: Network::get(),
+            heard: [0; WINDOW],
+            fresh: 0,
+            blocks: [[0.0; BANDS]; BLOCKS],
+            memory: Memory::default(),
+        }
+    }
+}
+
+impl Judge {
+    /// The highest score of the blocks that end in these samples, 0 if none does.
+    pub(super) fn hear(&mut self, mut samples: &[i16]) -> f32 {
+        let mut best = 0.0f32;
+        while !samples.is_empty() {
+            let (taken, rest) = samples.split_at(samples.len().min(BLOCK - self.fresh));
+            let at = WINDOW - BLOCK + self.fresh;
+            self.heard[at..at + taken.len()].copy_from_slice(taken);
+            self.fresh += taken.len();
+            samples = rest;
+            if self.fresh == BLOCK {
+                best = best.max(self.block());
+                self.heard.copy_within(BLOCK.., 0);
+                self.fresh = 0;
+            }
+        }
+        best
+    }
+
+    fn block(&mut self) -> f32 {
+        self.blocks.rotate_left(1);
+        self.blocks[BLOCKS - 1] = self.ear.bands(&self.heard, &self.network.norm);
+        self.network.score(&self.blocks, &mut self.memory)
+    }
+}
+
+/// The spectrum, and how it is summed.
+struct Ear {
+    window: [f32; WINDOW],
+    transform: Arc<dyn RealToComplex<f32>>,
+    slopes: [Slope; BANDS + 1],
+}
+
+/// From one edge to the next: what each bin gives to the band that rises there, and to the one that falls. Four bins at a time,
+/// which beyond the next edge give nothing.
+struct Slope {
+    from: usize,
+    gains: Vec<[f32x4; 2]>,
+}
+
+impl Ear {
+    fn new() -> Ear {
+        let window = std::array::from_fn(|n| (0.5 - 0.5 * (TAU * n as f64 / WINDOW as f64).cos()) as f32);
+        let transform = RealFftPlanner::new().plan_fft_forward(POINTS);
+        assert!(transform.get_scratch_len() <= POINTS, "realfft wants more room than Ear::bands has");
+        Ear { window, transform, slopes: std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1])) }
+    }
+
+    fn bands(&self, heard: &[i16; WINDOW], norm: &Bands) -> Bands {
+        let mut line = [0.0f32; POINTS];
+        for ((out, sample), weight) in line.iter_mut().zip(heard).zip(&self.window) {
+            *out = f32::from(*sample) * weight;
+        }
+        let mut spectrum = [Complex32::ZERO; HALF + 1];
+        let mut room = [Complex32::ZERO; POINTS];
+        // An error means a wrong length, which the types and the assertion above rule out.
+        let done = self.transform.process_with_scratch(&mut line, &mut spectrum, &mut room);
+        debug_assert!(done.is_ok(), "{done:?}");
+
+        let mut power = [0.0f32; BINS];
+        for (power, bin) in power.iter_mut().zip(&spectrum) {
+            *power = bin.norm_sqr();
+        }
+        let (true_half, mirror) = power.split_at_mut(HALF + 1);
+        for (image, bin) in mirror.iter_mut().zip(true_half[..HALF].iter().rev()) {
+            *image = *bin;
+        }
+
+        let mut sums = [0.0f32; BANDS + 2];
+        for (n, slope) in self.slopes.iter().enumerate() {
+            let (bins, _) = power[slope.from..].as_chunks::<4>();
+            let (mut rising, mut falling) = (f32x4::ZERO, f32x4::ZERO);
+            for (bins, [rise, fall]) in bins.iter().zip(&slope.gains) {
+                let bins = f32x4::new(*bins);
+                rising += bins * *rise;
+                falling += bins * *fall;
+            }
+            sums[n] += falling.reduce_add();
+            sums[n + 1] += rising.reduce_add();
+        }
+        let mut bands: Bands = std::array::from_fn(|n| sums[n + 1]);
+        for eight in bands.as_chunks_mut::<8>().0 {
+            *eight = (f32x8::new(*eight) + 1e-20).ln().to_array();
+        }
+        let size = (bands.iter().map(|band| band * band).sum::<f32>() / BANDS as f32).sqrt().recip();
+        for (band, norm) in bands.iter_mut().zip(norm) {
+            *band *= norm * size;
+        }
+        bands
+    }
+}
+
+impl Slope {
+    fn new(from: usize, to: usize) -> Slope {
+        let gains = |first: usize| {
+            let gain = |bin: usize| {
+                let angle = TAU * bin as f64 / (2 * POINTS) as f64;
+                let raised = (1.0 - 0.97 * angle.cos()).powi(2) + (0.97 * angle.sin()).powi(2);
+                let image = if bin < HALF { 1.0 + IMAGE } else { 1.0 - IMAGE };
+                if bin < to { raised * (image / 32_768.0).powi(2) } else { 0.0 }
+            };
+            let share = |bin: usize| (bin - from) as f64 / (to - from) as f64;
+            [
+                f32x4::new(std::array::from_fn(|n| (gain(first + n) * share(first + n)) as f32)),
+                f32x4::new(std::array::from_fn(|n| (gain(first + n) * (1.0 - share(first + n))) as f32)),
+            ]
+        };
+        Slope { from, gains: (from..to).step_by(4).map(gains).collect() }
+    }
+}
