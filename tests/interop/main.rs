@@ -6,6 +6,7 @@
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
+//! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `wire` | our RTP, as tshark sees it |
@@ -18,6 +19,7 @@
 mod bad_input;
 mod bad_services;
 mod inbound;
+mod load;
 mod many_calls;
 mod outbound;
 mod overload;

@@ -1,0 +1,44 @@
+//! The load harness, on a small scale: what it measures is there, and nothing is wrong with it.
+
+use crate::rig::Folder;
+
+/// Runs `trunkline load` to its end and gives what it wrote.
+async fn measured(what: &[&str]) -> serde_json::Value {
+    let folder = Folder::new();
+    let json = folder.0.join("figures.json");
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_trunkline"))
+        .arg("load")
+        .args(what)
+        .arg("--json")
+        .arg(&json)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(std::time::Duration::from_secs(150), output).await;
+    let output = output.expect("it ends in time").expect("the binary starts");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_str(&std::fs::read_to_string(json).expect("the figures")).expect("JSON")
+}
+
+#[tokio::test]
+async fn calls_that_talk_are_measured() {
+    let held = measured(&["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed"]).await;
+    let count = |what: &str| held[what]["count"].as_u64().expect("a number");
+    assert_eq!((held["failed"].as_u64(), held["lost"].as_u64()), (Some(0), Some(0)), "{held}");
+    assert!(held["packets"].as_u64() > Some(4_000), "{held}");
+    assert!(count("pacing") > 4_000 && count("utterance") >= 8 && count("interruption") >= 8, "{held}");
+    assert!(held["heard"].as_f64() > Some(0.9), "recognition got the audio: {held}");
+    assert!(held["cpu_ms"].as_f64() > Some(0.0) && held["left_threads"].as_i64() <= Some(1), "{held}");
+}
+
+#[tokio::test]
+async fn calls_that_are_only_set_up_leave_nothing_behind() {
+    let rounds = measured(&["setup", "--calls", "60", "--rate", "30", "--direction", "mixed"]).await;
+    let [round] = rounds.as_array().expect("one for each direction").as_slice() else { panic!("{rounds}") };
+    assert_eq!(round["failed"].as_u64(), Some(0), "{round}");
+    for what in ["left_calls", "left_ports", "left_lingering"] {
+        assert_eq!(round[what].as_f64(), Some(0.0), "{what}: {round}");
+    }
+    assert!(round["left_files"].as_i64() <= Some(3) && round["left_threads"].as_i64() <= Some(1), "{round}");
+}
