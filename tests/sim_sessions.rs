@@ -2,17 +2,22 @@
 
 mod sim;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use sim::network::Weather;
 use sim::phone::Act;
 use sim::services::talks;
-use sim::{Scenario, Seen, Way};
-use trunkline::call::call::Answering;
+use sim::world::{self, World};
+use sim::{PHONE, ROBOT, Scenario, Seen, Way};
+use trunkline::call::call::{Answering, Call};
 use trunkline::call::event::What;
+use trunkline::call::io::{Input, Output};
 use trunkline::call::line::HungUpBy;
 use trunkline::call::record::Outcome;
-use trunkline::sip::session::{Event, Refresher, Reliability, Terms, TimerTerms};
+use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Target, Uri, Writer, parse};
+use trunkline::sip::session::{Dial, Event, ExtraHeaders, Refresher, Reliability, Terms, TimerTerms};
 
 fn rings(scenario: Scenario) -> Scenario {
     let way = match scenario.way {
@@ -104,4 +109,72 @@ fn a_long_call_is_refreshed_and_not_torn_down() {
         assert_eq!((record.outcome, record.hung_up_by), (Outcome::Success, HungUpBy::Caller), "{ours:?} {theirs:?}");
         assert_eq!(count(&seen, "UPDATE"), if by_us { 6 } else { 0 }, "{ours:?} {theirs:?}");
     }
+}
+
+/// One callee of a fork changes the media before the answer, another one answers: to the first offer, which it got.
+#[test]
+fn of_a_fork_the_one_that_answers_is_taken_at_its_word() {
+    let now = Instant::now();
+    let uri = |text: &str| -> Uri { text.parse().expect("a URI") };
+    let dial = Dial {
+        request_uri: uri("sip:1@192.0.2.2"),
+        from: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
+        to: NameAddr::new(None, uri("sip:1@192.0.2.2")),
+        next_hop: Target::Addr(PHONE),
+        credentials: None,
+        headers: ExtraHeaders::default(),
+        offer: Vec::new(),
+        terms: Terms::default(),
+    };
+    let plan = World::new(Scenario::outbound(), 1).plan();
+    let rng = StdRng::seed_from_u64(1);
+    let mut call = Call::dial(now, World::wall(), plan, Duration::from_secs(30), world::local(), dial, rng);
+    let mut sent = Vec::new();
+    let mut told = Vec::new();
+    let mut drain = |call: &mut Call, sent: &mut Vec<Message>| {
+        while let Some(output) = call.poll() {
+            match output {
+                Output::Transmit { payload, .. } => sent.push(parse(&payload).expect("SIP")),
+                Output::Tell { what, .. } => told.push(what),
+                _ => {}
+            }
+        }
+    };
+    drain(&mut call, &mut sent);
+    let Some(Message::Request(invite)) = sent.pop() else { panic!("no INVITE") };
+    let sdp = |port: u16, version: u32| {
+        format!(
+            "v=0\r\no=- {port} {version} IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 8\r\n"
+        )
+    };
+    let respond = |code: u16, tag: &str, reliable: bool, sdp: &str| {
+        let out = Writer::reply(&invite, ROBOT, code, "x", Some(tag)).header(HeaderName::Contact, "<sip:p@192.0.2.2>");
+        let out = match reliable {
+            true => out.header(HeaderName::Require, "100rel").header(HeaderName::RSeq, "1"),
+            false => out,
+        };
+        Message::Response(out.finish("application/sdp", sdp.as_bytes()))
+    };
+    let hear = |call: &mut Call, message| call.handle(now, Input::Sip { message, source: PHONE });
+    hear(&mut call, respond(183, "a", true, &sdp(5000, 1)));
+    let text = |name| invite.text(name).expect("it is there").into_owned();
+    let update = Writer::request(Method::Update, &uri("sip:robot@192.0.2.1"))
+        .header(HeaderName::Via, "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKupdate")
+        .header(HeaderName::From, &format!("{};tag=a", text(HeaderName::To)))
+        .header(HeaderName::To, &text(HeaderName::From))
+        .header(HeaderName::CallId, &text(HeaderName::CallId))
+        .header(HeaderName::CSeq, "1 UPDATE")
+        .finish("application/sdp", sdp(5002, 2).as_bytes());
+    hear(&mut call, Message::Request(update));
+    hear(&mut call, respond(200, "b", false, &sdp(6000, 1)));
+    drain(&mut call, &mut sent);
+    let answered = told.iter().find_map(|what| match what {
+        What::Answered { remote_media, .. } => Some(remote_media.port()),
+        _ => None,
+    });
+    assert_eq!(answered, Some(6000), "{told:?}");
+    let codes = |code: u16| sent.iter().any(|m| matches!(m, Message::Response(r) if r.code() == code));
+    assert!(codes(200), "the UPDATE was taken");
+    assert!(!sent.iter().any(|m| matches!(m, Message::Request(r) if *r.method() == Method::Bye)));
 }

@@ -109,6 +109,8 @@ pub struct Call {
     session: Session,
     conversation: Option<Conversation>,
     negotiator: Negotiator,
+    /// As it was before a callee changed things that has not answered yet: another one of the fork may, to our first offer.
+    first: Option<Negotiator>,
     /// The SDP answer to the offer that was read.
     reply: Option<Vec<u8>>,
     agreed: Option<Negotiated>,
@@ -210,6 +212,7 @@ impl Call {
             session,
             conversation: None,
             negotiator,
+            first: None,
             reply: None,
             agreed: None,
             leg_open: false,
@@ -469,6 +472,11 @@ impl Call {
             }
             Event::Failed(failure) => {
                 self.outcome = if self.answered.is_some() { Outcome::Success } else { Outcome::Cantbeconnected };
+                // What we answered then, though the answer of the call had been meant to follow.
+                if failure == session::Failure::NoPrack {
+                    self.sip_code = 504;
+                    self.sip_reason = "Server Time-out".to_owned();
+                }
                 self.over(now, HungUpBy::Network, format!("signalling failed: {failure:?}"));
             }
             Event::Info { content_type, body } => {
@@ -518,7 +526,9 @@ impl Call {
     fn up(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
         self.timers[Timer::Ring as usize] = None;
         self.answered = Some(now);
+        let first = self.first.take();
         if let Some(sdp) = sdp {
+            self.negotiator = first.unwrap_or_else(|| self.negotiator.clone());
             match self.negotiator.accept(&sdp) {
                 Ok(agreed) => self.agreed = Some(agreed),
                 Err(error) => return self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
@@ -575,6 +585,9 @@ impl Call {
     }
 
     fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
+        if self.session.is_outgoing() && self.answered.is_none() {
+            self.first.get_or_insert_with(|| self.negotiator.clone());
+        }
         let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
         let input = match taken {
             Ok(()) => {

@@ -77,7 +77,7 @@ async fn a_183_with_sdp_is_acknowledged_by_the_caller() {
 #[tokio::test]
 async fn a_caller_that_never_acknowledges_the_183_is_refused_504() {
     let (record, trace) = called("uac_prack_never", "300").await;
-    assert_eq!((record.hung_up_by.as_str(), record.answered_at), ("network", None));
+    assert_eq!((record.hung_up_by.as_str(), record.answered_at, record.sip_code), ("network", None, 504));
     assert_eq!(trace.received("SIP/2.0 183"), 7);
 }
 

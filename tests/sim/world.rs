@@ -164,7 +164,7 @@ impl World {
         self.later(self.handed[way], what);
     }
 
-    fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Plan {
         Plan {
             call_id: "call".into(),
             trunk: "trunk".to_owned(),
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    fn wall() -> SystemTime {
+    pub fn wall() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
     }
 
@@ -433,7 +433,7 @@ impl World {
     }
 }
 
-fn local() -> Local {
+pub fn local() -> Local {
     Local { contact_user: "robot".into(), contact: ROBOT, user_agent: "Trunkline".into() }
 }
 

@@ -95,7 +95,7 @@ impl Held {
         let counts = [
             (self.failed, "calls failed"),
             (self.lost, "packets of the server were lost"),
-            (self.rcvbuf_errors + self.socket_drops, "datagrams were dropped for want of buffer"),
+            (self.socket_drops, "datagrams were dropped at the server's sockets for want of buffer"),
         ];
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
@@ -136,7 +136,10 @@ impl Held {
         );
         table.row(
             "kernel drops",
-            format!("{} RcvbufErrors, {} at the server's sockets", self.rcvbuf_errors, self.socket_drops),
+            format!(
+                "{} at the server's sockets, {} RcvbufErrors on the whole machine",
+                self.socket_drops, self.rcvbuf_errors
+            ),
         );
         table.row("end of speech → utterance, beyond endpoint_ms, ms", in_ms(&self.utterance));
         table.row(

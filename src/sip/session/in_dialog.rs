@@ -168,7 +168,7 @@ impl Session {
         let tag = tag_of(&request);
         let owned = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(&request));
         self.respond_new(now, request, source, key, OK);
-        for inbound in &mut self.invites_in {
+        for inbound in self.invites_in.iter_mut().filter(|_| owned) {
             inbound.ok = None;
         }
         if let Side::Callee(callee) = &mut self.side {

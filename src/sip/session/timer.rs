@@ -174,10 +174,13 @@ impl Session {
         }
     }
 
-    /// §10: a refresh that failed is tried again, until the session is given up.
+    /// §10: a refresh that was refused is tried again, until the session is given up.
     pub(super) fn refresh_later(&mut self, now: Instant) {
-        if self.refreshing.interval.is_some_and(|interval| interval.ours) {
-            self.timers.set(Timer::Refresh as usize, now + TRY_AGAIN);
+        match self.refreshing.interval {
+            // Whoever knows nothing of session timers ends no session by refusing our refresh: it is there, and knows the call.
+            Some(interval) if interval.ours && !self.refreshing.known => self.agree(now, interval),
+            Some(interval) if interval.ours => self.timers.set(Timer::Refresh as usize, now + TRY_AGAIN),
+            _ => {}
         }
     }
 

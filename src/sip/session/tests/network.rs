@@ -11,6 +11,10 @@ enum Plan {
     CallerCancels,
     CalleeRejects,
     Glare,
+    /// Both offer at the same moment, twice.
+    Reoffers,
+    /// The INVITE has no SDP.
+    LateOffer,
 }
 
 struct World {
@@ -33,7 +37,10 @@ struct World {
 impl World {
     fn new(seed: u64, loss: u32, doubles: u32, plan: Plan, epoch: Instant) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
-        let caller = Session::dial(epoch, local(OURS), dial_to(THEIRS), StdRng::seed_from_u64(rng.random()));
+        let offer = if plan == Plan::LateOffer { Vec::new() } else { OFFER.to_vec() };
+        let dial = Dial { offer, ..dial_to(THEIRS) };
+        let caller = Session::dial(epoch, local(OURS), dial, StdRng::seed_from_u64(rng.random()));
+        let reoffer = || Input::Reoffer { sdp: OFFER.to_vec() };
         let at = |ms| epoch + Duration::from_millis(ms);
         let bye = || Input::Bye { headers: none(), reason: Some(Reason::q850(16, "x")) };
         let answer = || Input::Answer { headers: none(), sdp: ANSWER.to_vec() };
@@ -42,6 +49,15 @@ impl World {
             Plan::CalleeHangsUp => vec![(at(3_000), false, answer()), (at(90_000), false, bye())],
             Plan::CallerCancels => vec![(at(2_000), true, Input::Cancel), (at(9_000), false, answer())],
             Plan::CalleeRejects => vec![(at(3_000), false, Input::Reject { code: 486, reason: None, headers: none() })],
+            Plan::LateOffer => vec![(at(3_000), false, answer()), (at(90_000), true, bye())],
+            Plan::Reoffers => vec![
+                (at(3_000), false, answer()),
+                (at(40_000), true, reoffer()),
+                (at(40_000), false, reoffer()),
+                (at(60_000), true, reoffer()),
+                (at(60_005), false, reoffer()),
+                (at(120_000), true, bye()),
+            ],
             Plan::Glare => {
                 vec![(at(2_950), true, Input::Cancel), (at(3_000), false, answer()), (at(3_010), false, bye())]
             }
@@ -139,7 +155,8 @@ impl World {
                 let rng = StdRng::seed_from_u64(self.rng.random());
                 match Session::incoming(now, local(THEIRS), Terms::default(), request, source, rng) {
                     Ok(mut callee) => {
-                        callee.handle(now, Input::Ring { headers: none(), sdp: None });
+                        let sdp = self.rng.random_bool(0.5).then(|| ANSWER.to_vec());
+                        callee.handle(now, Input::Ring { headers: none(), sdp });
                         self.callee = Some(callee);
                     }
                     Err(reply) => {
@@ -163,14 +180,35 @@ impl World {
         while let Some(output) = self.caller.poll() {
             match output {
                 Output::Transmit { to, payload } => self.send(to, payload),
-                Output::Event(event) => self.told[0].push(event),
+                Output::Event(event) => {
+                    let reply = World::reply(&event);
+                    self.told[0].push(event);
+                    if let Some(reply) = reply {
+                        self.caller.handle(self.now, reply);
+                    }
+                }
             }
         }
         while let Some(output) = self.callee.as_mut().and_then(Session::poll) {
             match output {
                 Output::Transmit { to, payload } => self.send(to, payload),
-                Output::Event(event) => self.told[1].push(event),
+                Output::Event(event) => {
+                    let reply = World::reply(&event);
+                    self.told[1].push(event);
+                    if let (Some(reply), Some(callee)) = (reply, &mut self.callee) {
+                        callee.handle(self.now, reply);
+                    }
+                }
             }
+        }
+    }
+
+    /// What a side does at once when it is asked.
+    fn reply(event: &Event) -> Option<Input> {
+        match event {
+            Event::Reoffer { .. } => Some(Input::AnswerReoffer { sdp: ANSWER.to_vec() }),
+            Event::OfferWanted => Some(Input::Reoffer { sdp: OFFER.to_vec() }),
+            _ => None,
         }
     }
 
@@ -211,8 +249,15 @@ fn is_end(event: &Event) -> bool {
     )
 }
 
-const PLANS: [Plan; 5] =
-    [Plan::CallerHangsUp, Plan::CalleeHangsUp, Plan::CallerCancels, Plan::CalleeRejects, Plan::Glare];
+const PLANS: [Plan; 7] = [
+    Plan::CallerHangsUp,
+    Plan::CalleeHangsUp,
+    Plan::CallerCancels,
+    Plan::CalleeRejects,
+    Plan::Glare,
+    Plan::Reoffers,
+    Plan::LateOffer,
+];
 
 /// However bad the network: each side is told the end exactly once, last, and nothing is left behind.
 #[test]
@@ -236,7 +281,7 @@ fn every_call_ends_once_and_leaves_nothing() {
 fn garbled_datagrams_do_no_harm() {
     let epoch = crate::ms::epoch();
     for seed in 0..400 {
-        let mut world = World::new(seed, 5, 20, PLANS[seed as usize % 5], epoch);
+        let mut world = World::new(seed, 5, 20, PLANS[seed as usize % PLANS.len()], epoch);
         world.garbled = 40;
         let world = world.run();
         for (told, exists) in world.told.iter().zip([true, world.callee.is_some()]) {
@@ -276,16 +321,30 @@ fn a_poor_network_changes_no_outcome() {
                         "{seed} {caller:?}"
                     );
                 }
+                Plan::LateOffer => {
+                    assert!(caller.contains(&Event::Answered { sdp: None }), "{seed} {caller:?}");
+                    let answered = |e: &&Event| {
+                        matches!(e, Event::Confirmed { sdp: Some(_) } | Event::ReofferConfirmed { sdp: Some(_) })
+                    };
+                    assert_eq!(callee.iter().filter(answered).count(), 1, "{seed} {callee:?}");
+                    assert_eq!((caller.last(), callee.last()), (Some(&ended(false)), Some(&ended(true))), "{seed}");
+                }
+                // However often they have met: each offer of each side was answered in the end, and none was lost.
+                Plan::Reoffers => {
+                    for told in [&caller, &callee] {
+                        let answered = |e: &&Event| matches!(e, Event::ReofferAnswered { sdp: Some(_) });
+                        assert_eq!(told.iter().filter(answered).count(), 2, "{seed} {told:?}");
+                    }
+                    assert_eq!((caller.last(), callee.last()), (Some(&ended(false)), Some(&ended(true))), "{seed}");
+                }
                 // Which one wins depends on the network; that they agree does not.
                 Plan::Glare => {
-                    assert!(
-                        matches!(caller.last(), Some(Event::Cancelled { by_peer: false, .. })),
-                        "{seed} {caller:?}"
-                    );
-                    assert!(
-                        matches!(callee.last(), Some(Event::Cancelled { by_peer: true, .. } | Event::Ended { .. })),
-                        "{seed} {callee:?}"
-                    );
+                    // An answer that waits for its PRACK and is hung up is a refusal.
+                    let refused = matches!(caller.last(), Some(Event::Refused(Refusal { code: 480, .. })));
+                    let cancelled = matches!(caller.last(), Some(Event::Cancelled { by_peer: false, .. }));
+                    assert!(cancelled || refused, "{seed} {caller:?}");
+                    let over = matches!(callee.last(), Some(Event::Cancelled { .. } | Event::Ended { .. }));
+                    assert!(over, "{seed} {callee:?}");
                 }
             }
         }

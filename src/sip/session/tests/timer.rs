@@ -365,6 +365,28 @@ fn a_session_that_the_far_end_does_not_refresh_is_over() {
     assert_eq!(b.event(), Event::Failed(Failure::Expired));
 }
 
+/// Our own idea of a timer ends no call with somebody who has never heard of it, as long as it answers.
+#[test]
+fn who_knows_no_timers_and_refuses_every_refresh_keeps_its_call() {
+    let (mut b, _) = Bench::taken(Terms::default(), &[]);
+    for _ in 0..8 {
+        assert_eq!(b.idle_for(), 900);
+        assert_eq!(b.event(), Event::OfferWanted);
+        b.input(Input::Reoffer { sdp: OFFER.to_vec() });
+        let invite = b.request(Method::Invite);
+        b.get(respond(&invite, 488, "c1", &[], b""));
+        b.request(Method::Ack);
+        assert_eq!(b.event(), Event::ReofferRefused { code: 488 });
+        // The transaction lingers, and nothing else happens.
+        b.quiet();
+    }
+    b.idle_for();
+    b.event();
+    b.input(Input::Reoffer { sdp: OFFER.to_vec() });
+    b.wait(Duration::from_secs(32));
+    assert_eq!(b.event(), Event::Failed(Failure::Lost));
+}
+
 #[test]
 fn without_a_timer_in_the_200_nothing_is_refreshed() {
     let (mut b, _) = Bench::up(Terms::default(), &[UPDATES]);
