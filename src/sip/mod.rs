@@ -9,6 +9,7 @@
 //! | trunk | [`register`] | RFC 3261 §10, client side |
 //! | both | [`auth`] | RFC 7616 / RFC 8760 digest, client side |
 //! | neither | [`stateless`] | answers to what belongs to no call |
+//! | cargo | [`uui`] | RFC 7433: User-to-User |
 //!
 //! Nothing here opens a socket, reads a clock or makes up a random number by itself: datagrams and
 //! `Instant`s come in, datagrams, events and deadlines go out.
@@ -21,6 +22,7 @@ pub mod session;
 pub mod stateless;
 mod token;
 pub mod transaction;
+pub mod uui;
 
 use std::net::SocketAddr;
 
