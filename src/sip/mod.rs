@@ -6,6 +6,7 @@
 //! | hop | [`transaction`] | RFC 3261 §17, RFC 6026: retransmission and timeouts |
 //! | peer | [`dialog`] | RFC 3261 §12: tags, route set, sequence numbers |
 //! | call | [`session`] | one INVITE, its dialog, all its transactions |
+//! | transfer | [`refer`] | RFC 3515, 3891, 3892, 4488: REFER and its subscription |
 //! | trunk | [`register`] | RFC 3261 §10, client side |
 //! | both | [`auth`] | RFC 7616 / RFC 8760 digest, client side |
 //! | neither | [`stateless`] | answers to what belongs to no call |
@@ -17,6 +18,7 @@
 pub mod auth;
 pub mod dialog;
 pub mod message;
+pub mod refer;
 pub mod register;
 pub mod session;
 pub mod stateless;
@@ -29,14 +31,14 @@ use std::net::SocketAddr;
 use message::{HeaderName, Method, Writer, escape_user};
 
 /// The methods this user agent takes, as its `Allow` says.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
 
 /// The option tags (RFC 3261 §19.2) this user agent really supports, as its `Supported` says.
 /// Empty until an extension is built.
 pub const SUPPORTED: &[&str] = &[];
 
 /// The bodies this user agent reads, as its `Accept` says.
-pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
 
 /// What we write of ourselves into requests and responses.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
 //! One call's whole signalling: RFC 3261 §9 (CANCEL), §12 (dialogs), §13 (INVITE), §14 (re-INVITE), §15
-//! (BYE), RFC 3311 (UPDATE), RFC 6086 (INFO), §22 (authentication).
+//! (BYE), RFC 3311 (UPDATE), RFC 6086 (INFO), RFC 3515 (REFER), §22 (authentication).
 //!
 //! A [`Session`] owns every transaction and dialog under one Call-ID. Its owner routes messages to it
 //! by Call-ID, sends what it transmits and wakes it at its deadline:
@@ -21,6 +21,7 @@ mod callee;
 mod caller;
 mod extra;
 mod in_dialog;
+mod refer;
 
 #[cfg(test)]
 mod tests;
@@ -34,9 +35,10 @@ use rand::rngs::StdRng;
 use super::auth::{Authenticator, Credentials};
 use super::dialog::Dialog;
 use super::message::{
-    Fault, HeaderName, Message, Method, NameAddr, Reason, Request, RequestLine, Response, SessionBody, StatusLine,
-    Target, Uri, Writer, default_reason,
+    Fault, HeaderName, Headers, Message, Method, NameAddr, Reason, Request, RequestLine, Response, SessionBody,
+    StatusLine, Target, Uri, Writer, default_reason,
 };
+use super::refer::{Progress, Refer, Referral};
 use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
@@ -45,6 +47,7 @@ use super::{ALLOW, Local, Reply, stateless, token};
 use callee::Callee;
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
+pub use refer::Carrier;
 
 /// A call to be placed.
 #[derive(Clone, Debug)]
@@ -132,6 +135,8 @@ pub enum Input {
         /// The body.
         body: Vec<u8>,
     },
+    /// Ask the far end to call somebody else; what becomes of it comes as [`Event::Refer`].
+    Refer(Box<Refer>),
 }
 
 /// What a session wants done.
@@ -206,6 +211,23 @@ pub enum Event {
     InfoAnswered {
         /// 200–699.
         code: u16,
+    },
+    /// What becomes of our REFER.
+    Refer(Progress),
+    /// The far end asked us to call somebody else, and was refused.
+    ReferRefused {
+        /// Whom.
+        target: Uri,
+        /// What it was answered.
+        code: u16,
+    },
+    /// User-to-User values came along; told before the event of the message that carried them. Those of an inbound INVITE are in
+    /// [`Session::invite`].
+    UserToUser {
+        /// Which message.
+        carrier: Carrier,
+        /// Each as it came.
+        values: Vec<String>,
     },
     /// An answered call ended.
     Ended {
@@ -334,6 +356,7 @@ enum Purpose {
         content_type: String,
         body: Vec<u8>,
     },
+    Refer(Box<Refer>),
 }
 
 /// An INVITE or re-INVITE that we got.
@@ -368,6 +391,10 @@ pub struct Session {
     dialog: Option<Dialog>,
     auth: Authenticator,
     reoffer: Option<Key>,
+    /// Our last REFER.
+    referral: Option<Referral>,
+    /// What a REFER of the far end is answered.
+    refer_refusal: u16,
     invites_out: Vec<InviteOut>,
     requests_out: Vec<RequestOut>,
     invites_in: Vec<InviteIn>,
@@ -412,6 +439,7 @@ impl Session {
             Input::AnswerReoffer { sdp } => self.answer_reoffer(now, &sdp),
             Input::RejectReoffer { code } => self.reject_reoffer(now, code),
             Input::Info { content_type, body } => self.send_info(now, content_type, body),
+            Input::Refer(refer) => self.send_refer(now, *refer),
         }
         self.settle(now);
     }
@@ -428,7 +456,8 @@ impl Session {
         let theirs =
             self.invites_in.iter().flat_map(|i| [i.tx.deadline(), i.ok.as_ref().and_then(|ok| ok.timers.deadline())]);
         let theirs = theirs.chain(self.requests_in.iter().map(|r| r.tx.deadline()));
-        ours.chain(theirs).chain([self.timers.deadline()]).flatten().min()
+        let referral = self.referral.as_ref().and_then(Referral::deadline);
+        ours.chain(theirs).chain([self.timers.deadline(), referral]).flatten().min()
     }
 
     /// Whether the far end has not yet answered something that we asked of it, or cannot be asked yet: a BYE above all.
@@ -462,6 +491,8 @@ impl Session {
         }
         self.phase = Phase::Over;
         self.timers.stop(Timer::StillRinging as usize);
+        let by_peer = matches!(event, Event::Ended { by_peer: true, .. });
+        self.referred(now, if by_peer { super::refer::Input::PeerEnded } else { super::refer::Input::CallEnded });
         self.event(event);
         self.reject_reoffer(now, 487);
         for at in 0..self.invites_in.len() {
@@ -548,6 +579,7 @@ impl Session {
         if self.timers.take_due(Timer::StillRinging as usize, now) {
             self.ring_again(now);
         }
+        self.referred(now, super::refer::Input::Timer);
         self.settle(now);
     }
 

@@ -59,6 +59,8 @@ impl Session {
             dialog: Some(dialog),
             auth: Authenticator::new(None),
             reoffer: None,
+            referral: None,
+            refer_refusal: 603,
             invites_out: Vec::new(),
             requests_out: Vec::new(),
             invites_in: vec![inbound],

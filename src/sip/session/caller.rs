@@ -61,6 +61,8 @@ impl Session {
             dialog: None,
             auth,
             reoffer: None,
+            referral: None,
+            refer_refusal: 603,
             invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite) }],
             requests_out: Vec::new(),
             invites_in: Vec::new(),
@@ -122,6 +124,7 @@ impl Session {
         if matches!(caller.cancel, Cancel::Sent) || self.phase != Phase::Inviting {
             return;
         }
+        self.tell_user_to_user(Carrier::Ringing, response);
         if response.code() == 100 {
             if self.caller().is_some_and(|caller| !std::mem::replace(&mut caller.told_trying, true)) {
                 self.event(Event::Trying);
@@ -164,6 +167,7 @@ impl Session {
             self.dialog = Some(dialog);
             self.phase = Phase::Up;
             let sdp = response.session_body().sdp().map(<[u8]>::to_vec).or(early);
+            self.tell_user_to_user(Carrier::Answer, response);
             return self.event(Event::Answered { sdp });
         }
         let (bye, to) = dialog.request(Method::Bye, &self.local, &token::branch(&mut self.rng));
@@ -194,6 +198,7 @@ impl Session {
         if cancelling && matches!(code, 401 | 407 | 487) {
             return self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
         }
+        self.tell_user_to_user(Carrier::Refusal, response);
         self.end(now, Event::Refused(refusal(response)));
     }
 

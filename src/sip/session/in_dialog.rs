@@ -34,6 +34,8 @@ impl Session {
             (None, Method::Invite) => self.receive_reinvite(now, request, source, key),
             (None, Method::Update) => self.receive_update(now, request, source, key),
             (None, Method::Bye) => self.receive_bye(now, request, source, key),
+            (None, Method::Notify) => self.receive_notify(now, request, source, key),
+            (None, Method::Refer) => self.receive_refer(now, request, source, key),
             (None, Method::Info) => {
                 let content_type = request.text(HeaderName::ContentType).map(|t| t.into_owned());
                 let body = request.body().to_vec();
@@ -63,7 +65,8 @@ impl Session {
             return Some(stateless::NO_CALL);
         }
         // A BYE that crosses ours, or one of a fork's branch that we hung up.
-        if self.phase == Phase::Over && *request.method() != Method::Bye {
+        let late = *request.method() == Method::Notify && self.was_referred();
+        if self.phase == Phase::Over && *request.method() != Method::Bye && !late {
             return Some(stateless::NO_CALL);
         }
         if owned {
@@ -119,6 +122,7 @@ impl Session {
             (200, Method::Options) => stateless::describe_options(out, &self.local),
             (200, Method::Update) => self.local.describe(out, method),
             (405 | 501, _) => out.header(HeaderName::Allow, ALLOW),
+            (489, _) => out.header(HeaderName::AllowEvents, "refer"),
             _ => out,
         };
         if fault.code == 420 {
@@ -228,6 +232,9 @@ impl Session {
     fn receive_bye(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
         let reasons = request.reasons();
         let owned = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(&request));
+        if owned && self.phase != Phase::Over {
+            self.tell_user_to_user(Carrier::Bye, &request);
+        }
         self.respond_new(now, request, source, key, OK);
         for inbound in &mut self.invites_in {
             inbound.ok = None;
@@ -262,7 +269,7 @@ impl Session {
     }
 
     /// The beginning of a new request in the dialog, with credentials; `None` without a dialog.
-    fn begin(&mut self, method: Method) -> Option<(Writer<RequestLine>, Target)> {
+    pub(super) fn begin(&mut self, method: Method) -> Option<(Writer<RequestLine>, Target)> {
         let branch = token::branch(&mut self.rng);
         let (out, to) = self.dialog.as_mut()?.request(method.clone(), &self.local, &branch);
         let uri = out.uri().clone();
@@ -292,6 +299,7 @@ impl Session {
     }
 
     pub(super) fn request_action(&mut self, now: Instant, at: usize, action: ClientAction) {
+        let mut answer = None;
         let code = match action {
             ClientAction::Transmit(payload) => {
                 return self.transmit(self.requests_out[at].to.clone(), payload);
@@ -301,7 +309,7 @@ impl Session {
                 if matches!(response.code(), 401 | 407) && self.send_again(now, at, &response) {
                     return;
                 }
-                response.code()
+                answer.insert(response).code()
             }
             // §8.1.3.1: a timeout counts as 408, a transport error as 503.
             ClientAction::TimedOut => 408,
@@ -310,7 +318,15 @@ impl Session {
         if code < 300 {
             self.auth.accepted();
         }
-        if let Purpose::Info { .. } = self.requests_out[at].purpose {
+        let purpose = &self.requests_out[at].purpose;
+        if let Purpose::Refer(_) = purpose {
+            self.refer_answered(now, code, answer.as_ref());
+            // RFC 5057 §5.1: a REFER that times out says nothing of the dialog.
+            if code == 481 && self.phase == Phase::Up {
+                self.send_bye(now, Farewell::default());
+                self.end(now, Event::Failed(Failure::Lost));
+            }
+        } else if let Purpose::Info { .. } = purpose {
             self.event(Event::InfoAnswered { code });
             // §12.2.1.2: the far side has lost the dialog.
             if matches!(code, 408 | 481) && self.phase == Phase::Up {
@@ -338,6 +354,7 @@ impl Session {
                 let purpose = Purpose::Info { content_type, body };
                 self.requests_out.push(RequestOut { to, purpose, tx: Client::new(now, info) });
             }
+            Purpose::Refer(refer) => return self.refer_again(now, &refer),
             Purpose::Cancel | Purpose::StrayBye => return false,
         }
         true

@@ -3,6 +3,7 @@
 mod callee;
 mod caller;
 mod network;
+mod refer;
 
 use rand::SeedableRng;
 
