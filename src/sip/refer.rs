@@ -88,6 +88,15 @@ pub enum ReferTarget {
     Uri(Uri),
 }
 
+impl fmt::Display for ReferTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReferTarget::User(user) => f.write_str(user),
+            ReferTarget::Uri(uri) => f.write_str(uri.as_str()),
+        }
+    }
+}
+
 /// Why somebody cannot be referred to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

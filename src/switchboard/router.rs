@@ -30,9 +30,10 @@ use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::journal::Stem;
 use crate::ms::Ms;
 use crate::net::Datagram;
-use crate::sip::message::{Fault, HeaderName, Message, Method, Request, parse, refuse_unreadable};
-use crate::sip::session::{self, Dial, Session};
-use crate::sip::{Reply, stateless};
+use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Uri, parse, refuse_unreadable};
+use crate::sip::refer::Replaces;
+use crate::sip::session::{self, Dial, ExtraHeaders, Session};
+use crate::sip::{Local, Reply, stateless};
 
 /// Seconds after which a caller who was refused for want of room may try again.
 pub(super) const RETRY_AFTER: &str = "5";
@@ -58,6 +59,7 @@ pub(super) enum Ask {
         call_id: String,
         dialogue: String,
         knobs: KnobChange,
+        headers: ExtraHeaders,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
     Decline {
@@ -98,6 +100,8 @@ pub(super) enum Ask {
     Phase {
         call_id: Arc<str>,
         phase: Phase,
+        /// What names its dialog at the far end, and where that is reached.
+        dialog: Option<(Replaces, Uri)>,
     },
     /// A call is over; its signalling may have to repeat itself.
     Over {
@@ -271,8 +275,8 @@ impl Router {
         // A client that has gone away before its answer does not want it.
         match ask {
             Ask::Dial { order, reply } => drop(reply.send(self.dial(*order))),
-            Ask::Answer { call_id, dialogue, knobs, reply } => {
-                drop(reply.send(self.answer(&call_id, &dialogue, knobs)))
+            Ask::Answer { call_id, dialogue, knobs, headers, reply } => {
+                drop(reply.send(self.answer(&call_id, &dialogue, knobs, headers)))
             }
             Ask::Decline { call_id, status, reason, reply } => {
                 let declined =
@@ -299,9 +303,12 @@ impl Router {
                 }
                 self.owners.insert(sip_call_id, Owner::Call(inbox));
             }
-            Ask::Phase { call_id, phase } => {
+            Ask::Phase { call_id, phase, dialog } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     up.state.phase = phase;
+                    if let Some((replaces, target)) = dialog {
+                        (up.state.replaces, up.state.remote_target) = (replaces.to_string(), target.to_string());
+                    }
                 }
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
@@ -359,6 +366,8 @@ impl Router {
             callee: "".into(),
             phase: Phase::Dialling,
             started_at: SystemTime::now(),
+            replaces: String::new(),
+            remote_target: String::new(),
         };
         self.calls.insert(call_id, Up { state, trunk, inbox: inbox.clone(), sent: VecDeque::new() });
         self.channels[trunk] += 1;
@@ -411,14 +420,20 @@ impl Router {
         }
     }
 
-    fn answer(&mut self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
+    fn answer(
+        &mut self,
+        call_id: &str,
+        dialogue: &str,
+        knobs: KnobChange,
+        headers: ExtraHeaders,
+    ) -> Result<(), Refusal> {
         let known = self.settings.clone();
         let up = self.waiting(call_id)?;
         let dialogue = match dialogue {
             "" => None,
             name => Some(dialling::service("dialogue", name, &known.dialogues)?),
         };
-        tell(up, ToTask::Answer { dialogue, knobs })?;
+        tell(up, ToTask::Answer { dialogue, knobs, headers })?;
         // Until the call's task says so itself: a second answer is one too many.
         up.state.phase = Phase::Ringing;
         Ok(())
@@ -529,6 +544,11 @@ impl Router {
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
+        match Replaces::of(&request) {
+            Ok(None) => {}
+            Ok(Some(replaces)) => return self.replace(request, replaces, source, &local).await,
+            Err(fault) => return self.reply(stateless::refuse(&request, source, &local, fault)).await,
+        }
         if self.room(number).is_err() {
             let fault = Fault::new(503, "Service Unavailable");
             let retry = [(HeaderName::RetryAfter, RETRY_AFTER)];
@@ -572,6 +592,24 @@ impl Router {
                 self.reply(reply).await;
             }
         }
+    }
+
+    /// An INVITE that wants to take the place of a call (RFC 3891): refused by that call, or for want of one.
+    async fn replace(&mut self, invite: Request, replaces: Replaces, source: SocketAddr, local: &Local) {
+        self.metrics.refused("replaces");
+        let refusal = match self.owners.get(&replaces.call_id) {
+            _ if stateless::unsupported(&invite).is_some() => stateless::refuse_extensions(&invite, source, local),
+            Some(Owner::Call(inbox)) => {
+                let input = Input::Replace { invite: Box::new(invite), replaces, source };
+                if inbox.try_send(ToTask::Call(input)).is_err() {
+                    self.metrics.inbox_full.inc();
+                }
+                return;
+            }
+            Some(Owner::Lingering(session, _)) => session.refuse_replacement(&invite, &replaces, source),
+            Some(Owner::Registration(_)) | None => stateless::refuse(&invite, source, local, stateless::NO_CALL),
+        };
+        self.reply(refusal).await;
     }
 
     /// Something for an ended call's signalling; its owner has been looked at.
@@ -679,5 +717,7 @@ pub(super) fn never_placed(plan: &Plan, dial: &Dial, reason: &str) -> CallRecord
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),
         sip_call_id: String::new(),
+        transfers: Vec::new(),
+        user_to_user: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::call::knobs::Knobs;
+use crate::call::transfer;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
@@ -66,6 +67,8 @@ pub struct Trunk {
     pub codecs: Vec<AudioFormat>,
     /// Headers of an INVITE that the dialogue gets to see.
     pub pass_headers: Vec<String>,
+    /// How calls are handed over.
+    pub transfer: transfer::Rules,
     /// What becomes of inbound calls, first match wins; none matches: 404.
     pub routes: Vec<Route>,
 }

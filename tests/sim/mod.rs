@@ -27,7 +27,7 @@ use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
 
 use network::Weather;
-use phone::{Pickup, Plan};
+use phone::{Pickup, Plan, Referee};
 pub use seen::Seen;
 use services::{Dialogue, Recogniser, Synthesiser};
 
@@ -62,6 +62,8 @@ pub struct Scenario {
     pub rules: Rules,
     pub rtp_timeout: Duration,
     pub pickup: Pickup,
+    /// What the phone does with a REFER.
+    pub referee: Referee,
     /// What the phone does, ms after the beginning of all.
     pub early: Plan,
     /// What it does, ms after it has begun to send.
@@ -90,6 +92,7 @@ impl Scenario {
             },
             rtp_timeout: Duration::from_secs(20),
             pickup: Pickup::After(1_500),
+            referee: Referee::default(),
             early: Vec::new(),
             talk: Vec::new(),
             orders: Vec::new(),

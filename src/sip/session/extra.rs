@@ -90,6 +90,11 @@ impl ExtraHeaders {
     }
 
     /// Name and value of each, in order.
+    pub fn into_list(self) -> Vec<(String, String)> {
+        self.0
+    }
+
+    /// Name and value of each, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
