@@ -190,6 +190,21 @@ fn a_hang_up_meanwhile_waits_for_the_result_unless_it_says_now() {
     assert_eq!(results(&seen), [(false, 0)]);
 }
 
+/// The silence that had begun before it too.
+#[test]
+fn no_silence_counts_while_the_caller_waits() {
+    let dialogue: Dialogue = Box::new(|event| match &event.what {
+        Line::Begin(_) => vec![say("Hello.")],
+        _ => Vec::new(),
+    });
+    let orders = vec![(4_000, Order::Do(Action::Refer(Box::new(refer()))))];
+    let mut scenario = Scenario { orders, dialogue, ..scenario(takes(&[ANSWERS])) };
+    scenario.knobs.no_input = Ms(3_000);
+    let seen = scenario.run(1);
+    assert_eq!(only(&seen).outcome, Handed::Transferred);
+    assert!(!seen.told.iter().any(|(_, _, what)| matches!(what, What::NoInput { .. })));
+}
+
 #[test]
 fn the_orchestrator_refers_too_and_one_at_a_time() {
     let order = |at| (at, Order::Do(Action::Refer(Box::new(refer()))));

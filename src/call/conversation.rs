@@ -198,6 +198,8 @@ impl Conversation {
         }
         let refer = self.refer.take();
         self.referring |= refer.is_some();
+        // From now on silence is no answer that is missing.
+        self.timers[Timer::NoInput as usize] = None;
         refer
     }
 

@@ -6,12 +6,13 @@
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
+//! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp and tshark come from Debian's `sip-tester` and `tshark`.
+//! SIPp, tshark and baresip come from Debian's `sip-tester`, `tshark` and `baresip-core`.
 
 mod bad_input;
 mod bad_services;
@@ -20,4 +21,5 @@ mod many_calls;
 mod outbound;
 mod process;
 mod rig;
+mod transfer;
 mod wire;
