@@ -36,7 +36,10 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         speech,
         knobs,
         correlation,
+        user_to_user_values,
     } = message;
+    let mut headers = self::headers("headers", headers)?;
+    headers.user_to_user(&convert::user_to_user("user_to_user_values", user_to_user_values)?);
     if early_media_asr {
         return Err(Refused::not_built("early_media_asr", "recognitions before the answer"));
     }
@@ -55,7 +58,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         not_after: not_after.map(moment).transpose()?,
         record: recording.enabled,
         recording_name: file_name("recording.name", recording.name)?,
-        headers: self::headers("headers", headers)?.into_list(),
+        headers: headers.into_list(),
         user_to_user: line("user_to_user", user_to_user)?,
         variables: self::variables(variables)?,
         dialogue: id("dialogue", dialogue)?,

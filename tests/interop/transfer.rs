@@ -11,7 +11,7 @@ use trunkline::proto::dialogue::v1::action::Action as Act;
 use trunkline::proto::dialogue::v1::line_event::Event;
 use trunkline::proto::dialogue::v1::{Hangup, Header, Refer, UserToUser};
 
-use crate::rig::{Brain, Happened, Phone, Rig, Setup, Trace, say};
+use crate::rig::{Brain, Happened, Phone, Rig, Setup, Trace, ask_with, say};
 
 /// Calls that come in are answered at once, 400 by the orchestrator; nobody listens to them.
 const ROUTES: &str = r#"
@@ -248,6 +248,26 @@ async fn nobody_takes_the_place_of_a_call() {
     }
     assert_eq!(rig.metric_of("trunkline_calls_refused_total", "replaces").await, 2.0);
     rig.idle().await;
+    // One that names a call that is up, as its far end sees it: that call goes on.
+    let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    let state = rig.control().get_call(GetCallRequest { call_id: call_id.clone() }).await.expect("it is up");
+    let ours = state.into_inner().call.expect("a call").replaces;
+    let [id, theirs, us] = ours.split(';').collect::<Vec<_>>()[..] else { panic!("{ours}") };
+    let (theirs, us) = (theirs.trim_start_matches("to-tag="), us.trim_start_matches("from-tag="));
+    for (replaces, code) in [
+        (format!("{id};to-tag={us};from-tag={theirs}"), "603"),
+        (format!("{id};to-tag={us};from-tag={theirs};early-only"), "486"),
+        (format!("{id};to-tag=x;from-tag={theirs}"), "481"),
+        (format!("{id};to-tag={us}"), "400"),
+    ] {
+        let (answer, _) = ask_with(&rig, "100", &format!("Replaces: {replaces}\r\n")).await;
+        assert!(answer.starts_with(&format!("SIP/2.0 {code} ")), "{replaces}: {answer}");
+    }
+    hang_up(&rig, &call_id).await;
+    assert_eq!(rig.ended(&call_id).await.end_reason, "enough");
+    phone.done().await;
 }
 
 #[tokio::test]

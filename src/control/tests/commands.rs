@@ -44,6 +44,7 @@ async fn an_order_with_everything_comes_through() {
         speech: "s".into(),
         knobs: Some(dialogue::Knobs { endpoint_ms: Some(50), ..Default::default() }),
         correlation: "c".into(),
+        user_to_user_values: vec![dialogue::UserToUser { bytes: vec![4], ..Default::default() }],
     };
     let answer = served.client.dial(request).await.expect("is dialled").into_inner();
     assert_eq!(answer.call_id, "c-sip:bob@example.com");
@@ -56,7 +57,8 @@ async fn an_order_with_everything_comes_through() {
     assert_eq!(order.ring_timeout, Some(Duration::from_millis(30_500)));
     assert_eq!(order.not_after, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2)));
     assert_eq!(order.record, Some(false));
-    assert_eq!(order.headers, [("X-Task".to_string(), "a\tb".to_string())]);
+    let headers = [("X-Task", "a\tb"), ("User-to-User", "04;encoding=hex")];
+    assert_eq!(order.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(order.variables, [("a".into(), "1".into()), ("b".into(), "2".into())]);
     assert_eq!(order.knobs.endpoint, Some(Ms(50)), "the call clamps and reports it");
 }
