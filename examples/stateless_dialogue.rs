@@ -70,7 +70,11 @@ fn actions(event: LineEvent) -> Vec<Action> {
     let segments = vec![Segment { segment: Some(Part::Text(text)), mark: String::new() }];
     let mut actions = vec![act(Act::Say(Say { segments, barge_in: barge_in.into(), ..Say::default() }))];
     if turn.action.eq_ignore_ascii_case("hangup") {
-        actions.push(act(Act::Hangup(Hangup { now: false, reason: "the caller said goodbye".into() })));
+        actions.push(act(Act::Hangup(Hangup {
+            now: false,
+            reason: "the caller said goodbye".into(),
+            ..Default::default()
+        })));
     }
     actions
 }

@@ -90,7 +90,7 @@ fn chaos(seed: u64) -> (Seen, Vec<String>) {
         (rng.random_range(8_000..LAST_WORD), Order::Do(action))
     });
     let mut orders: Vec<_> = orders.collect();
-    let hang_up = Action::Hangup { now: true, reason: "enough".to_owned() };
+    let hang_up = Action::Hangup { now: true, reason: "enough".to_owned(), farewell: Default::default() };
     orders.extend(held.then_some((HANG_UP + 2_000, Order::Do(hang_up))));
     let mut scenario = Scenario {
         talk,

@@ -303,7 +303,10 @@ fn a_call_without_dialogue_and_recogniser_waits_for_orders() {
         knobs: Knobs { no_input: Ms(4_000), ..Knobs::default() },
         orders: vec![
             (2_500, sim::Order::Do(Action::Say(prompt("Hello.")))),
-            (12_000, sim::Order::Do(Action::Hangup { now: false, reason: String::new() })),
+            (
+                12_000,
+                sim::Order::Do(Action::Hangup { now: false, reason: String::new(), farewell: Default::default() }),
+            ),
         ],
         talk: vec![(2_500, Act::Speak(voice::recorded("human-thank-you")))],
         ..Scenario::outbound()

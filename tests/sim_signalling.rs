@@ -68,7 +68,16 @@ fn a_phone_that_nobody_answers_is_cancelled() {
 
 #[test]
 fn the_operator_may_cancel_a_call_that_rings() {
-    let cancel = || vec![(800, Order::Do(Action::Hangup { now: true, reason: "no longer needed".to_owned() }))];
+    let cancel = || {
+        vec![(
+            800,
+            Order::Do(Action::Hangup {
+                now: true,
+                reason: "no longer needed".to_owned(),
+                farewell: Default::default(),
+            }),
+        )]
+    };
     let seen = Scenario { orders: cancel(), ..out(Pickup::After(5_000)) }.run(1);
     assert_eq!(end(&seen), (Outcome::Cancelled, 487, HungUpBy::Operator));
     assert_eq!(seen.record().end_reason, "no longer needed");
@@ -140,7 +149,7 @@ fn a_call_that_waits_is_answered_or_declined_by_order() {
     let change = KnobChange { endpoint: Some(Ms(9_999)), ..KnobChange::default() };
     let answered = Scenario {
         talk: vec![(2_000, Act::HangUp)],
-        ..waits(vec![(3_000, Order::Say(Input::Answer { knobs: change, dialogue: None }))])
+        ..waits(vec![(3_000, Order::Say(Input::Answer { knobs: change, dialogue: None, headers: Default::default() }))])
     }
     .run(1);
     assert_eq!(end(&answered), (Outcome::Success, 200, HungUpBy::Caller));
@@ -190,7 +199,10 @@ fn hold_stops_our_rtp_and_resume_goes_on_where_it_was() {
                     if event.id == 1 { vec![say("Hello."), act(Action::Wait(Ms(60_000)))] } else { Vec::new() }
                 }),
                 talk: vec![(2_000, Act::Hold(held)), (4_000, Act::Hold(Direction::SendRecv)), (6_000, Act::Mute)],
-                orders: vec![(9_000, Order::Do(Action::Hangup { now: true, reason: "enough".to_owned() }))],
+                orders: vec![(
+                    9_000,
+                    Order::Do(Action::Hangup { now: true, reason: "enough".to_owned(), farewell: Default::default() }),
+                )],
                 rtp: Weather { delay: 20, jitter: 5, ..Weather::CLEAN },
                 ..scenario
             };

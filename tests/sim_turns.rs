@@ -233,7 +233,8 @@ fn a_hang_up_waits_for_all_prompts_unless_it_is_to_be_at_once() {
                 Line::Begin(_) => vec![
                     say("One sentence and"),
                     say("another one."),
-                    act(Action::Hangup { now: at_once, reason: "done".to_owned() }).after(500),
+                    act(Action::Hangup { now: at_once, reason: "done".to_owned(), farewell: Default::default() })
+                        .after(500),
                 ],
                 _ => Vec::new(),
             }),

@@ -2,7 +2,10 @@
 
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
+use super::transfer::Refer;
 use crate::ms::Ms;
+use crate::sip::message::Reason;
+use crate::sip::session::ExtraHeaders;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +21,11 @@ pub enum Action {
         now: bool,
         /// For the record.
         reason: String,
+        /// For the far end.
+        farewell: Farewell,
     },
+    /// Have the far end call somebody else.
+    Refer(Box<Refer>),
     /// Change knobs.
     Set(KnobChange),
     /// Send partial results to the dialogue, or no longer.
@@ -34,6 +41,23 @@ pub enum Action {
     },
     /// Keys to send as RTP events: 0-9 * # A-D, already checked.
     SendKeys(String),
+}
+
+/// What goes along with a BYE; before the answer with the CANCEL, or the refusal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Farewell {
+    /// More headers, User-to-User among them.
+    pub headers: ExtraHeaders,
+    /// Q.850 cause.
+    pub cause: Option<u8>,
+}
+
+impl Farewell {
+    /// The Reason header (RFC 3326).
+    pub(super) fn reason(&self) -> Option<Reason> {
+        let reason = |cause: u8| Reason { protocol: "Q.850".to_owned(), cause: Some(cause.into()), text: None };
+        self.cause.map(reason)
+    }
 }
 
 /// What the dialogue asked, with what it answers.

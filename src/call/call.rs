@@ -6,6 +6,8 @@
 //! ```
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
+mod handing_over;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,23 +16,25 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::action::Action;
+use super::action::{Action, Farewell};
 use super::conversation::{Conversation, Rules};
-use super::event::What;
+use super::event::{Stage, What};
 use super::info;
 use super::io::{Input, Output};
 use super::knobs::Knobs;
 use super::leg::{self, LegEvent};
 use super::line::{Begin, HungUpBy};
 use super::outcome;
-use super::record::{CallRecord, LineQuality, Outcome};
+use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
+use super::transfer;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
 use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
 use crate::sip::Local;
-use crate::sip::message::{HeaderName, Request};
-use crate::sip::session::{self, Dial, Event, ExtraHeaders, Session};
+use crate::sip::message::{HeaderName, Request, Target, Uri};
+use crate::sip::refer::{Progress, Replaces};
+use crate::sip::session::{self, Carrier, Dial, Event, ExtraHeaders, Session};
 
 /// A leg that does not say goodbye is not waited for any longer.
 const LEG_FAREWELL: Duration = Duration::from_secs(2);
@@ -54,6 +58,8 @@ pub struct Plan {
     pub knobs: Knobs,
     /// For the conversation.
     pub rules: Rules,
+    /// For transfers.
+    pub transfer: transfer::Rules,
     /// Hang up when no RTP came for this long.
     pub rtp_timeout: Duration,
     /// Where our media is reached.
@@ -132,6 +138,12 @@ pub struct Call {
     /// Who ends the call and why, from the moment that somebody wants to.
     ending: Option<(HungUpBy, String)>,
     quality: LineQuality,
+    /// Who asked for the transfer that is under way, to whom it goes, since when.
+    referring: Option<(HungUpBy, String, Ms)>,
+    /// The line fell silent meanwhile.
+    dead: bool,
+    transfers: Vec<Transfer>,
+    user_to_user: Vec<ReceivedUui>,
     out: VecDeque<Output>,
 }
 
@@ -174,12 +186,14 @@ impl Call {
         let caller = invite.from().ok().and_then(|from| from.uri.user_text()).unwrap_or_default();
         let callee = invite.uri().user_text().unwrap_or_default();
         let mut call = Call::new(now, wall, plan, session, negotiator, (caller, callee), rng);
+        let values = handing_over::user_to_user(call.session.invite());
+        call.note_user_to_user("invite", &values);
         let what = What::Incoming {
             trunk: call.plan.trunk.clone(),
             caller: call.caller.clone(),
             callee: call.callee.clone(),
             waiting: matches!(answering, Answering::Told(_)),
-            user_to_user: user_to_user(call.session.invite()),
+            user_to_user: values,
         };
         call.tell(now, what);
         if let Some(offer) = call.session.offer().map(<[u8]>::to_vec)
@@ -189,7 +203,7 @@ impl Call {
             call.reject(now, error.status(), format!("SDP offer: {error}"), headers);
         } else {
             match answering {
-                Answering::Now => call.answer(now),
+                Answering::Now => call.answer(now, ExtraHeaders::default()),
                 Answering::After(time) => call.ring(now, Phase::Ringing, time),
                 Answering::Told(time) => call.ring(now, Phase::Waiting, time),
             }
@@ -202,11 +216,12 @@ impl Call {
         now: Instant,
         wall: SystemTime,
         plan: Plan,
-        session: Session,
+        mut session: Session,
         negotiator: Negotiator,
         (caller, callee): (String, String),
         rng: StdRng,
     ) -> Call {
+        session.refuse_refers_with(plan.transfer.refuse_refer);
         Call {
             plan,
             session,
@@ -231,6 +246,10 @@ impl Call {
             outcome: Outcome::Else,
             ending: None,
             quality: LineQuality::default(),
+            referring: None,
+            dead: false,
+            transfers: Vec::new(),
+            user_to_user: Vec::new(),
             out: VecDeque::new(),
         }
     }
@@ -284,12 +303,12 @@ impl Call {
             Input::Dialogue(from) => self.converse(|c| c.dialogue(now, from)),
             Input::Speech(from) => self.converse(|c| c.speech(now, from)),
             Input::Command(action) => self.command(now, action),
-            Input::Answer { knobs, dialogue } if self.phase == Phase::Waiting => {
+            Input::Answer { knobs, dialogue, headers } if self.phase == Phase::Waiting => {
                 self.plan.rules.dialogue = dialogue.unwrap_or(self.plan.rules.dialogue);
                 for clamp in self.plan.knobs.apply(&knobs) {
                     self.tell(now, What::KnobClamped(clamp));
                 }
-                self.answer(now);
+                self.answer(now, headers);
             }
             Input::Decline { status, reason } if self.phase == Phase::Waiting => {
                 self.outcome = Outcome::Cancelled;
@@ -300,6 +319,11 @@ impl Call {
                 self.sip_code = status;
             }
             Input::Answer { .. } | Input::Decline { .. } => {}
+            Input::Replace { invite, replaces, source } => {
+                if let Some(reply) = self.session.refuse_replacement(&invite, &replaces, source) {
+                    self.out.push_back(Output::Transmit { to: Target::Addr(reply.to), payload: reply.payload });
+                }
+            }
             Input::Shutdown if self.ending.is_some() => {
                 // There is no time left for what the far end or the recogniser still owes.
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
@@ -331,7 +355,7 @@ impl Call {
                     self.sip_code = 480;
                     self.hang_up(now, HungUpBy::Network, "neither Answer nor Decline came in ring_timeout");
                 }
-                false => self.answer(now),
+                false => self.answer(now, ExtraHeaders::default()),
             }
         }
         if self.due(now, Timer::LegFarewell) {
@@ -385,8 +409,11 @@ impl Call {
                 self.out.push_back(output);
             }
             match conversation.take_hangup() {
-                Some((by, reason)) => self.hang_up(now, by, &reason),
-                None => break,
+                Some((by, reason, farewell)) => self.say_goodbye(now, by, &reason, farewell),
+                None => match self.conversation.as_mut().and_then(Conversation::take_refer) {
+                    Some((by, refer)) => self.refer(now, by, *refer),
+                    None => break,
+                },
             }
         }
         self.settle(now);
@@ -394,6 +421,11 @@ impl Call {
 
     fn leg(&mut self, now: Instant, event: LegEvent) {
         if let LegEvent::LineDead { .. } = event {
+            // Whoever is being handed over may hear nothing of the far end; afterwards it counts.
+            if self.referring.is_some() {
+                self.dead = true;
+                return;
+            }
             let reason = format!("no RTP for {} s", self.plan.rtp_timeout.as_secs());
             return self.hang_up(now, HungUpBy::Network, &reason);
         }
@@ -402,10 +434,10 @@ impl Call {
 
     fn command(&mut self, now: Instant, action: Action) {
         match (action, &mut self.conversation) {
-            (Action::Hangup { reason, .. }, None) => {
+            (Action::Hangup { reason, farewell, .. }, None) => {
                 self.outcome = Outcome::Cancelled;
                 let reason = if reason.is_empty() { "cancelled" } else { &reason };
-                self.hang_up(now, HungUpBy::Operator, reason);
+                self.say_goodbye(now, HungUpBy::Operator, reason, farewell);
             }
             // A far end that takes no RTP events gets them by signalling.
             (Action::SendKeys(keys), Some(_)) if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none()) => {
@@ -483,6 +515,20 @@ impl Call {
                 let key = info::key(content_type.as_deref(), &body).filter(|_| self.leg_open);
                 self.out.extend(key.map(|key| Output::Leg(leg::Command::Pressed(key))));
             }
+            Event::Refer(progress) => self.referred(now, progress),
+            Event::ReferRefused { target, code } => {
+                self.tell(now, What::ReferRefused { target: target.as_str().to_owned(), sip_code: code });
+            }
+            Event::UserToUser { carrier, values } => {
+                let carrier = match carrier {
+                    Carrier::Ringing => "ringing",
+                    Carrier::Answer => "answer",
+                    Carrier::Refusal => "refusal",
+                    Carrier::Bye => "bye",
+                };
+                self.note_user_to_user(carrier, &values);
+                self.tell(now, What::UserToUser { carrier, values });
+            }
             // Progress without meaning for the call.
             _ => {}
         }
@@ -500,7 +546,7 @@ impl Call {
         self.session.handle(now, session::Input::Ring { headers: ExtraHeaders::default(), sdp });
     }
 
-    fn answer(&mut self, now: Instant) {
+    fn answer(&mut self, now: Instant, headers: ExtraHeaders) {
         self.timers[Timer::Ring as usize] = None;
         self.phase = Phase::Ringing;
         self.sip_code = 200;
@@ -512,7 +558,7 @@ impl Call {
             // An INVITE without an offer gets ours; the ACK brings the answer.
             None => self.negotiator.offer(Direction::SendRecv),
         };
-        self.session.handle(now, session::Input::Answer { headers: ExtraHeaders::default(), sdp });
+        self.session.handle(now, session::Input::Answer { headers, sdp });
     }
 
     fn reject(&mut self, now: Instant, code: u16, reason: String, headers: ExtraHeaders) {
@@ -571,7 +617,7 @@ impl Call {
             callee: self.callee.clone(),
             trunk: self.plan.trunk.clone(),
             headers: self.plan.pass_headers.iter().filter(|_| inbound).filter_map(header).collect(),
-            user_to_user: if inbound { user_to_user(invite) } else { String::new() },
+            user_to_user: self.with_the_call(if inbound { "invite" } else { "answer" }),
             variables: self.plan.variables.clone(),
             answered_at: self.wall(now),
             correlation: self.plan.correlation.clone(),
@@ -635,14 +681,18 @@ impl Call {
         }
     }
 
-    /// We want the call to end: CANCEL, a refusal or BYE, as its state asks for.
     fn hang_up(&mut self, now: Instant, by: HungUpBy, reason: &str) {
+        self.say_goodbye(now, by, reason, Farewell::default());
+    }
+
+    /// We want the call to end: CANCEL, a refusal or BYE, as its state asks for.
+    fn say_goodbye(&mut self, now: Instant, by: HungUpBy, reason: &str, farewell: Farewell) {
         if matches!(self.phase, Phase::Ending | Phase::Over) || self.ending.is_some() {
             return;
         }
         self.ending = Some((by, reason.to_owned()));
-        let reason = Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some()));
-        self.session.handle(now, session::Input::Bye { headers: ExtraHeaders::default(), reason });
+        let reason = farewell.reason().or(Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some())));
+        self.session.handle(now, session::Input::Bye { headers: farewell.headers, reason });
     }
 
     /// The signalling has told the end.
@@ -654,6 +704,10 @@ impl Call {
         self.phase = Phase::Ending;
         self.timers = [None; TIMERS];
         let (by, reason) = self.ending.get_or_insert((by, reason)).clone();
+        if let Some(last) = self.transfers.last().filter(|last| last.result > 0) {
+            let (target, sip_code) = (last.target.clone(), last.sip_code);
+            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone() });
+        }
         self.converse(|c| c.end(now, by, &reason));
         if self.leg_open {
             self.out.push_back(Output::CloseLeg);
@@ -706,6 +760,8 @@ impl Call {
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
             sip_call_id: self.session.call_id().to_owned(),
+            transfers: self.transfers.clone(),
+            user_to_user: self.user_to_user.clone(),
         }
     }
 }
@@ -746,9 +802,4 @@ fn media(agreed: &Negotiated) -> leg::Media {
         sends: agreed.sends,
         receives: agreed.receives,
     }
-}
-
-/// RFC 7433 User-to-User, as received.
-fn user_to_user(invite: &Request) -> String {
-    invite.text(HeaderName::UserToUser).map(|value| value.into_owned()).unwrap_or_default()
 }

@@ -7,13 +7,14 @@
 //! - `no_input` runs from the robot's last sample, while nobody speaks and nobody owes an answer.
 //! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there, and a synthesiser
 //!   that cannot speak, end the call politely: fallback prompt, then hang up. Never dead air.
-//! - Hanging up after a prompt waits for the end of all that is queued, however it ended, and [`GRACE`] more.
+//! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
+//!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::action::{Action, Asked};
-use super::event::{Service, StoppedBy, What};
+use super::action::{Action, Asked, Farewell};
+use super::event::{Service, Stage, StoppedBy, What};
 use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser};
 use super::knobs::{BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
@@ -21,6 +22,7 @@ use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utter
 use super::prompt::{Prompt, PromptNo, Source};
 use super::record::{Role, Turn};
 use super::speaker::{Entry, Speaker};
+use super::transfer::{Handed, Refer};
 use crate::ms::Ms;
 
 /// From the last sample of the last word to the BYE: what the far end's jitter buffer still has to play.
@@ -117,9 +119,17 @@ pub struct Conversation {
     wants_partials: bool,
     recogniser_lost: bool,
     /// Asked for, by whom and why.
-    hangup: Option<(HungUpBy, String)>,
+    hangup: Option<(HungUpBy, String, Farewell)>,
     /// Nothing is left to wait for.
     hangup_due: bool,
+    /// Asked for, and not begun.
+    refer: Option<(HungUpBy, Box<Refer>)>,
+    /// Nothing is left to wait for.
+    refer_due: bool,
+    /// Begun, and its result not known.
+    referring: bool,
+    /// The dialogue has gone in the belief that the call is handed over.
+    gone: Option<String>,
     given_up: bool,
     ended: bool,
     let_go: bool,
@@ -150,6 +160,10 @@ impl Conversation {
             recogniser_lost: false,
             hangup: None,
             hangup_due: false,
+            refer: None,
+            refer_due: false,
+            referring: false,
+            gone: None,
             given_up: false,
             ended: false,
             let_go: false,
@@ -170,11 +184,40 @@ impl Conversation {
     }
 
     /// The hang-up that was asked for, when nothing is left to wait for.
-    pub fn take_hangup(&mut self) -> Option<(HungUpBy, String)> {
+    pub fn take_hangup(&mut self) -> Option<(HungUpBy, String, Farewell)> {
         if !std::mem::take(&mut self.hangup_due) {
             return None;
         }
         self.hangup.clone()
+    }
+
+    /// The transfer that was asked for, when nothing is left to wait for; [`Conversation::referred`] is due for it.
+    pub fn take_refer(&mut self) -> Option<(HungUpBy, Box<Refer>)> {
+        if !std::mem::take(&mut self.refer_due) {
+            return None;
+        }
+        let refer = self.refer.take();
+        self.referring |= refer.is_some();
+        // From now on silence is no answer that is missing.
+        self.timers[Timer::NoInput as usize] = None;
+        refer
+    }
+
+    /// The result of a transfer. One that reached its target ends the call; after any other the conversation goes on.
+    pub fn referred(&mut self, now: Instant, reached: bool, sip_code: u16, reason: String) {
+        self.referring = false;
+        if self.ended {
+            return;
+        }
+        let result = Line::TransferResult { reached, sip_code, reason };
+        if reached {
+            return self.tell(now, result);
+        }
+        self.ask(now, result);
+        if let Some(reason) = self.gone.take() {
+            self.give_up(now, Service::Dialogue, reason);
+        }
+        self.rest(now);
     }
 
     /// When [`Conversation::tick`] is due.
@@ -204,7 +247,10 @@ impl Conversation {
             }
         }
         if self.due(now, Timer::Grace) {
-            self.hangup_due = true;
+            match self.refer {
+                Some(_) => self.refer_due = true,
+                None => self.hangup_due = true,
+            }
         }
         if self.due(now, Timer::Dialogue) {
             self.give_up(
@@ -349,7 +395,10 @@ impl Conversation {
             FromDialogue::Closed(reason) => {
                 if self.hangup.is_none() {
                     let reason = reason.unwrap_or_else(|| "it closed its stream without hanging up".to_owned());
-                    self.give_up(now, Service::Dialogue, reason);
+                    match self.is_leaving() {
+                        true => self.gone = Some(reason),
+                        false => self.give_up(now, Service::Dialogue, reason),
+                    }
                 }
             }
         }
@@ -374,10 +423,20 @@ impl Conversation {
                     self.prompt_stopped(now, entry, at, (Ms(0), 0, Ms(0)), Stopped::Asked);
                 }
             }
-            Action::Hangup { now: at_once, reason } => {
-                self.hangup = Some((by, reason));
+            Action::Hangup { now: at_once, reason, farewell } => {
+                self.hangup = Some((by, reason, farewell));
                 self.hangup_due |= at_once;
             }
+            Action::Refer(refer) => match self.may_refer() {
+                Ok(()) => {
+                    self.refer_due |= refer.now;
+                    self.refer = Some((by, refer));
+                }
+                Err(reason) => {
+                    let (stage, target) = (Stage::Failed(Handed::Refused), refer.target.to_string());
+                    self.event(now, What::Transfer { stage, target, sip_code: 491, reason });
+                }
+            },
             Action::Set(change) => {
                 for clamp in self.knobs.apply(&change) {
                     self.event(now, What::KnobClamped(clamp));
@@ -477,6 +536,7 @@ impl Conversation {
     fn has_room_for(&self, action: &Action) -> Result<(), String> {
         let labels = &self.told.labels;
         match action {
+            Action::Refer(_) => self.may_refer(),
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }
@@ -485,6 +545,20 @@ impl Conversation {
             }
             _ => Ok(()),
         }
+    }
+
+    /// One transfer at a time, and none of a call that is to be hung up.
+    fn may_refer(&self) -> Result<(), String> {
+        match &self.hangup {
+            Some(_) => Err("refer: the call is being hung up".to_owned()),
+            None if self.is_leaving() => Err("refer: another transfer has no result yet".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// A transfer is asked for, or under way.
+    fn is_leaving(&self) -> bool {
+        self.refer.is_some() || self.referring
     }
 
     fn utterance_ended(
@@ -610,7 +684,7 @@ impl Conversation {
 
     /// Tells the dialogue something that it has to answer.
     fn ask(&mut self, now: Instant, line: Line) -> u64 {
-        if self.rules.dialogue && !self.given_up && self.hangup.is_none() {
+        if self.rules.dialogue && !self.given_up && self.hangup.is_none() && !self.is_leaving() {
             self.timers[Timer::Dialogue as usize] = Some(now + self.rules.dialogue_timeout);
         }
         self.tell(now, line);
@@ -661,7 +735,7 @@ impl Conversation {
                 Prompt { id: "fallback".to_owned(), barge_in: Some(BargeIn::Never), ..Prompt::of(Source::File(path)) };
             self.speaker.say(prompt, None, &self.knobs, &mut self.out);
         }
-        self.hangup = Some((HungUpBy::Robot, format!("{}: {reason}", service.as_str())));
+        self.hangup = Some((HungUpBy::Robot, format!("{}: {reason}", service.as_str()), Farewell::default()));
         self.rest(now);
     }
 
@@ -670,10 +744,13 @@ impl Conversation {
         if !self.speaker.idle() {
             self.timers[Timer::NoInput as usize] = None;
             self.timers[Timer::Grace as usize] = None;
-        } else if self.hangup.is_some() {
+        } else if self.refer.is_some() || (self.hangup.is_some() && !self.referring) {
             let heard = self.answered + self.last_word.as_duration() + GRACE;
             self.timers[Timer::Grace as usize].get_or_insert(heard.max(now));
-        } else if self.speaking.is_some() || !self.pending.is_empty() || self.timers[Timer::Dialogue as usize].is_some()
+        } else if self.speaking.is_some()
+            || self.referring
+            || !self.pending.is_empty()
+            || self.timers[Timer::Dialogue as usize].is_some()
         {
             self.timers[Timer::NoInput as usize] = None;
         } else if self.knobs.no_input > Ms(0) {

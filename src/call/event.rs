@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::knobs::Clamp;
 use super::line::{Heard, Utterance};
 use super::record::CallRecord;
+use super::transfer::Handed;
 use crate::ms::Ms;
 
 /// Something happened on a call. The journal gives it its sequence number.
@@ -61,7 +62,7 @@ pub enum What {
         /// `Answer` or `Decline` is waited for.
         waiting: bool,
         /// User-to-User as received.
-        user_to_user: String,
+        user_to_user: Vec<String>,
     },
     /// A prompt's first sample went out.
     PromptStarted {
@@ -146,8 +147,49 @@ pub enum What {
         /// JSON.
         json: String,
     },
+    /// A transfer goes its way.
+    Transfer {
+        /// How far.
+        stage: Stage,
+        /// To whom.
+        target: String,
+        /// What was told; 0 for nothing.
+        sip_code: u16,
+        /// In words.
+        reason: String,
+    },
+    /// The far end wanted to refer us to somebody else.
+    ReferRefused {
+        /// To whom.
+        target: String,
+        /// What it was answered.
+        sip_code: u16,
+    },
+    /// A response or BYE carried User-to-User.
+    UserToUser {
+        /// Which: "ringing", "answer", "refusal" or "bye".
+        carrier: &'static str,
+        /// Each as it came.
+        values: Vec<String>,
+    },
     /// The call is over.
     Ended(Box<CallRecord>),
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// It was asked for at the far end.
+    Started,
+    /// The far end consents, or tells how its call goes.
+    Progress,
+    /// The target has the call.
+    Answered(Handed),
+    /// It came to nothing.
+    Failed(Handed),
+    /// And our leg is over.
+    Ended,
 }
 
 /// Who stopped a prompt.

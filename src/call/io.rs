@@ -10,7 +10,9 @@ use super::line::LineEvent;
 use super::prompt::{PromptNo, Text};
 use super::record::{CallRecord, LineQuality};
 use crate::ms::Ms;
-use crate::sip::message::{Message, Target};
+use crate::sip::message::{Message, Request, Target};
+use crate::sip::refer::Replaces;
+use crate::sip::session::ExtraHeaders;
 
 /// From the dialogue.
 #[derive(Debug, Clone, PartialEq)]
@@ -198,6 +200,17 @@ pub enum Input {
         knobs: KnobChange,
         /// Another choice of dialogue than the route's: whether there is one.
         dialogue: Option<bool>,
+        /// Headers of the 200.
+        headers: ExtraHeaders,
+    },
+    /// An INVITE under another Call-ID wants to take the place of this call (RFC 3891).
+    Replace {
+        /// The INVITE.
+        invite: Box<Request>,
+        /// Its Replaces.
+        replaces: Replaces,
+        /// Who sent it.
+        source: SocketAddr,
     },
     /// The orchestrator refuses a call that waits, with a SIP status.
     Decline {

@@ -61,6 +61,15 @@ pub enum Line {
         /// The mark.
         mark: String,
     },
+    /// A transfer came to its end.
+    TransferResult {
+        /// The call is the target's; else the conversation goes on.
+        reached: bool,
+        /// What was told; 0 for nothing.
+        sip_code: u16,
+        /// In words.
+        reason: String,
+    },
     /// Something does not work.
     Fault(Fault),
     /// The call is over; the last one.
@@ -87,8 +96,8 @@ pub struct Begin {
     pub trunk: String,
     /// Headers that the profile lets through.
     pub headers: Vec<(String, String)>,
-    /// User-to-User as received.
-    pub user_to_user: String,
+    /// User-to-User as received, one by one.
+    pub user_to_user: Vec<String>,
     /// What the orchestrator gave along.
     pub variables: Vec<(String, String)>,
     /// Wall time of the answer.

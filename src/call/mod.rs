@@ -3,7 +3,7 @@
 //! - [`leg`]: the media of one leg, run by a media thread once every 20 ms: jitter buffer, ears, mouth, barge-in.
 //! - [`conversation`]: whose turn it is: prompts, utterances, the dialogue's actions, silence.
 //! - [`call`]: one call from INVITE to record: signalling, the leg's life, the conversation.
-//! - The values that they speak in: [`action`], [`mod@line`], [`event`], [`record`], [`knobs`], [`prompt`].
+//! - The values that they speak in: [`action`], [`mod@line`], [`event`], [`record`], [`knobs`], [`prompt`], [`transfer`].
 
 pub mod action;
 #[allow(clippy::module_inception)]
@@ -19,3 +19,4 @@ mod outcome;
 pub mod prompt;
 pub mod record;
 mod speaker;
+pub mod transfer;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 
 use super::line::HungUpBy;
+use super::transfer::Handed;
 use crate::ms::Ms;
 
 /// How a call ended, told in one enumeration whatever told it.
@@ -120,6 +121,42 @@ pub struct CallRecord {
     pub correlation: String,
     /// SIP Call-ID.
     pub sip_call_id: String,
+    /// Every attempt to hand the call over.
+    pub transfers: Vec<Transfer>,
+    /// All User-to-User of the far end.
+    pub user_to_user: Vec<ReceivedUui>,
+}
+
+/// An attempt to hand the call over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Transfer {
+    /// By what.
+    pub kind: &'static str,
+    /// To whom.
+    pub target: String,
+    /// 1 reached, -1 failed.
+    pub result: i8,
+    /// Final status of the target's call, or of the REFER that was refused; 408: nobody told in time; 0: nobody told.
+    pub sip_code: u16,
+    /// What became of it.
+    pub outcome: Handed,
+    /// In words.
+    pub reason: String,
+    /// When it was asked for at the far end.
+    #[serde(rename = "start")]
+    pub start: Ms,
+    /// When the result was known.
+    #[serde(rename = "stop")]
+    pub stop: Ms,
+}
+
+/// User-to-User of the far end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReceivedUui {
+    /// "invite", "ringing", "answer", "refusal" or "bye".
+    pub carrier: &'static str,
+    /// As it came.
+    pub value: String,
 }
 
 /// Who speaks in a turn.

@@ -69,7 +69,7 @@ pub async fn call(order: Order) -> Done {
                     return Err("left before the call was over".into());
                 }
                 asked.set(ended());
-                let hangup = Hangup { now: true, reason: "hung up at the terminal".to_owned() };
+                let hangup = Hangup { now: true, reason: "hung up at the terminal".to_owned(), ..Default::default() };
                 let command = Some(Command::Hangup(hangup));
                 control.send(SendRequest { call_id: call_id.clone(), command, ..Default::default() }).await.map_err(refused)?;
                 continue;

@@ -105,6 +105,19 @@ impl Screen {
                 let wav = if files.wav.is_empty() { String::new() } else { format!(" and {}", files.wav) };
                 self.say(None, Voice::Note, &format!("record: {}{wav}", files.json));
             }
+            What::Transfer(transfer) => {
+                let stage = transfer.stage().as_str_name().trim_start_matches("STAGE_").to_lowercase();
+                let code = if transfer.sip_code == 0 { String::new() } else { format!(" {}", transfer.sip_code) };
+                let said = format!("{stage}: to {}{code} {}", transfer.target, transfer.reason);
+                self.say(at, Voice::Line, &format!("transfer {}", said.trim_end()));
+            }
+            What::ReferRefused(refer) => {
+                self.say(at, Voice::Line, &format!("REFER to {} refused with {}", refer.target, refer.sip_code));
+            }
+            What::UserToUser(uui) => {
+                let values = uui.values.iter().map(|value| value.written.as_str()).collect::<Vec<_>>().join(", ");
+                self.say(at, Voice::Line, &format!("User-to-User ({}): {values}", uui.carrier));
+            }
             What::Ended(ended) => {
                 let record = ended.record.clone().unwrap_or_default();
                 let text = match record.answered_at {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::call::knobs::{BargeIn, Knobs};
+use crate::call::transfer::Rules;
 use crate::ms::Ms;
 use crate::sdp::AudioFormat;
 use crate::sip::message::Target;
@@ -130,7 +131,8 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(services(&shown), services(&bare));
     let trunk = |c: &Config| {
         let t = &c.switchboard.trunks[0];
-        (t.channels, t.ring_timeout, t.codecs.clone(), t.session)
+        let transfer = (t.transfer.subscription, t.transfer.referred_by, t.transfer.patience, t.transfer.refuse_refer);
+        (t.channels, t.ring_timeout, t.codecs.clone(), t.session, transfer)
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
@@ -153,6 +155,11 @@ ring_timeout_ms = 20000
 codecs = ["PCMU"]
 [headers]
 pass = ["X-Order"]
+[transfer]
+subscription = false
+referred_by = false
+timeout_ms = 30000
+refuse_refer = 405
 [[inbound]]
 answer = "wait"
 "#;
@@ -176,6 +183,14 @@ answer = "wait"
     assert_eq!((trunk.channels, trunk.ring_timeout), (3, Duration::from_secs(20)));
     assert_eq!(trunk.codecs, [AudioFormat::Pcmu]);
     assert_eq!(trunk.pass_headers, ["X-Order"]);
+    let transfer = Rules {
+        domain: "sip.example.com".into(),
+        subscription: false,
+        referred_by: false,
+        patience: Duration::from_secs(30),
+        refuse_refer: 405,
+    };
+    assert_eq!(trunk.transfer, transfer);
     let route = &trunk.routes[0];
     assert_eq!((route.dialogue.as_str(), route.speech.as_str()), ("brain", "ears"));
     assert_eq!(route.answer, AnswerRule::Wait);
@@ -334,7 +349,7 @@ fn wrong_engine_files() {
 #[test]
 fn wrong_profiles() {
     const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n";
-    const FORMS: [(&str, &[&str]); 12] = [
+    const FORMS: [(&str, &[&str]); 13] = [
         ("", &[]),
         (
             "[auth]\nuser = \"u\"\npassword = 4711\n",
@@ -366,6 +381,16 @@ fn wrong_profiles() {
             &[
                 "t.toml:8:media.codecs: is not a codec that is built; write PCMA or PCMU",
                 "t.toml:9:media.codecs: names a codec twice; name each once, the preferred one first",
+            ],
+        ),
+        (
+            "[transfer]\nsubscription = 1\nreferred_by = \"me\"\ntimeout_ms = 999\nrefuse_refer = 486\nallow = true\n",
+            &[
+                "t.toml:6:transfer.subscription: is of type integer, not a truth value; write true or false",
+                "t.toml:7:transfer.referred_by: is of type string, not a truth value; write true or false",
+                "t.toml:8:transfer.timeout_ms: is out of range; write a whole number from 1000 to 300000",
+                "t.toml:9:transfer.refuse_refer: is no way to refuse a REFER; write one of 603, 405, 403, 501",
+                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer",
             ],
         ),
         (

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
 use super::written;
+use crate::call::transfer::Rules;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
@@ -19,6 +20,10 @@ use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Registratio
 
 const RING_TIMEOUT_MS: u64 = 60_000;
 const EXPIRES_S: u64 = 600;
+/// From the far end's consent to a REFER to its last word.
+const TRANSFER_MS: u64 = 60_000;
+/// What a REFER of the far end may be answered, the default first.
+const REFUSALS: [u64; 4] = [603, 405, 403, 501];
 
 /// The services that a profile may name; the first of each is the default.
 pub(super) struct Services {
@@ -77,6 +82,7 @@ pub(super) fn read<'a>(
     let mut headers = root.section("headers");
     let pass = headers.list("pass", written::header);
     headers.done();
+    let transfer = transfer(root.section("transfer"), domain.as_deref());
     let routes = routes(root.sections("inbound"), services);
 
     let sources = networks(&peer, sources, address.as_ref(), !routes.is_empty());
@@ -96,6 +102,7 @@ pub(super) fn read<'a>(
         codecs,
         session,
         pass_headers: values(pass.unwrap_or_default()),
+        transfer: transfer?,
         routes,
     };
     match enabled {
@@ -209,6 +216,28 @@ fn registration(mut section: Section<'_>, user: Option<String>, domain: Option<&
         user: own_user.map(|found| found.value).or(user)?,
         domain: own_domain.map(|f| f.value).or(domain.map(str::to_owned))?,
         expires: Duration::from_secs(expires.map_or(EXPIRES_S, |found| found.value)),
+    })
+}
+
+/// `None` when there is no domain, which has been told.
+fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
+    let subscription = section.flag("subscription");
+    let referred_by = section.flag("referred_by");
+    let timeout = section.number("timeout_ms", 1_000..=300_000);
+    let refuse = section.number("refuse_refer", 400..=699);
+    if let Some(refuse) = refuse.as_ref().filter(|refuse| !REFUSALS.contains(&refuse.value)) {
+        let known = REFUSALS.map(|code| code.to_string()).join(", ");
+        refuse.place.wrong("is no way to refuse a REFER", format!("write one of {known}"));
+    }
+    section.done();
+    let on = |flag: Option<Found<'_, bool>>| flag.is_none_or(|found| found.value);
+    Some(Rules {
+        domain: domain?.to_owned(),
+        subscription: on(subscription),
+        referred_by: on(referred_by),
+        patience: Duration::from_millis(timeout.map_or(TRANSFER_MS, |found| found.value)),
+        // Below 700, as just read.
+        refuse_refer: refuse.map_or(REFUSALS[0], |found| found.value) as u16,
     })
 }
 

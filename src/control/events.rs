@@ -1,7 +1,7 @@
 //! What the orchestrator is told: events, records and states as the contract writes them.
 
-use crate::call::event::{Event, What};
-use crate::call::record::{CallRecord, LineQuality, Outcome, Role, Turn};
+use crate::call::event::{Event, Stage, What};
+use crate::call::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
 use crate::journal::Sequenced;
 use crate::proto::control::v1 as proto;
@@ -32,7 +32,16 @@ fn told(what: What) -> Told {
             Told::Answered(happened::Answered { codec: codec.into(), remote_media: remote_media.to_string() })
         }
         What::Incoming { trunk, caller, callee, waiting, user_to_user } => {
-            Told::Incoming(happened::Incoming { trunk, caller, callee, waiting, user_to_user })
+            let values = convert::received(user_to_user.clone());
+            let user_to_user = user_to_user.join(", ");
+            Told::Incoming(happened::Incoming {
+                trunk,
+                caller,
+                callee,
+                waiting,
+                user_to_user,
+                user_to_user_values: values,
+            })
         }
         What::PromptStarted { prompt_id, text, after_utterance } => Told::PromptStarted(happened::PromptStarted {
             prompt_id,
@@ -72,6 +81,19 @@ fn told(what: What) -> Told {
             Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
         }
         What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
+        What::Transfer { stage, target, sip_code, reason } => Told::Transfer(happened::Transfer {
+            stage: self::stage(stage).into(),
+            target,
+            sip_code: sip_code.into(),
+            reason,
+        }),
+        What::ReferRefused { target, sip_code } => {
+            Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into() })
+        }
+        What::UserToUser { carrier, values } => Told::UserToUser(happened::UserToUserReceived {
+            carrier: carrier.into(),
+            values: convert::received(values),
+        }),
         What::Ended(record) => Told::Ended(happened::Ended { record: Some(self::record(*record)) }),
     }
 }
@@ -103,7 +125,37 @@ fn record(record: CallRecord) -> proto::CallRecord {
         request_id: record.request_id,
         correlation: record.correlation,
         sip_call_id: record.sip_call_id,
+        transfers: record.transfers.into_iter().map(transfer).collect(),
+        user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
     }
+}
+
+fn stage(stage: Stage) -> happened::transfer::Stage {
+    use happened::transfer::Stage as Told;
+    match stage {
+        Stage::Started => Told::Started,
+        Stage::Progress => Told::Progress,
+        Stage::Answered(_) => Told::Answered,
+        Stage::Failed(_) => Told::Failed,
+        Stage::Ended => Told::Ended,
+    }
+}
+
+fn transfer(transfer: Transfer) -> proto::call_record::Transfer {
+    proto::call_record::Transfer {
+        kind: transfer.kind.into(),
+        target: transfer.target,
+        result: transfer.result.into(),
+        sip_code: transfer.sip_code.into(),
+        outcome: transfer.outcome.as_str().into(),
+        reason: transfer.reason,
+        start_ms: transfer.start.0,
+        stop_ms: transfer.stop.0,
+    }
+}
+
+fn user_to_user(received: ReceivedUui) -> proto::call_record::UserToUser {
+    proto::call_record::UserToUser { carrier: received.carrier.into(), value: received.value }
 }
 
 fn outcome(outcome: Outcome) -> proto::Outcome {
@@ -178,6 +230,8 @@ pub(super) fn call(state: CallState) -> proto::CallState {
         callee: state.callee.to_string(),
         state: phase.into(),
         started_at: Some(state.started_at.into()),
+        replaces: state.replaces,
+        remote_target: state.remote_target,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Switchboard;
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
+use crate::sip::session::ExtraHeaders;
 use crate::switchboard::Handle;
 use crate::switchboard::order::{CallState, DialOrder, Refusal, Sent, TrunkState};
 
@@ -13,8 +14,14 @@ impl Switchboard for Handle {
         Handle::dial(self, order).await
     }
 
-    async fn answer(&self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
-        Handle::answer(self, call_id, dialogue, knobs).await
+    async fn answer(
+        &self,
+        call_id: &str,
+        dialogue: &str,
+        knobs: KnobChange,
+        headers: ExtraHeaders,
+    ) -> Result<(), Refusal> {
+        Handle::answer(self, call_id, dialogue, knobs, headers).await
     }
 
     async fn decline(&self, call_id: &str, status: u16, reason: &str) -> Result<(), Refusal> {

@@ -16,7 +16,6 @@
 
 mod events;
 mod handle;
-mod headers;
 mod orders;
 mod service;
 mod watch;
@@ -35,6 +34,7 @@ use crate::call::knobs::KnobChange;
 use crate::journal;
 use crate::proto::DESCRIPTORS;
 use crate::proto::control::v1::control_server::ControlServer;
+use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::{CallState, DialOrder, Refusal, Sent, TrunkState};
 
 /// The largest request that is taken: a `Say` of many texts of 16 KiB.
@@ -47,12 +47,13 @@ const GRACE: Duration = Duration::from_secs(5);
 pub trait Switchboard: Clone + Send + Sync + 'static {
     /// Dials; answers with the call's id, the same one for the same `request_id`.
     fn dial(&self, order: DialOrder) -> impl Future<Output = Result<Arc<str>, Refusal>> + Send;
-    /// Answers an inbound call that waits; an empty `dialogue` is the route's.
+    /// Answers an inbound call that waits, with headers for the 200; an empty `dialogue` is the route's.
     fn answer(
         &self,
         call_id: &str,
         dialogue: &str,
         knobs: KnobChange,
+        headers: ExtraHeaders,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
     /// Refuses an inbound call that waits, with a SIP status of 400 to 699; an empty `reason` is the status' own.
     fn decline(&self, call_id: &str, status: u16, reason: &str) -> impl Future<Output = Result<(), Refusal>> + Send;

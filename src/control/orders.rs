@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::headers::{headers, is_control};
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
-use crate::dialogue::convert::{self, MAX_ID, Refused, id};
+use crate::dialogue::convert::{self, MAX_ID, Refused, headers, id, line};
 use crate::proto::control::v1 as proto;
 use crate::proto::control::v1::send_request::{Command, SendKeys};
 use crate::proto::dialogue::v1::{Knobs, Stop};
+use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::DialOrder;
 
 /// Ring times that are taken.
@@ -36,7 +36,10 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         speech,
         knobs,
         correlation,
+        user_to_user_values,
     } = message;
+    let mut headers = self::headers("headers", headers)?;
+    headers.user_to_user(&convert::user_to_user("user_to_user_values", user_to_user_values)?);
     if early_media_asr {
         return Err(Refused::not_built("early_media_asr", "recognitions before the answer"));
     }
@@ -55,7 +58,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         not_after: not_after.map(moment).transpose()?,
         record: recording.enabled,
         recording_name: file_name("recording.name", recording.name)?,
-        headers: self::headers(headers)?,
+        headers: headers.into_list(),
         user_to_user: line("user_to_user", user_to_user)?,
         variables: self::variables(variables)?,
         dialogue: id("dialogue", dialogue)?,
@@ -65,10 +68,12 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
     })
 }
 
-/// An inbound call to be answered: its id, the dialogue's name, the knobs.
-pub(super) fn answer(message: proto::AnswerRequest) -> Result<(String, String, KnobChange), Refused> {
-    let proto::AnswerRequest { call_id, dialogue, knobs } = message;
-    Ok((required("call_id", call_id)?, id("dialogue", dialogue)?, self::knobs(knobs)?))
+/// An inbound call to be answered: its id, the dialogue's name, the knobs, headers of the 200.
+pub(super) fn answer(message: proto::AnswerRequest) -> Result<(String, String, KnobChange, ExtraHeaders), Refused> {
+    let proto::AnswerRequest { call_id, dialogue, knobs, headers, user_to_user } = message;
+    let mut headers = self::headers("headers", headers)?;
+    headers.user_to_user(&convert::user_to_user("user_to_user", user_to_user)?);
+    Ok((required("call_id", call_id)?, id("dialogue", dialogue)?, self::knobs(knobs)?, headers))
 }
 
 /// An inbound call to be refused: its id, the SIP status, the reason phrase.
@@ -98,13 +103,13 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::SendKeys(SendKeys { keys })) => Action::SendKeys(self::keys(keys)?),
         Some(Command::Transfer(_)) => return not_built("transfer", "transfers"),
         Some(Command::Set(knobs)) => Action::Set(convert::knobs("set", knobs)?),
-        Some(Command::Hangup(hangup)) => convert::hangup(hangup),
+        Some(Command::Hangup(hangup)) => convert::hangup(hangup)?,
         Some(Command::Label(label)) => convert::label("label", label)?,
         Some(Command::Mute(_)) => return not_built("mute", "mutings"),
         Some(Command::Hold(_)) => return not_built("hold", "holds"),
         Some(Command::RecordPause(_)) => return not_built("record_pause", "pauses of the recording"),
         Some(Command::AttachDialogue(_)) => return not_built("attach_dialogue", "changes of the dialogue"),
-        Some(Command::Refer(_)) => return not_built("refer", "referrals"),
+        Some(Command::Refer(refer)) => convert::refer(refer)?,
         None => return Err(Refused::invalid("command", "is unset, or not known to this version")),
     };
     Ok((call_id, request_id, action))
@@ -131,14 +136,6 @@ fn moment(stamp: prost_types::Timestamp) -> Result<SystemTime, Refused> {
         return Err(none());
     }
     SystemTime::try_from(stamp).map_err(|_| none())
-}
-
-/// Something that will stand on one line of SIP.
-fn line(field: &str, value: String) -> Result<String, Refused> {
-    if value.contains(is_control) {
-        return Err(Refused::invalid(field, "has a line break or another control character"));
-    }
-    id(field, value)
 }
 
 /// A number, a user or a `sip:` URI: what it means is the trunk's matter, what could break out of its place in a header is ours.

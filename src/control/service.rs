@@ -59,8 +59,8 @@ impl<S: Switchboard> Control for Service<S> {
     }
 
     async fn answer(&self, request: Request<proto::AnswerRequest>) -> Result<Response<proto::AnswerResponse>, Status> {
-        let (call_id, dialogue, knobs) = orders::answer(request.into_inner()).map_err(refused)?;
-        self.switchboard.answer(&call_id, &dialogue, knobs).await.map_err(refusal)?;
+        let (call_id, dialogue, knobs, headers) = orders::answer(request.into_inner()).map_err(refused)?;
+        self.switchboard.answer(&call_id, &dialogue, knobs, headers).await.map_err(refusal)?;
         Ok(Response::new(proto::AnswerResponse {}))
     }
 

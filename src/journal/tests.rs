@@ -83,6 +83,8 @@ fn record(call_id: &str) -> CallRecord {
         request_id: "r".into(),
         correlation: "order 17".into(),
         sip_call_id: "x@y".into(),
+        transfers: Vec::new(),
+        user_to_user: Vec::new(),
     }
 }
 

@@ -96,6 +96,11 @@ impl Dialog {
         &self.local_tag
     }
 
+    /// The number of our last request.
+    pub fn local_seq(&self) -> u32 {
+        self.local_seq
+    }
+
     /// Where the far side wants its requests.
     pub fn remote_target(&self) -> &Uri {
         &self.remote_target

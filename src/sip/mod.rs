@@ -6,9 +6,11 @@
 //! | hop | [`transaction`] | RFC 3261 §17, RFC 6026: retransmission and timeouts |
 //! | peer | [`dialog`] | RFC 3261 §12: tags, route set, sequence numbers |
 //! | call | [`session`] | one INVITE, its dialog, all its transactions |
+//! | transfer | [`refer`] | RFC 3515, 3891, 3892, 4488: REFER and its subscription |
 //! | trunk | [`register`] | RFC 3261 §10, client side |
 //! | both | [`auth`] | RFC 7616 / RFC 8760 digest, client side |
 //! | neither | [`stateless`] | answers to what belongs to no call |
+//! | cargo | [`uui`] | RFC 7433: User-to-User |
 //!
 //! Nothing here opens a socket, reads a clock or makes up a random number by itself: datagrams and
 //! `Instant`s come in, datagrams, events and deadlines go out.
@@ -16,25 +18,27 @@
 pub mod auth;
 pub mod dialog;
 pub mod message;
+pub mod refer;
 pub mod register;
 pub mod session;
 pub mod stateless;
 mod token;
 pub mod transaction;
+pub mod uui;
 
 use std::net::SocketAddr;
 
 use message::escape_user;
 
 /// The methods this user agent takes, as its `Allow` says.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, NOTIFY";
 
 /// The option tags (RFC 3261 §19.2) this user agent really supports, as its `Supported` says. A trunk may go without
 /// ([`session::Terms`]).
 pub const SUPPORTED: &[&str] = &["100rel", "timer"];
 
 /// The bodies this user agent reads, as its `Accept` says.
-pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
 
 /// What we write of ourselves into requests and responses.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
 //! One call's whole signalling: RFC 3261 §9 (CANCEL), §12 (dialogs), §13 (INVITE), §14 (re-INVITE), §15
-//! (BYE), §22 (authentication), RFC 3262 (PRACK), RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 6086 (INFO).
+//! (BYE), §22 (authentication), RFC 3262 (PRACK), RFC 3311 (UPDATE), RFC 3515 (REFER), RFC 4028 (session timers), RFC 6086 (INFO).
 //!
 //! A [`Session`] owns every transaction and dialog under one Call-ID. Its owner routes messages to it
 //! by Call-ID, sends what it transmits and wakes it at its deadline:
@@ -23,6 +23,7 @@ mod early;
 mod extra;
 mod in_dialog;
 mod prack;
+mod refer;
 mod reoffer;
 mod terms;
 mod timer;
@@ -42,6 +43,7 @@ use super::message::{
     Fault, HeaderName, Headers, Message, Method, NameAddr, Params, Reason, Request, RequestLine, Response, SessionBody,
     StatusLine, Target, Uri, Writer, default_reason,
 };
+use super::refer::{Progress, Refer, Referral};
 use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
@@ -50,6 +52,7 @@ use super::{ACCEPT, ALLOW, Local, Reply, stateless, token};
 use callee::Callee;
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
+pub use refer::Carrier;
 use reoffer::{Reinvite, TheirOffer};
 pub use terms::{Refresher, Reliability, Terms, TimerTerms};
 use timer::Refreshing;
@@ -151,6 +154,8 @@ pub enum Input {
         /// The body.
         body: Vec<u8>,
     },
+    /// Ask the far end to call somebody else; what becomes of it comes as [`Event::Refer`].
+    Refer(Box<Refer>),
 }
 
 /// What a session wants done.
@@ -238,6 +243,23 @@ pub enum Event {
     InfoAnswered {
         /// 200–699.
         code: u16,
+    },
+    /// What becomes of our REFER.
+    Refer(Progress),
+    /// The far end asked us to call somebody else, and was refused.
+    ReferRefused {
+        /// Whom.
+        target: Uri,
+        /// What it was answered.
+        code: u16,
+    },
+    /// User-to-User values came along; told before the event of the message that carried them. Those of an inbound INVITE are in
+    /// [`Session::invite`].
+    UserToUser {
+        /// Which message.
+        carrier: Carrier,
+        /// Each as it came.
+        values: Vec<String>,
     },
     /// An answered call ended.
     Ended {
@@ -406,6 +428,7 @@ enum Purpose {
         tag: String,
         sdp: Option<Vec<u8>>,
     },
+    Refer(Box<Refer>),
 }
 
 /// An INVITE or re-INVITE that we got.
@@ -449,6 +472,10 @@ pub struct Session {
     /// The far side takes UPDATE.
     peer_updates: bool,
     refreshing: Refreshing,
+    /// Our last REFER.
+    referral: Option<Referral>,
+    /// What a REFER of the far end is answered.
+    refer_refusal: u16,
     invites_out: Vec<InviteOut>,
     requests_out: Vec<RequestOut>,
     invites_in: Vec<InviteIn>,
@@ -494,6 +521,7 @@ impl Session {
             Input::RejectReoffer { code, headers } => self.reject_reoffer(now, code, &headers),
             Input::Reoffer { sdp } => self.reoffer(now, sdp),
             Input::Info { content_type, body } => self.send_info(now, content_type, body),
+            Input::Refer(refer) => self.send_refer(now, *refer),
         }
         self.settle(now);
     }
@@ -514,7 +542,8 @@ impl Session {
             Side::Callee(callee) => callee.reliable.deadline(),
             Side::Caller(_) => None,
         };
-        ours.chain(theirs).chain([self.timers.deadline(), reliable]).flatten().min()
+        let referral = self.referral.as_ref().and_then(Referral::deadline);
+        ours.chain(theirs).chain([self.timers.deadline(), reliable, referral]).flatten().min()
     }
 
     /// Whether the far end has not yet answered something that we asked of it, or cannot be asked yet: a BYE above all.
@@ -570,6 +599,8 @@ impl Session {
         if let Side::Callee(callee) = &mut self.side {
             callee.reliable.stop();
         }
+        let by_peer = matches!(event, Event::Ended { by_peer: true, .. });
+        self.referred(now, if by_peer { super::refer::Input::PeerEnded } else { super::refer::Input::CallEnded });
         self.event(event);
         self.reject_reoffer(now, 487, &ExtraHeaders::default());
         for at in 0..self.invites_in.len() {
@@ -671,6 +702,7 @@ impl Session {
         if self.timers.take_due(Timer::Refresh as usize, now) {
             self.refresh_session(now);
         }
+        self.referred(now, super::refer::Input::Timer);
         self.settle(now);
     }
 

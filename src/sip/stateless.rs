@@ -28,10 +28,12 @@ pub fn answer(request: &Request, source: SocketAddr, local: &Local) -> Option<Re
     }
     let in_dialog = request.to().is_ok_and(|to| to.tag().is_some());
     match request.method() {
-        Method::Cancel | Method::Bye | Method::Info | Method::Update | Method::Prack => {
+        // A NOTIFY of no subscription of ours is answered like that too (RFC 6665 §4.1.3).
+        Method::Cancel | Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
             refuse(request, source, local, NO_CALL)
         }
         _ if in_dialog => refuse(request, source, local, NO_CALL),
+        Method::Refer => refuse(request, source, local, Fault::new(405, "Method Not Allowed")),
         Method::Options => {
             if let Err(fault) = check_scheme(request.uri()) {
                 return refuse(request, source, local, fault);
@@ -83,7 +85,9 @@ pub(crate) const NO_CALL: Fault = Fault::new(481, "Call/Transaction Does Not Exi
 pub(crate) fn untaken(method: &Method) -> Option<Fault> {
     match method {
         Method::Invite | Method::Ack | Method::Bye | Method::Cancel => None,
-        Method::Options | Method::Info | Method::Update | Method::Prack => None,
+        Method::Options | Method::Info | Method::Update | Method::Prack | Method::Notify => None,
+        // Refused in a dialog as its trunk says, outside of one by `answer`.
+        Method::Refer => None,
         Method::Other(_) => Some(Fault::new(501, "Not Implemented")),
         _ => Some(Fault::new(405, "Method Not Allowed")),
     }
@@ -188,6 +192,10 @@ mod tests {
             ("OPTIONS", "<sip:x@b>;tag=9", 481),
             ("REGISTER", "<sip:x@b>", 405),
             ("SUBSCRIBE", "<sip:x@b>;tag=9", 405),
+            ("NOTIFY", "<sip:x@b>;tag=9", 481),
+            ("NOTIFY", "<sip:x@b>", 481),
+            ("REFER", "<sip:x@b>;tag=9", 481),
+            ("REFER", "<sip:x@b>", 405),
             ("FROBNICATE", "<sip:x@b>", 501),
         ] {
             let refused = ask(method, &format!("To: {to}\r\n")).unwrap();

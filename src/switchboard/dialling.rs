@@ -93,6 +93,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
             dialogue: services.dialogue != NONE,
             recogniser: services.speech != NONE,
         },
+        transfer: trunk.transfer.clone(),
         rtp_timeout: settings.rtp_timeout,
         // The port is known when there is one.
         local_media: std::net::SocketAddr::new(settings.advertised_media, 0),

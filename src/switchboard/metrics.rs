@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::call::event::{StoppedBy, What};
+use crate::call::event::{Stage, StoppedBy, What};
 use crate::call::record::CallRecord;
 
 /// Of a call that is over.
@@ -30,6 +30,11 @@ struct Which {
     service: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Became {
+    outcome: &'static str,
+}
+
 /// The figures of the switchboard.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,6 +46,8 @@ pub struct Metrics {
     pub(super) inbox_full: Counter,
     utterances: Counter,
     interruptions: Counter,
+    transfers: Family<Became, Counter>,
+    refers_refused: Counter,
     troubles: Family<Which, Counter>,
     answered_after: Histogram,
     utterance_latency: Histogram,
@@ -59,6 +66,8 @@ impl Default for Metrics {
             inbox_full: Counter::default(),
             utterances: Counter::default(),
             interruptions: Counter::default(),
+            transfers: Family::default(),
+            refers_refused: Counter::default(),
             troubles: Family::default(),
             answered_after: turns(),
             utterance_latency: turns(),
@@ -89,6 +98,8 @@ impl Metrics {
         );
         registry.register("utterances", "Utterances of callers", self.utterances.clone());
         registry.register("prompts_interrupted", "Prompts stopped by callers", self.interruptions.clone());
+        registry.register("transfers", "Attempts to hand a call over, by what became of them", self.transfers.clone());
+        registry.register("sip_refers_refused", "REFERs of far ends that were refused", self.refers_refused.clone());
         registry.register(
             "service_troubles",
             "Faults of recognition, synthesis and dialogue as calls saw them",
@@ -123,6 +134,12 @@ impl Metrics {
             }
             What::PromptInterrupted { by: StoppedBy::Speech | StoppedBy::Key, .. } => {
                 self.interruptions.inc();
+            }
+            What::Transfer { stage: Stage::Answered(became) | Stage::Failed(became), .. } => {
+                self.transfers.get_or_create(&Became { outcome: became.as_str() }).inc();
+            }
+            What::ReferRefused { .. } => {
+                self.refers_refused.inc();
             }
             What::ServiceTrouble { service, .. } => {
                 self.troubles.get_or_create(&Which { service: service.as_str() }).inc();

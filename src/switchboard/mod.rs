@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
 use crate::dialogue::Dialogues;
+use crate::sip::session::ExtraHeaders;
 use crate::speech::Speech;
 use crate::speech::prompts::Prompts;
 use crate::{journal, media, net};
@@ -91,13 +92,21 @@ impl Handle {
         self.ask(|reply| Ask::Dial { order: Box::new(order), reply }).await.unwrap_or(Err(Refusal::Draining))
     }
 
-    /// Answers an inbound call that waits; an empty `dialogue` is the route's.
+    /// Answers an inbound call that waits, with headers for the 200; an empty `dialogue` is the route's.
     ///
     /// # Errors
     /// [`Refusal::NotFound`], [`Refusal::WrongState`] when it does not wait, [`Refusal::Invalid`] for an unknown dialogue.
-    pub async fn answer(&self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
+    pub async fn answer(
+        &self,
+        call_id: &str,
+        dialogue: &str,
+        knobs: KnobChange,
+        headers: ExtraHeaders,
+    ) -> Result<(), Refusal> {
         let (call_id, dialogue) = (call_id.to_owned(), dialogue.to_owned());
-        self.ask(|reply| Ask::Answer { call_id, dialogue, knobs, reply }).await.unwrap_or(Err(Refusal::Draining))
+        self.ask(|reply| Ask::Answer { call_id, dialogue, knobs, headers, reply })
+            .await
+            .unwrap_or(Err(Refusal::Draining))
     }
 
     /// Refuses an inbound call that waits, with a SIP status of 400 to 699.

@@ -104,6 +104,10 @@ pub struct CallState {
     pub phase: Phase,
     /// When it began.
     pub started_at: SystemTime,
+    /// What names its dialog in a Replaces header at the far end; empty before the answer.
+    pub replaces: String,
+    /// Where the far end is reached; empty before the answer.
+    pub remote_target: String,
 }
 
 /// A trunk.

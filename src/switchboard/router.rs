@@ -32,8 +32,9 @@ use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::journal::Stem;
 use crate::ms::Ms;
 use crate::net::Datagram;
-use crate::sip::message::{Fault, HeaderName, Message, Method, Request, parse, refuse_unreadable};
-use crate::sip::session::{self, Dial, Session};
+use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Uri, parse, refuse_unreadable};
+use crate::sip::refer::Replaces;
+use crate::sip::session::{self, Dial, ExtraHeaders, Session};
 use crate::sip::{Local, Reply, stateless};
 
 /// Seconds after which a caller who was refused for want of room may try again. At the door they differ from call to call, so that those
@@ -62,6 +63,7 @@ pub(super) enum Ask {
         call_id: String,
         dialogue: String,
         knobs: KnobChange,
+        headers: ExtraHeaders,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
     Decline {
@@ -102,6 +104,8 @@ pub(super) enum Ask {
     Phase {
         call_id: Arc<str>,
         phase: Phase,
+        /// What names its dialog at the far end, and where that is reached.
+        dialog: Option<(Replaces, Uri)>,
     },
     /// A call is over; its signalling may have to repeat itself.
     Over {
@@ -311,8 +315,8 @@ impl Router {
         // A client that has gone away before its answer does not want it.
         match ask {
             Ask::Dial { order, reply } => drop(reply.send(self.dial(*order))),
-            Ask::Answer { call_id, dialogue, knobs, reply } => {
-                drop(reply.send(self.answer(&call_id, &dialogue, knobs)))
+            Ask::Answer { call_id, dialogue, knobs, headers, reply } => {
+                drop(reply.send(self.answer(&call_id, &dialogue, knobs, headers)))
             }
             Ask::Decline { call_id, status, reason, reply } => {
                 let declined = self.waiting(&call_id).and_then(|up| tell(up, Input::Decline { status, reason }.into()));
@@ -340,9 +344,12 @@ impl Router {
                 }
                 self.owners.insert(sip_call_id, Owner::Call(inbox));
             }
-            Ask::Phase { call_id, phase } => {
+            Ask::Phase { call_id, phase, dialog } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     up.state.phase = phase;
+                    if let Some((replaces, target)) = dialog {
+                        (up.state.replaces, up.state.remote_target) = (replaces.to_string(), target.to_string());
+                    }
                 }
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
@@ -448,6 +455,8 @@ impl Router {
             callee: "".into(),
             phase: Phase::Dialling,
             started_at: SystemTime::now(),
+            replaces: String::new(),
+            remote_target: String::new(),
         };
         self.calls.insert(call_id, Up { state, trunk, inbox: inbox.clone(), sent: VecDeque::new() });
         self.channels[trunk] += 1;
@@ -500,14 +509,20 @@ impl Router {
         }
     }
 
-    fn answer(&mut self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
+    fn answer(
+        &mut self,
+        call_id: &str,
+        dialogue: &str,
+        knobs: KnobChange,
+        headers: ExtraHeaders,
+    ) -> Result<(), Refusal> {
         let known = self.settings.clone();
         let up = self.waiting(call_id)?;
         let dialogue = match dialogue {
             "" => None,
             name => Some(dialling::service("dialogue", name, &known.dialogues)?),
         };
-        tell(up, ToTask::Answer { dialogue, knobs })?;
+        tell(up, ToTask::Answer { dialogue, knobs, headers })?;
         // Until the call's task says so itself: a second answer is one too many.
         up.state.phase = Phase::Ringing;
         Ok(())
@@ -618,6 +633,11 @@ impl Router {
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
+        match Replaces::of(&request) {
+            Ok(None) => {}
+            Ok(Some(replaces)) => return self.replace(request, replaces, source, &local).await,
+            Err(fault) => return self.reply(stateless::refuse(&request, source, &local, fault)).await,
+        }
         // A copy of what was refused gets the same answer, also when there is room by now: its sender may have heard the first one.
         let key = self.refused.key(&request);
         if let Some(answer) = self.refused.before(key) {
@@ -665,6 +685,24 @@ impl Router {
                 self.reply(reply).await;
             }
         }
+    }
+
+    /// An INVITE that wants to take the place of a call (RFC 3891): refused by that call, or for want of one.
+    async fn replace(&mut self, invite: Request, replaces: Replaces, source: SocketAddr, local: &Local) {
+        self.metrics.refused("replaces");
+        let refusal = match self.owners.get(&replaces.call_id) {
+            _ if stateless::unsupported(&invite).is_some() => stateless::refuse_extensions(&invite, source, local),
+            Some(Owner::Call(inbox)) => {
+                let input = Input::Replace { invite: Box::new(invite), replaces, source };
+                if inbox.try_send(input.into()).is_err() {
+                    self.metrics.inbox_full.inc();
+                }
+                return;
+            }
+            Some(Owner::Lingering(session, _)) => session.refuse_replacement(&invite, &replaces, source),
+            Some(Owner::Registration(_)) | None => stateless::refuse(&invite, source, local, stateless::NO_CALL),
+        };
+        self.reply(refusal).await;
     }
 
     /// Refuses an INVITE without state.
@@ -784,5 +822,7 @@ pub(super) fn never_placed(plan: &Plan, dial: &Dial, reason: &str) -> CallRecord
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),
         sip_call_id: String::new(),
+        transfers: Vec::new(),
+        user_to_user: Vec::new(),
     }
 }

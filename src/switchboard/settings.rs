@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::load::Limits;
 use crate::call::knobs::Knobs;
+use crate::call::transfer;
 use crate::sdp::AudioFormat;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
@@ -72,6 +73,8 @@ pub struct Trunk {
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
     pub pass_headers: Vec<String>,
+    /// How calls are handed over.
+    pub transfer: transfer::Rules,
     /// What becomes of inbound calls, first match wins; none matches: 404.
     pub routes: Vec<Route>,
 }

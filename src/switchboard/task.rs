@@ -116,7 +116,8 @@ impl Task {
             // Before the world hears of it: whoever acts on an event finds the call in that phase.
             if call.phase() != phase && call.phase() != Phase::Over {
                 phase = call.phase();
-                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase });
+                let dialog = call.replaces();
+                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase, dialog });
             }
             while let Some(output) = call.poll() {
                 if let Some(back) = wires.carry(output, call.wall(Instant::now())).await {
@@ -144,10 +145,10 @@ impl Task {
                 () = until(call.deadline()) => None,
             };
             match input {
-                Some(ToTask::Answer { dialogue, knobs }) => {
+                Some(ToTask::Answer { dialogue, knobs, headers }) => {
                     let choice = dialogue.as_ref().map(|name| name != NONE);
                     wires.services.dialogue = dialogue.unwrap_or(wires.services.dialogue);
-                    call.handle(Instant::now(), Input::Answer { knobs, dialogue: choice });
+                    call.handle(Instant::now(), Input::Answer { knobs, dialogue: choice, headers });
                 }
                 Some(ToTask::Call(input)) => {
                     wires.done_with(&input);
@@ -303,6 +304,8 @@ pub(super) enum ToTask {
         dialogue: Option<String>,
         /// Changes to the knobs.
         knobs: KnobChange,
+        /// Headers of the 200.
+        headers: ExtraHeaders,
     },
 }
 

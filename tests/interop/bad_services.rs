@@ -94,7 +94,7 @@ async fn all_is_well_with_services_that_do_their_work() {
     assert_eq!(first.text, format!("utterance {}", first.utterance_id));
     assert_eq!(first.quality(), TextQuality::Final);
     line.act(Act::Say(say("bye", &["Goodbye"]))).await;
-    line.act(Act::Hangup(Hangup { now: false, reason: "all said".into() })).await;
+    line.act(Act::Hangup(Hangup { now: false, reason: "all said".into(), ..Default::default() })).await;
     let over = line.find(|event| match event {
         Line::End(end) => Some((end.by.clone(), end.reason.clone())),
         _ => None,
@@ -198,7 +198,7 @@ async fn a_dialogue_that_talks_nonsense_is_told_so_and_the_call_goes_on() {
     let unbuilt = Act::Transfer(Default::default());
     fault(Action { action_id: "unbuilt".into(), action: Some(unbuilt), ..Default::default() }, "transfer").await;
     line.act(Act::Say(say("hello", &["human-hello.wav"]))).await;
-    line.act(Act::Hangup(Hangup { now: false, reason: "all said".into() })).await;
+    line.act(Act::Hangup(Hangup { now: false, reason: "all said".into(), ..Default::default() })).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
     assert_eq!(record.end_reason, "all said");
@@ -230,7 +230,7 @@ async fn unheard(engine: Option<Engine>, endpoint: &str, dies: bool, why: &str) 
     let utterance = line.find(missing).await;
     assert!(utterance.text.is_empty() || utterance.quality() == TextQuality::Partial, "{utterance:?}");
     line.act(Act::Say(say("sorry", &["human-not-understood.wav"]))).await;
-    line.act(Act::Hangup(Hangup { now: false, reason: "all said".into() })).await;
+    line.act(Act::Hangup(Hangup { now: false, reason: "all said".into(), ..Default::default() })).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
     assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "all said"));
@@ -276,7 +276,7 @@ async fn a_recogniser_that_talks_nonsense_harms_nobody() {
         seen.push(utterance.await.utterance_id);
     }
     assert_eq!(seen, [1, 2], "no utterance that never was, none twice");
-    line.act(Act::Hangup(Hangup { now: true, reason: "enough".into() })).await;
+    line.act(Act::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
     assert_eq!(rig.ended(&call_id).await.end_reason, "enough");
     phone.done().await;
     assert!(rig.metric("trunkline_speech_nonsense_total").await >= 1.0);
@@ -325,7 +325,7 @@ async fn a_voice_that_ends_in_the_middle_of_a_sample_is_heard_so_far() {
         _ => None,
     });
     assert_eq!(done.await.interrupted, None);
-    line.act(Act::Hangup(Hangup { now: true, reason: "enough".into() })).await;
+    line.act(Act::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
     assert_eq!(record.end_reason, "enough");
@@ -351,7 +351,7 @@ async fn a_recording_that_is_not_there_spoils_its_prompt_and_the_call_goes_on() 
         .await;
     assert!(fault.contains("no-such.wav"), "{fault}");
     line.act(Act::Say(say("found", &["human-thank-you.wav"]))).await;
-    line.act(Act::Hangup(Hangup { now: false, reason: "done".into() })).await;
+    line.act(Act::Hangup(Hangup { now: false, reason: "done".into(), ..Default::default() })).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
     assert_eq!(record.end_reason, "done", "{record:?}");

@@ -75,7 +75,7 @@ async fn a_call_that_we_end_ends() {
     let phone = rig.phone(Phone::new("uac_callee_hangs_up")).await;
     let (call_id, _) = rig.incoming(0).await;
     rig.answered(&call_id).await;
-    let command = Some(Command::Hangup(Hangup { now: false, reason: "all said".into() }));
+    let command = Some(Command::Hangup(Hangup { now: false, reason: "all said".into(), ..Default::default() }));
     let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
     assert!(!rig.control().send(request).await.expect("done").into_inner().cancelled);
     let record = rig.ended(&call_id).await;

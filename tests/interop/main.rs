@@ -9,12 +9,13 @@
 //! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
+//! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp and tshark come from Debian's `sip-tester` and `tshark`.
+//! SIPp, tshark and baresip come from Debian's `sip-tester`, `tshark` and `baresip-core`.
 
 mod bad_input;
 mod bad_services;
@@ -26,4 +27,5 @@ mod overload;
 mod process;
 mod rig;
 mod sessions;
+mod transfer;
 mod wire;

@@ -31,7 +31,7 @@ async fn dialled(rig: &Rig, phone: Phone, order: DialRequest) -> (CallRecord, Tr
 }
 
 async fn hang_up(rig: &Rig, call_id: &str) {
-    let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into() }));
+    let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
     let request = SendRequest { call_id: call_id.into(), command, ..Default::default() };
     let sent = rig.control().send(request).await;
     // The phone may have hung up in this moment.
@@ -150,7 +150,8 @@ async fn a_hang_up_before_the_answer_cancels() {
     let phone = rig.phone(Phone::new("uas_never_answers_cancelled")).await;
     let call_id = rig.dial(rig.order()).await;
     rig.find(&call_id, |event| matches!(event.event, Some(Happened::Ringing(_))).then_some(())).await;
-    let command = Some(Command::Hangup(Hangup { now: false, reason: "thought better of it".into() }));
+    let command =
+        Some(Command::Hangup(Hangup { now: false, reason: "thought better of it".into(), ..Default::default() }));
     let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
     assert!(rig.control().send(request).await.expect("done").into_inner().cancelled);
     let record = rig.ended(&call_id).await;

@@ -41,7 +41,7 @@ async fn call_that_listens(rig: &Rig) -> (String, JoinHandle<Vec<(u16, u32)>>, U
 }
 
 async fn hang_up(rig: &Rig, call_id: &str) {
-    let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into() }));
+    let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
     rig.control().send(SendRequest { call_id: call_id.into(), command, ..Default::default() }).await.expect("it is up");
 }
 

@@ -47,7 +47,7 @@ async fn dialled(trunk: &'static str, scenario: &'static str, wait: u64) -> (Cal
     let talk = async {
         rig.answered(&call_id).await;
         tokio::time::sleep(Duration::from_secs(wait + 1)).await;
-        let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into() }));
+        let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
         let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
         rig.control().send(request).await.expect("it is up");
         std::future::pending().await

@@ -73,7 +73,7 @@ async fn our_rtp_is_continuous_through_prompts_silence_and_keys() {
     order(&rig, &call_id, Order::SendKeys(SendKeys { keys: "12#".into() })).await;
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     order(&rig, &call_id, Order::Say(say("bye", &["human-goodbye.wav"]))).await;
-    order(&rig, &call_id, Order::Hangup(Hangup { now: false, reason: "done".into() })).await;
+    order(&rig, &call_id, Order::Hangup(Hangup { now: false, reason: "done".into(), ..Default::default() })).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
     let quality = record.quality.expect("how the line was");

@@ -28,7 +28,7 @@ use trunkline::call::knobs::Knobs;
 use trunkline::sip::session::Terms;
 
 use network::Weather;
-use phone::{Pickup, Plan};
+use phone::{Pickup, Plan, Referee};
 pub use seen::Seen;
 use services::{Dialogue, Recogniser, Synthesiser};
 
@@ -67,6 +67,8 @@ pub struct Scenario {
     pub terms: Terms,
     pub phone_terms: Terms,
     pub pickup: Pickup,
+    /// What the phone does with a REFER.
+    pub referee: Referee,
     /// What the phone does, ms after the beginning of all.
     pub early: Plan,
     /// What it does, ms after it has begun to send.
@@ -98,6 +100,7 @@ impl Scenario {
             terms: Terms::default(),
             phone_terms: Terms::default(),
             pickup: Pickup::After(1_500),
+            referee: Referee::default(),
             early: Vec::new(),
             talk: Vec::new(),
             orders: Vec::new(),

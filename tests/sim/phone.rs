@@ -11,7 +11,7 @@ use trunkline::ms::Ms;
 use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
 use trunkline::rtp::telephone_event::{self, Key};
 use trunkline::sdp::{Capabilities, Direction, Negotiated, Negotiator};
-use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Response, Target, Uri, parse};
+use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Response, Target, Uri, Writer, parse};
 use trunkline::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session, Terms};
 use trunkline::sip::{Local, stateless};
 
@@ -47,6 +47,21 @@ pub enum Act {
     Mute,
     /// Sends RTP again.
     Unmute,
+    /// NOTIFY of a REFER: Subscription-State and sipfrag.
+    Notify(&'static str, &'static str),
+}
+
+/// What the phone does with a REFER: as its session says (603), or by hand.
+#[derive(Debug, Clone, Default)]
+pub struct Referee {
+    /// Its answer; 0: the session's.
+    pub code: u16,
+    /// `Refer-Sub: false` in it.
+    pub silent: bool,
+    /// ms after it: Subscription-State and sipfrag of each NOTIFY.
+    pub notifies: Vec<(u32, &'static str, &'static str)>,
+    /// ms after it: BYE.
+    pub hangs_up: Option<u32>,
 }
 
 /// Something done at a time in ms.
@@ -101,6 +116,8 @@ pub struct Phone {
     /// Of the stream's clock, in parts per million: more is faster.
     drift: i32,
     out: VecDeque<(SocketAddr, Vec<u8>)>,
+    pub referee: Referee,
+    pub refers: Vec<String>,
     pub events: Vec<Event>,
     pub arrived: Vec<Stamp>,
     /// When each `Speak` began.
@@ -147,6 +164,8 @@ impl Phone {
             stream: None,
             drift,
             out: VecDeque::new(),
+            referee: Referee::default(),
+            refers: Vec::new(),
             events: Vec::new(),
             arrived: Vec::new(),
             spoke: Vec::new(),
@@ -207,6 +226,9 @@ impl Phone {
 
     pub fn sip(&mut self, now: Duration, datagram: &[u8]) {
         let message = parse(datagram).expect("the robot writes SIP");
+        if self.refereed(now, &message) {
+            return;
+        }
         if let Message::Response(response) = &message
             && self.reinvite_answered(response)
         {
@@ -308,6 +330,7 @@ impl Phone {
             }
             (Act::HangUp, ..) => self.signal(now, Input::Cancel),
             (Act::Hold(direction), ..) => self.reinvite(direction),
+            (Act::Notify(state, sipfrag), ..) => self.notify(state, sipfrag),
             (act, None, _) => panic!("{act:?} before the answer"),
         }
     }
@@ -395,6 +418,43 @@ impl Phone {
         let offer = self.negotiator.offer(direction);
         let invite = self.request("INVITE", "", &offer);
         self.out.push_back((ROBOT, invite));
+    }
+
+    /// A REFER that is taken by hand, or the answer to one of our NOTIFYs.
+    fn refereed(&mut self, now: Duration, message: &Message) -> bool {
+        let request = match message {
+            Message::Request(request) if *request.method() == Method::Refer && self.referee.code != 0 => request,
+            Message::Response(response) => return response.cseq().is_ok_and(|cseq| cseq.method == Method::Notify),
+            Message::Request(_) => return false,
+        };
+        let referee = self.referee.clone();
+        let mut out = Writer::reply(request, ROBOT, referee.code, "by hand", None);
+        if referee.silent {
+            out = out.header(HeaderName::ReferSub, "false");
+        }
+        self.out.push_back((ROBOT, out.finish("", b"").bytes().to_vec()));
+        let target = request.text(HeaderName::ReferTo).expect("a target").into_owned();
+        if self.refers.last() != Some(&target) {
+            self.refers.push(target);
+            let later = |ms: u32| now + Ms(ms).as_duration();
+            let notifies = referee.notifies.iter().map(|(ms, state, text)| (later(*ms), Act::Notify(state, text)));
+            self.early.extend(notifies.chain(referee.hangs_up.map(|ms| (later(ms), Act::HangUp))));
+        }
+        true
+    }
+
+    fn notify(&mut self, state: &str, sipfrag: &str) {
+        self.reinvites += 1;
+        let (from, to, call_id) = self.dialog.as_ref().expect("a dialog");
+        let number = 1_000_000 + self.reinvites;
+        let notify = format!(
+            "NOTIFY sip:robot@{ROBOT} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKnotify{number}\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {number} NOTIFY\r\n\
+             Contact: <sip:phone@{PHONE}>\r\nEvent: refer\r\nSubscription-State: {state}\r\n\
+             Content-Type: message/sipfrag\r\nContent-Length: {}\r\n\r\n{sipfrag}",
+            sipfrag.len()
+        );
+        self.out.push_back((ROBOT, notify.into_bytes()));
     }
 
     fn reinvite_answered(&mut self, response: &Response) -> bool {

@@ -36,6 +36,8 @@ pub struct Seen {
     pub arrived: Vec<Stamp>,
     pub records: Vec<CallRecord>,
     pub phone_events: Vec<session::Event>,
+    /// Refer-To of each REFER that came to the phone.
+    pub refers: Vec<String>,
     pub phone_began: Option<Duration>,
     /// When the phone began each of its words.
     pub spoke: Vec<Duration>,

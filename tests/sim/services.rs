@@ -60,7 +60,7 @@ pub fn set(change: KnobChange) -> Reply {
 
 /// Hangs up after the last word.
 pub fn hang_up(reason: &str) -> Reply {
-    act(Action::Hangup { now: false, reason: reason.to_owned() })
+    act(Action::Hangup { now: false, reason: reason.to_owned(), farewell: Default::default() })
 }
 
 /// Greets, says one thing to each utterance in turn, and hangs up after the last; of anything else it takes no notice.

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use trunkline::call::call::{Call, Phase, Plan};
 use trunkline::call::io::{HeardFrame, Input, Output, RecordedFrame, ToDialogue};
 use trunkline::call::leg::{self, Leg, LegEvent, Outlet, SLOT};
+use trunkline::call::transfer::Rules;
 use trunkline::sdp::AudioFormat;
 use trunkline::sip::message::{Message, Method, NameAddr, Target, parse};
 use trunkline::sip::session::{self, Dial, ExtraHeaders, Session};
@@ -75,6 +76,7 @@ impl World {
         let (early, talk) = (std::mem::take(&mut scenario.early), std::mem::take(&mut scenario.talk));
         let mut phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
         phone.terms = scenario.phone_terms;
+        phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {
             scenario,
@@ -130,6 +132,7 @@ impl World {
         }
         self.seen.phone_events = std::mem::take(&mut self.phone.events);
         self.seen.arrived = std::mem::take(&mut self.phone.arrived);
+        self.seen.refers = std::mem::take(&mut self.phone.refers);
         self.seen.spoke = std::mem::take(&mut self.phone.spoke);
         self.seen.phone_began = self.phone.began();
         self.seen.check();
@@ -174,6 +177,13 @@ impl World {
             pass_headers: Vec::new(),
             knobs: self.scenario.knobs,
             rules: self.scenario.rules.clone(),
+            transfer: Rules {
+                domain: "192.0.2.9".to_owned(),
+                subscription: true,
+                referred_by: true,
+                patience: Duration::from_secs(60),
+                refuse_refer: 603,
+            },
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],

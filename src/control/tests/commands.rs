@@ -44,6 +44,7 @@ async fn an_order_with_everything_comes_through() {
         speech: "s".into(),
         knobs: Some(dialogue::Knobs { endpoint_ms: Some(50), ..Default::default() }),
         correlation: "c".into(),
+        user_to_user_values: vec![dialogue::UserToUser { bytes: vec![4], ..Default::default() }],
     };
     let answer = served.client.dial(request).await.expect("is dialled").into_inner();
     assert_eq!(answer.call_id, "c-sip:bob@example.com");
@@ -56,7 +57,8 @@ async fn an_order_with_everything_comes_through() {
     assert_eq!(order.ring_timeout, Some(Duration::from_millis(30_500)));
     assert_eq!(order.not_after, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2)));
     assert_eq!(order.record, Some(false));
-    assert_eq!(order.headers, [("X-Task".to_string(), "a\tb".to_string())]);
+    let headers = [("X-Task", "a\tb"), ("User-to-User", "04;encoding=hex")];
+    assert_eq!(order.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(order.variables, [("a".into(), "1".into()), ("b".into(), "2".into())]);
     assert_eq!(order.knobs.endpoint, Some(Ms(50)), "the call clamps and reports it");
 }
@@ -209,12 +211,21 @@ async fn many_are_dialled_at_a_time() {
 async fn inbound_calls_are_answered_and_declined() {
     let mut served = serve(10).await;
     let knobs = Some(dialogue::Knobs { endpoint_ms: Some(900), ..Default::default() });
-    let answer = proto::AnswerRequest { call_id: "c".into(), dialogue: "d".into(), knobs };
+    let answer = proto::AnswerRequest {
+        call_id: "c".into(),
+        dialogue: "d".into(),
+        knobs,
+        headers: header("X-A", "b"),
+        user_to_user: vec![dialogue::UserToUser { bytes: vec![4, 9], ..Default::default() }],
+    };
     served.client.answer(answer).await.expect("is answered");
     let decline = |status, reason: &str| proto::DeclineRequest { call_id: "c".into(), status, reason: reason.into() };
     served.client.decline(decline(0, "")).await.expect("is declined");
     served.client.decline(decline(486, "Busy")).await.expect("is declined");
-    assert_eq!(served.fake.took(), ["answer c d Some(Ms(900))", "decline c 603 ", "decline c 486 Busy"]);
+    assert_eq!(
+        served.fake.took(),
+        ["answer c d Some(Ms(900)) X-A: b User-to-User: 0409;encoding=hex", "decline c 603 ", "decline c 486 Busy"]
+    );
     for (status, reason) in [(399, ""), (700, ""), (70_000, ""), (486, "a\r\nb")] {
         let refused = served.client.decline(decline(status, reason)).await.expect_err("makes no sense");
         assert_eq!(refused.code(), Code::InvalidArgument, "{status}");
@@ -234,18 +245,21 @@ async fn every_command() {
         Command::Say(hi()),
         Command::Stop(dialogue::Stop {}),
         Command::Set(knobs),
-        Command::Hangup(dialogue::Hangup { now: false, reason: "done".into() }),
+        Command::Hangup(dialogue::Hangup { reason: "done".into(), cause: 31, ..Default::default() }),
         Command::Label(dialogue::Label { key: "k".into(), value: "v".into() }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
     assert!(!send(keys("0123456789*#ABCD")).await.expect("is done"));
-    let now = dialogue::Hangup { now: true, reason: String::new() };
+    let now = dialogue::Hangup { now: true, ..Default::default() };
     assert!(send(Some(Command::Hangup(now))).await.expect("is done"), "it came before the answer");
     let took = served.fake.took();
     assert_eq!(took.len(), 7);
     assert!(took[0].starts_with("send c r Say(Prompt {"), "{}", took[0]);
-    assert_eq!(took[3], "send c r Hangup { now: false, reason: \"done\" }");
+    assert_eq!(
+        took[3],
+        "send c r Hangup { now: false, reason: \"done\", farewell: Farewell { headers: ExtraHeaders([]), cause: Some(31) } }"
+    );
     assert_eq!(took[5], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };
@@ -269,7 +283,6 @@ async fn every_command() {
         (Command::Hold(Default::default()), "hold: holds"),
         (Command::RecordPause(Default::default()), "record_pause: pauses of the recording"),
         (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
-        (Command::Refer(Default::default()), "refer: referrals"),
     ] {
         assert_eq!(send(Some(command)).await, (Code::Unimplemented, format!("{message} are not built yet")));
     }
@@ -288,6 +301,8 @@ async fn states_are_told() {
         callee: "2".into(),
         state: "talking".into(),
         started_at: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+        replaces: "i;to-tag=1;from-tag=2".into(),
+        remote_target: "sip:x@y".into(),
     };
     assert_eq!(up.call, Some(state.clone()));
     let all = served.client.list_calls(proto::ListCallsRequest {}).await.expect("is served").into_inner();

@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 
 use super::*;
 use crate::proto::control::v1 as proto;
+use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::{Phase, Registered};
 use proto::control_client::ControlClient;
 
@@ -50,6 +51,8 @@ impl Fake {
             callee: "2".into(),
             phase: Phase::Talking,
             started_at: SystemTime::UNIX_EPOCH,
+            replaces: "i;to-tag=1;from-tag=2".into(),
+            remote_target: "sip:x@y".into(),
         }
     }
 }
@@ -72,8 +75,15 @@ impl Switchboard for Fake {
         }
     }
 
-    async fn answer(&self, call_id: &str, dialogue: &str, knobs: KnobChange) -> Result<(), Refusal> {
-        self.note(format!("answer {call_id} {dialogue} {:?}", knobs.endpoint));
+    async fn answer(
+        &self,
+        call_id: &str,
+        dialogue: &str,
+        knobs: KnobChange,
+        headers: ExtraHeaders,
+    ) -> Result<(), Refusal> {
+        let headers: String = headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
+        self.note(format!("answer {call_id} {dialogue} {:?}{headers}", knobs.endpoint));
         self.up(call_id)
     }
 

@@ -6,10 +6,11 @@ use std::time::Instant;
 use tonic::{Code, Streaming};
 
 use super::*;
-use crate::call::event::{Event, Service, StoppedBy, What};
+use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Quality, Utterance};
-use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, Role, Turn};
+use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn};
+use crate::call::transfer::Handed;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
 use proto::event::{self as happened, Event as Told};
@@ -181,14 +182,48 @@ async fn every_event_is_told_whole() {
                 caller: "1".into(),
                 callee: "2".into(),
                 waiting: true,
-                user_to_user: "u".into(),
+                user_to_user: vec!["u".into(), "04;encoding=hex;purpose=p".into()],
             },
             Told::Incoming(happened::Incoming {
                 trunk: "t".into(),
                 caller: "1".into(),
                 callee: "2".into(),
                 waiting: true,
-                user_to_user: "u".into(),
+                user_to_user: "u, 04;encoding=hex;purpose=p".into(),
+                user_to_user_values: vec![
+                    dialogue::UserToUser { written: "u".into(), ..Default::default() },
+                    dialogue::UserToUser {
+                        written: "04;encoding=hex;purpose=p".into(),
+                        bytes: vec![4],
+                        purpose: "p".into(),
+                        ..Default::default()
+                    },
+                ],
+            }),
+        ),
+        (
+            What::Transfer {
+                stage: Stage::Failed(Handed::Failed),
+                target: "sip:8@h".into(),
+                sip_code: 486,
+                reason: "Busy".into(),
+            },
+            Told::Transfer(happened::Transfer {
+                stage: happened::transfer::Stage::Failed.into(),
+                target: "sip:8@h".into(),
+                sip_code: 486,
+                reason: "Busy".into(),
+            }),
+        ),
+        (
+            What::ReferRefused { target: "sip:8@h".into(), sip_code: 603 },
+            Told::ReferRefused(happened::ReferRefused { target: "sip:8@h".into(), sip_code: 603 }),
+        ),
+        (
+            What::UserToUser { carrier: "answer", values: vec!["u".into()] },
+            Told::UserToUser(happened::UserToUserReceived {
+                carrier: "answer".into(),
+                values: vec![dialogue::UserToUser { written: "u".into(), ..Default::default() }],
             }),
         ),
         (
@@ -313,6 +348,17 @@ fn record() -> CallRecord {
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),
+        transfers: vec![Transfer {
+            kind: "refer",
+            target: "sip:8@h".into(),
+            result: -1,
+            sip_code: 603,
+            outcome: Handed::Refused,
+            reason: "Decline".into(),
+            start: Ms(18),
+            stop: Ms(19),
+        }],
+        user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
     }
 }
 
@@ -365,5 +411,16 @@ fn told_record() -> proto::CallRecord {
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),
+        transfers: vec![proto::call_record::Transfer {
+            kind: "refer".into(),
+            target: "sip:8@h".into(),
+            result: -1,
+            sip_code: 603,
+            outcome: "refused".into(),
+            reason: "Decline".into(),
+            start_ms: 18,
+            stop_ms: 19,
+        }],
+        user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
     }
 }

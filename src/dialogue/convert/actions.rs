@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use super::{MAX_ID, Refused, id};
+use super::{MAX_ID, Refused, hangup, id, refer};
 use crate::call::action::{Action, Asked};
 use crate::call::knobs::{BargeIn, KnobChange};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
@@ -42,7 +42,8 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
         Some(Asked::Stop(proto::Stop {})) => Ok(Action::Stop),
         Some(Asked::Collect(_)) => Err(Refused::not_built("collect", "key collections")),
         Some(Asked::Transfer(_)) => Err(Refused::not_built("transfer", "transfers")),
-        Some(Asked::Hangup(message)) => Ok(hangup(message)),
+        Some(Asked::Hangup(message)) => hangup(message),
+        Some(Asked::Refer(message)) => refer(message),
         Some(Asked::Set(message)) => Ok(Action::Set(knobs("set", message)?)),
         Some(Asked::Expect(message)) => expect(message),
         Some(Asked::Wait(proto::Wait { for_ms })) => Ok(Action::Wait(span("wait.for_ms", for_ms, 0, 60_000)?)),
@@ -113,11 +114,6 @@ fn text(path: &str, message: proto::Text) -> Result<Text, Refused> {
         volume: within(&format!("{path}.volume"), volume, -40.0, 10.0)?,
         ssml,
     })
-}
-
-/// The end of a call.
-pub fn hangup(message: proto::Hangup) -> Action {
-    Action::Hangup { now: message.now, reason: message.reason }
 }
 
 /// A fact for the record. `path`: where the message stands in the contract.

@@ -25,6 +25,11 @@ fn line(what: Line) -> Event {
             Event::Key(proto::Key { key: key.into(), interrupted: interrupted.map(heard) })
         }
         Line::Mark { prompt_id, mark } => Event::Mark(proto::Mark { prompt_id, mark }),
+        Line::TransferResult { reached, sip_code, reason } => Event::TransferResult(proto::TransferResult {
+            result: if reached { 1 } else { -1 },
+            sip_code: sip_code.into(),
+            reason,
+        }),
         Line::Fault(fault) => Event::Fault(self::fault(fault)),
         Line::End { by, reason } => Event::End(proto::End { by: by.as_str().into(), reason }),
     }
@@ -40,10 +45,11 @@ fn begin(begin: Begin) -> proto::Begin {
         callee: begin.callee,
         trunk: begin.trunk,
         headers: headers.collect(),
-        user_to_user: begin.user_to_user,
+        user_to_user: begin.user_to_user.join(", "),
         variables: begin.variables.into_iter().collect(),
         answered_at: Some(begin.answered_at.into()),
         correlation: begin.correlation,
+        user_to_user_values: super::received(begin.user_to_user),
     }
 }
 

@@ -4,12 +4,16 @@
 //! contract, as in `say.segments[0].tone`.
 
 mod actions;
+mod headers;
 mod lines;
+mod refer;
 
 use std::fmt;
 
-pub use actions::{asked, hangup, knobs, label, say};
+pub use actions::{asked, knobs, label, say};
+pub use headers::{headers, line, received, user_to_user};
 pub use lines::{heard, line_event, millis, utterance};
+pub use refer::{hangup, refer};
 
 /// The longest id, in bytes, that is kept for others and returned to them untouched.
 pub const MAX_ID: usize = 4096;

@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::call::action::Action;
+use crate::call::action::{Action, Farewell};
 use crate::call::knobs::{BargeIn, Clamp, KnobChange};
 use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
+use crate::call::transfer::Refer;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
+use crate::sip::refer::{ReferTarget, Replaces};
+use crate::sip::session::ExtraHeaders;
+use crate::sip::uui::{HandOver, TransferTo, Uui};
 use proto::action::Action as Act;
 use proto::segment::Segment as Part;
 
@@ -82,8 +86,9 @@ fn a_prompt_with_everything() {
 #[test]
 fn every_other_action() {
     assert_eq!(ask(Act::Stop(proto::Stop {})), Ok(Action::Stop));
-    let hangup = proto::Hangup { now: true, reason: "r".into() };
-    assert_eq!(ask(Act::Hangup(hangup)), Ok(Action::Hangup { now: true, reason: "r".into() }));
+    let hangup = proto::Hangup { now: true, reason: "r".into(), ..Default::default() };
+    let farewell = Farewell::default();
+    assert_eq!(ask(Act::Hangup(hangup)), Ok(Action::Hangup { now: true, reason: "r".into(), farewell }));
     let expect = proto::Expect { partials: true, ..Default::default() };
     assert_eq!(ask(Act::Expect(expect)), Ok(Action::Partials(true)));
     assert_eq!(ask(Act::Wait(proto::Wait { for_ms: 9 })), Ok(Action::Wait(Ms(9))));
@@ -233,7 +238,7 @@ fn every_line_event() {
         callee: "2".into(),
         trunk: "t".into(),
         headers: vec![("X-A".into(), "b".into())],
-        user_to_user: "u".into(),
+        user_to_user: vec!["u".into(), "\"v\"".into()],
         variables: vec![("k".into(), "v".into())],
         answered_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
         correlation: "z".into(),
@@ -245,7 +250,10 @@ fn every_line_event() {
         callee: "2".into(),
         trunk: "t".into(),
         headers: vec![proto::Header { name: "X-A".into(), value: "b".into() }],
-        user_to_user: "u".into(),
+        user_to_user: "u, \"v\"".into(),
+        user_to_user_values: ["u", "\"v\""]
+            .map(|v| proto::UserToUser { written: v.into(), ..Default::default() })
+            .into(),
         variables: [("k".to_string(), "v".to_string())].into(),
         answered_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
         correlation: "z".into(),
@@ -302,6 +310,10 @@ fn every_line_event() {
         tell(Line::End { by: HungUpBy::CallerRinging, reason: "r".into() }),
         Event::End(proto::End { by: "caller_ringing".into(), reason: "r".into() })
     );
+    let result = |reached| Line::TransferResult { reached, sip_code: 486, reason: "Busy".into() };
+    let told_result = |result| proto::TransferResult { result, sip_code: 486, reason: "Busy".into() };
+    assert_eq!(tell(result(true)), Event::TransferResult(told_result(1)));
+    assert_eq!(tell(result(false)), Event::TransferResult(told_result(-1)));
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
     let faults = [
         (Fault::Recognition("r".into()), proto::fault::Which::Recognition, "r", ""),
@@ -313,5 +325,151 @@ fn every_line_event() {
     for (fault, which, reason, action_id) in faults {
         let told = proto::Fault { which: which.into(), reason: reason.into(), action_id: action_id.into() };
         assert_eq!(tell(Line::Fault(fault)), Event::Fault(told));
+    }
+}
+
+fn header(name: &str, value: &str) -> proto::Header {
+    proto::Header { name: name.into(), value: value.into() }
+}
+
+fn hand_over() -> proto::HandOver {
+    proto::HandOver {
+        session_id: "7".into(),
+        r#type: proto::hand_over::Type::SkillGroup.into(),
+        value: "v".into(),
+        intent: "i".into(),
+        address: "a@h:1".into(),
+        more: vec!["vip=1".into()],
+    }
+}
+
+#[test]
+fn a_goodbye_with_everything() {
+    let hangup = proto::Hangup {
+        now: false,
+        reason: "r".into(),
+        headers: vec![header("X-A", "b")],
+        cause: 31,
+        user_to_user: vec![
+            proto::UserToUser { written: "ab;encoding=hex".into(), ..Default::default() },
+            proto::UserToUser { bytes: vec![4, 255], purpose: "p".into(), content: "c".into(), ..Default::default() },
+        ],
+    };
+    let Ok(Action::Hangup { farewell, .. }) = ask(Act::Hangup(hangup)) else { panic!("is understood") };
+    let headers: Vec<_> = farewell.headers.iter().collect();
+    let uui = "User-to-User";
+    let expected = [("X-A", "b"), (uui, "ab;encoding=hex"), (uui, "04ff;encoding=hex;purpose=p;content=c")];
+    assert_eq!((headers.as_slice(), farewell.cause), (expected.as_slice(), Some(31)));
+}
+
+#[test]
+fn a_refer_with_everything_and_with_nothing() {
+    let whole = proto::Refer {
+        target: "8001@h:5062".into(),
+        user_to_user: vec![proto::UserToUser { hand_over: Some(hand_over()), ..Default::default() }],
+        timeout_ms: 1_000,
+        headers: vec![header("X-A", "b")],
+        target_headers: vec![header("X-C", "d")],
+        replaces: "i;to-tag=1;from-tag=2".into(),
+        referred_by: "sip:me@h".into(),
+        subscription: Some(false),
+        now: true,
+    };
+    let context = HandOver {
+        session_id: "7".into(),
+        to: TransferTo::SkillGroup,
+        value: "v".into(),
+        intent: "i".into(),
+        address: "a@h:1".into(),
+        more: vec![("vip".into(), "1".into())],
+    };
+    let one =
+        |name: &str, value: &str| ExtraHeaders::try_from(vec![(name.to_owned(), value.to_owned())]).expect("good");
+    let refer = Refer {
+        target: ReferTarget::Uri("sip:8001@h:5062".parse().expect("a URI")),
+        user_to_user: vec![Uui::hand_over(&context).expect("good")],
+        target_headers: one("X-C", "d"),
+        replaces: Replaces::parse("i;to-tag=1;from-tag=2"),
+        referred_by: Some("sip:me@h".parse().expect("a URI")),
+        subscription: Some(false),
+        headers: one("X-A", "b"),
+        patience: Some(Duration::from_secs(1)),
+        now: true,
+    };
+    assert_eq!(ask(Act::Refer(whole)), Ok(Action::Refer(Box::new(refer))));
+    let Ok(Action::Refer(least)) = ask(Act::Refer(proto::Refer { target: "8001".into(), ..Default::default() })) else {
+        panic!("is understood")
+    };
+    assert_eq!((least.target, least.patience, least.now), (ReferTarget::User("8001".into()), None, false));
+    assert!(least.replaces.is_none() && least.referred_by.is_none() && least.subscription.is_none());
+}
+
+#[test]
+fn what_cannot_be_referred_is_named() {
+    let refer = |set: fn(&mut proto::Refer)| {
+        let mut refer = proto::Refer { target: "8001".into(), ..Default::default() };
+        set(&mut refer);
+        Act::Refer(refer)
+    };
+    let uui = |set: fn(&mut proto::UserToUser)| {
+        let mut value = proto::UserToUser::default();
+        set(&mut value);
+        Act::Refer(proto::Refer { target: "8001".into(), user_to_user: vec![value], ..Default::default() })
+    };
+    let hangup = |set: fn(&mut proto::Hangup)| {
+        let mut hangup = proto::Hangup::default();
+        set(&mut hangup);
+        Act::Hangup(hangup)
+    };
+    let cases = [
+        (refer(|r| r.target.clear()), "refer.target: is empty"),
+        (
+            refer(|r| r.target = "sip:a@b?Route=x".into()),
+            "refer.target: has ?headers or ;method= inside: headers have fields of their own, the method is INVITE",
+        ),
+        (refer(|r| r.timeout_ms = 999), "refer.timeout_ms: 999 is out of range, 1000 to 300000"),
+        (refer(|r| r.replaces = "x".into()), "refer.replaces: names no dialog: write Call-ID;to-tag=…;from-tag=…"),
+        (refer(|r| r.referred_by = "me".into()), "refer.referred_by: URI without a scheme"),
+        (refer(|r| r.headers.push(header("b", "x"))), "refer.headers[0].name: b is written by Trunkline itself"),
+        (
+            refer(|r| r.target_headers.push(header("REPLACES", "x"))),
+            "refer.target_headers[0].name: REPLACES is written by Trunkline itself",
+        ),
+        (
+            refer(|r| r.target_headers.push(header("body", "x"))),
+            "refer.target_headers[0].name: body is written by Trunkline itself",
+        ),
+        (
+            refer(|r| r.target_headers.push(header("X-A", "a\r\nVia: b"))),
+            "refer.target_headers[0].value: has a line break or another control character",
+        ),
+        (
+            refer(|r| (r.target, r.replaces) = ("tel:1".into(), "x".into())),
+            "refer.replaces: cannot go along with a tel: target: write it as sip:",
+        ),
+        (uui(|_| ()), "refer.user_to_user[0]: has not exactly one of written, bytes and hand_over"),
+        (
+            uui(|u| (u.written, u.bytes) = ("a".into(), vec![1])),
+            "refer.user_to_user[0]: has not exactly one of written, bytes and hand_over",
+        ),
+        (uui(|u| u.written = "a,b".into()), "refer.user_to_user[0].written: is more than one value"),
+        (
+            uui(|u| u.written = "a\nb".into()),
+            "refer.user_to_user[0].written: has a line break or another control character",
+        ),
+        (uui(|u| u.bytes = vec![0; 3_000]), "refer.user_to_user[0].bytes: is longer than 4096 bytes as it is written"),
+        (
+            uui(|u| u.hand_over = Some(proto::HandOver { r#type: 0, ..hand_over() })),
+            "refer.user_to_user[0].hand_over.type: is unset",
+        ),
+        (
+            uui(|u| u.hand_over = Some(proto::HandOver { intent: "a;b".into(), ..hand_over() })),
+            "refer.user_to_user[0].hand_over: transIntent holds a semicolon, or is no name",
+        ),
+        (hangup(|h| h.cause = 128), "hangup.cause: 128 is out of range, 1 to 127"),
+        (hangup(|h| h.headers.push(header("i", "x"))), "hangup.headers[0].name: i is written by Trunkline itself"),
+    ];
+    for (action, what) in cases {
+        assert_eq!(refusal(action), format!("INVALID_ARGUMENT: {what}"));
     }
 }

@@ -180,7 +180,7 @@ fn write(act: Act) -> ActionKind {
             ..proto::Say::default()
         }),
         Act::Label { key, value } => ActionKind::Label(proto::Label { key, value }),
-        Act::Hangup { reason } => ActionKind::Hangup(proto::Hangup { now: false, reason }),
+        Act::Hangup { reason } => ActionKind::Hangup(proto::Hangup { reason, ..Default::default() }),
     }
 }
 

@@ -61,6 +61,7 @@ header_names! {
     ContentDisposition "Content-Disposition";
     ContentEncoding "Content-Encoding" b"e";
     Date "Date";
+    AllowEvents "Allow-Events" b"u";
     Event "Event" b"o";
     Expires "Expires";
     MinExpires "Min-Expires";
@@ -69,12 +70,14 @@ header_names! {
     RAck "RAck";
     RSeq "RSeq";
     Reason "Reason";
+    ReferSub "Refer-Sub";
     ReferTo "Refer-To" b"r";
     ReferredBy "Referred-By" b"b";
     Replaces "Replaces";
     RetryAfter "Retry-After";
     SessionExpires "Session-Expires" b"x";
     Subject "Subject" b"s";
+    SubscriptionState "Subscription-State";
     Timestamp "Timestamp";
     UserToUser "User-to-User";
     Warning "Warning";

@@ -78,6 +78,8 @@ impl Session {
             wanted: false,
             peer_updates: false,
             refreshing: Refreshing::new(&terms),
+            referral: None,
+            refer_refusal: 603,
             invites_out: Vec::new(),
             requests_out: Vec::new(),
             invites_in: vec![inbound],

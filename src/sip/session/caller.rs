@@ -61,6 +61,8 @@ impl Session {
             wanted: false,
             peer_updates: false,
             refreshing,
+            referral: None,
+            refer_refusal: 603,
             invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite), again: None }],
             requests_out: Vec::new(),
             invites_in: Vec::new(),
@@ -147,6 +149,7 @@ impl Session {
                 self.reoffer = Some(TheirOffer::Final { tag, invite: Box::new(invite) });
                 return self.event(Event::Reoffer { sdp: Some(offer.clone()) });
             }
+            self.tell_user_to_user(Carrier::Answer, response);
             self.acknowledge(tag, &invite, b"");
             self.exchange = Exchange::Settled;
             // What was agreed by UPDATE or PRACK since is not taken back by a 2xx (RFC 6337 §2).
@@ -211,6 +214,7 @@ impl Session {
         if cancelling && matches!(code, 401 | 407 | 487) {
             return self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
         }
+        self.tell_user_to_user(Carrier::Refusal, response);
         self.end(now, Event::Refused(refusal(response)));
     }
 

@@ -64,6 +64,7 @@ impl Session {
         if matches!(caller.cancel, Cancel::Sent) || self.phase != Phase::Inviting {
             return;
         }
+        self.tell_user_to_user(Carrier::Ringing, response);
         match (code, tag) {
             (100, _) => {
                 if self.caller().is_some_and(|caller| !std::mem::replace(&mut caller.told_trying, true)) {

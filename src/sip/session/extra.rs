@@ -1,15 +1,16 @@
-//! Headers that the call adds to a message: checked once, when they are handed in.
+//! Headers that the call adds to a message, or to the message that a REFER asks for: checked once, when they are handed in.
 
 use std::fmt;
 
 use crate::sip::message::{HeaderName, Reason, Writer, is_token};
+use crate::sip::uui::Uui;
 
 /// The most extra headers of one message.
 const MAX_COUNT: usize = 64;
 /// The longest extra header value, in bytes.
 const MAX_VALUE: usize = 4096;
 
-/// Headers that may stand beside ours: none that the session, the dialog, routing or authentication
+/// Headers that may stand beside ours: none that the session, the dialog, routing, authentication or a timer
 /// owns, no line breaks, no NUL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtraHeaders(Vec<(String, String)>);
@@ -22,7 +23,7 @@ pub enum HeaderError {
     Name(String),
     /// The session writes this header itself.
     Reserved(String),
-    /// The value holds CR, LF or NUL.
+    /// The value holds CR, LF, NUL or another control character; a tab is white space.
     Character(String),
     /// The value is longer than 4096 bytes.
     TooLong(String),
@@ -38,7 +39,7 @@ impl fmt::Display for HeaderError {
                 write!(f, "the header {name} is written by the session itself")
             }
             HeaderError::Character(name) => {
-                write!(f, "the header {name} holds a line break or NUL")
+                write!(f, "the header {name} has a line break or another control character")
             }
             HeaderError::TooLong(name) => {
                 write!(f, "the header {name} is longer than {MAX_VALUE} bytes")
@@ -57,25 +58,42 @@ impl TryFrom<Vec<(String, String)>> for ExtraHeaders {
         if headers.len() > MAX_COUNT {
             return Err(HeaderError::TooMany);
         }
-        for (name, value) in &headers {
-            if !is_token(name.as_bytes()) {
-                return Err(HeaderError::Name(name.clone()));
-            }
-            if is_reserved(HeaderName::parse(name.as_bytes())) {
-                return Err(HeaderError::Reserved(name.clone()));
-            }
-            if value.contains(['\r', '\n', '\0']) {
-                return Err(HeaderError::Character(name.clone()));
-            }
-            if value.len() > MAX_VALUE {
-                return Err(HeaderError::TooLong(name.clone()));
-            }
-        }
+        headers.iter().try_for_each(|(name, value)| ExtraHeaders::check(name, value))?;
         Ok(ExtraHeaders(headers))
     }
 }
 
 impl ExtraHeaders {
+    /// Whether a header may be added.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(name: &str, value: &str) -> Result<(), HeaderError> {
+        if !is_token(name.as_bytes()) {
+            return Err(HeaderError::Name(name.to_owned()));
+        }
+        if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+            return Err(HeaderError::Reserved(name.to_owned()));
+        }
+        if value.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(HeaderError::Character(name.to_owned()));
+        }
+        if value.len() > MAX_VALUE {
+            return Err(HeaderError::TooLong(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Adds User-to-User headers, one each.
+    pub fn user_to_user(&mut self, values: &[Uui]) {
+        values.iter().for_each(|value| self.push(HeaderName::UserToUser, Some(value.to_string())));
+    }
+
+    /// Name and value of each, in order.
+    pub fn into_list(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     /// Name and value of each, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -98,44 +116,82 @@ impl ExtraHeaders {
     }
 }
 
-fn is_reserved(name: HeaderName) -> bool {
-    use HeaderName::*;
-    matches!(
-        name,
-        Via | From
-            | To
-            | CallId
-            | CSeq
-            | Contact
-            | MaxForwards
-            | ContentLength
-            | ContentType
-            | ContentEncoding
-            | ContentDisposition
-            | Route
-            | RecordRoute
-            | Allow
-            | Supported
-            | Require
-            | ProxyRequire
-            | Unsupported
-            | UserAgent
-            | Server
-            | Accept
-            | Authorization
-            | ProxyAuthorization
-            | WwwAuthenticate
-            | ProxyAuthenticate
-            | AuthenticationInfo
-            | Expires
-            | SessionExpires
-            | MinSe
-            | RAck
-            | RSeq
-            | Replaces
-            | ReferTo
-    )
-}
+/// Those that make the dialog, the route, the authentication, the timers, the subscription and the body, in lower case and with their
+/// compact forms: they are ours to write.
+const OURS: &[&str] = &[
+    // dialog and transaction
+    "via",
+    "v",
+    "from",
+    "f",
+    "to",
+    "t",
+    "call-id",
+    "i",
+    "cseq",
+    "contact",
+    "m",
+    "max-forwards",
+    "replaces",
+    "join",
+    "target-dialog",
+    "rseq",
+    "rack",
+    "recv-info",
+    "info-package",
+    // referral and subscription
+    "refer-to",
+    "r",
+    "referred-by",
+    "b",
+    "refer-sub",
+    "event",
+    "o",
+    "allow-events",
+    "u",
+    "subscription-state",
+    // routing
+    "route",
+    "record-route",
+    "path",
+    "service-route",
+    // authentication
+    "authorization",
+    "proxy-authorization",
+    "www-authenticate",
+    "proxy-authenticate",
+    "authentication-info",
+    "proxy-authentication-info",
+    // timers
+    "expires",
+    "session-expires",
+    "x",
+    "min-se",
+    "min-expires",
+    "timestamp",
+    // what we can do
+    "supported",
+    "k",
+    "require",
+    "proxy-require",
+    "unsupported",
+    "allow",
+    "accept",
+    "user-agent",
+    "server",
+    // body
+    "content-length",
+    "l",
+    "content-type",
+    "c",
+    "content-encoding",
+    "e",
+    "content-disposition",
+    "content-language",
+    "mime-version",
+    // a body inside a URI (RFC 3261 §19.1.1), where these headers may go by a REFER
+    "body",
+];
 
 #[cfg(test)]
 mod tests {
@@ -152,5 +208,24 @@ mod tests {
         assert!(matches!(check("X Call", "a"), Err(HeaderError::Name(_))));
         assert!(matches!(check("", "a"), Err(HeaderError::Name(_))));
         assert!(matches!(check("X-Long", &"a".repeat(5000)), Err(HeaderError::TooLong(_))));
+        assert!(check("X-Call", "a\tb").is_ok());
+    }
+
+    #[test]
+    fn no_header_of_ours_passes_in_any_case_or_short() {
+        for ours in OURS {
+            for name in [(*ours).to_owned(), ours.to_uppercase()] {
+                assert_eq!(ExtraHeaders::check(&name, "x"), Err(HeaderError::Reserved(name.clone())));
+            }
+            // A long name in the list has its compact form there too.
+            let known = HeaderName::parse(ours.as_bytes());
+            for short in ('a'..='z').map(String::from) {
+                let same = known != HeaderName::Other && HeaderName::parse(short.as_bytes()) == known;
+                assert!(!same || OURS.contains(&short.as_str()), "{ours}: {short}");
+            }
+        }
+        for harmless in ["Subject", "Reason", "User-to-User", "X-Task", "Diversion", "Privacy", "P-Charging-Vector"] {
+            assert_eq!(ExtraHeaders::check(harmless, "x"), Ok(()));
+        }
     }
 }

@@ -39,6 +39,8 @@ impl Session {
             (None, Method::Update) => self.receive_update(now, request, source, key),
             (None, Method::Prack) => self.receive_prack(now, request, source, key),
             (None, Method::Bye) => self.receive_bye(now, request, source, key),
+            (None, Method::Notify) => self.receive_notify(now, request, source, key),
+            (None, Method::Refer) => self.receive_refer(now, request, source, key),
             (None, Method::Info) => {
                 let content_type = request.text(HeaderName::ContentType).map(|t| t.into_owned());
                 let body = request.body().to_vec();
@@ -76,8 +78,9 @@ impl Session {
         if !(main || owned && early || bye && self.is_stray_branch(request)) {
             return Some(stateless::NO_CALL);
         }
-        // A BYE that crosses ours, or one of a fork's branch that we hung up.
-        if self.phase == Phase::Over && !bye {
+        // A BYE that crosses ours, or one of a fork's branch that we hung up; and what became of a REFER.
+        let outcome = *request.method() == Method::Notify && self.was_referred();
+        if self.phase == Phase::Over && !bye && !outcome {
             return Some(stateless::NO_CALL);
         }
         if late {
@@ -144,6 +147,7 @@ impl Session {
             (420, _) => out.header(HeaderName::Unsupported, &self.terms.unsupported(&request).unwrap_or_default()),
             (422, _) => out.header(HeaderName::MinSe, &self.min_se()),
             (500, _) => out.header(HeaderName::RetryAfter, &self.retry_after()),
+            (489, _) => out.header(HeaderName::AllowEvents, "refer"),
             _ => out,
         };
         out = headers.write(out).header(HeaderName::Server, &self.local.user_agent);
@@ -167,6 +171,9 @@ impl Session {
         let reasons = request.reasons();
         let tag = tag_of(&request);
         let owned = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(&request));
+        if owned && self.phase != Phase::Over {
+            self.tell_user_to_user(Carrier::Bye, &request);
+        }
         self.respond_new(now, request, source, key, OK);
         for inbound in self.invites_in.iter_mut().filter(|_| owned) {
             inbound.ok = None;
@@ -261,6 +268,15 @@ impl Session {
         if code < 300 {
             self.auth.accepted();
         }
+        if let Purpose::Refer(_) = self.requests_out[at].purpose {
+            self.refer_answered(now, code, answer.as_ref());
+            // RFC 5057 §5.1: a REFER that times out says nothing of the dialog.
+            if code == 481 && self.phase == Phase::Up {
+                self.send_bye(now, Farewell::default());
+                self.end(now, Event::Failed(Failure::Lost));
+            }
+            return;
+        }
         if let Purpose::Update { .. } = self.requests_out[at].purpose {
             return self.update_answered(now, at, code, answer.as_ref());
         }
@@ -294,6 +310,7 @@ impl Session {
             }
             Purpose::Prack { tag, rack, sdp } => self.send_prack(now, &tag, rack, sdp),
             Purpose::Update { tag, sdp } => self.send_update(now, &tag, sdp),
+            Purpose::Refer(refer) => return self.refer_again(now, &refer),
             Purpose::Cancel | Purpose::StrayBye => return false,
         }
         true

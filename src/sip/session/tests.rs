@@ -6,6 +6,7 @@ mod early;
 mod network;
 mod prack;
 mod races;
+mod refer;
 mod reoffer;
 mod timer;
 

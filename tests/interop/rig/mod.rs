@@ -288,13 +288,22 @@ impl Drop for Folder {
 
 /// An INVITE by hand: the final answer to it, acknowledged, and the socket that it came to.
 pub async fn ask(rig: &Rig, callee: &str) -> (String, UdpSocket) {
+    ask_with(rig, callee, "").await
+}
+
+/// As [`ask`], with more headers, each with its line break.
+pub async fn ask_with(rig: &Rig, callee: &str, more: &str) -> (String, UdpSocket) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    let answer = ask_from(rig, &socket, callee, 9).await;
+    let answer = ask_on(rig, &socket, callee, 9, more).await;
     (answer, socket)
 }
 
 /// As [`ask`], from a socket; asked again, it is a copy of the first INVITE. Media is wanted at a port.
 pub async fn ask_from(rig: &Rig, socket: &UdpSocket, callee: &str, media: u16) -> String {
+    ask_on(rig, socket, callee, media, "").await
+}
+
+async fn ask_on(rig: &Rig, socket: &UdpSocket, callee: &str, media: u16, more: &str) -> String {
     let port = socket.local_addr().expect("it is bound").port();
     let head = |method: &str, to: &str| {
         format!(
@@ -310,7 +319,7 @@ pub async fn ask_from(rig: &Rig, socket: &UdpSocket, callee: &str, media: u16) -
     let to = format!("<sip:{callee}@127.0.0.1>");
     let length = sdp.len();
     let invite =
-        head("INVITE", &to) + &format!("Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}");
+        head("INVITE", &to) + &format!("{more}Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{sdp}");
     socket.send_to(invite.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
     loop {
         let answer = received(socket).await;

@@ -423,7 +423,7 @@ fn what_the_callee_may_not_do() {
     b.response(500);
     b.hear_callee(&invite, "other", Method::Info, 11, b"");
     b.response(481);
-    b.hear_callee(&invite, "t1", Method::Refer, 12, b"");
+    b.hear_callee(&invite, "t1", Method::Subscribe, 12, b"");
     assert_eq!(b.response(405).text(HeaderName::Allow).unwrap(), crate::sip::ALLOW);
     b.hear_callee(&invite, "t1", Method::Other("JUMP".into()), 13, b"");
     b.response(501);

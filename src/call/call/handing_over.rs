@@ -1,0 +1,90 @@
+//! Handing the caller over by REFER, and the User-to-User of the far end.
+
+use super::*;
+
+/// The most User-to-User values of one call that are kept.
+const MOST_UUI: usize = 64;
+
+impl Call {
+    /// The far end is to call somebody else.
+    pub(super) fn refer(&mut self, now: Instant, by: HungUpBy, refer: transfer::Refer) {
+        let at = self.conversation.as_ref().map_or(Ms(0), |c| c.at(now));
+        let wanted = refer.target.to_string();
+        let us = match self.session.is_outgoing() {
+            true => self.session.invite().from(),
+            false => self.session.invite().to(),
+        };
+        let full = self.transfers.len() >= transfer::MOST;
+        let refer = match refer.on(&self.plan.transfer, us.ok().map(|us| us.uri)) {
+            _ if full => Err(format!("{} transfers were tried", transfer::MOST)),
+            other => other,
+        };
+        let refer = match refer {
+            Ok(refer) => refer,
+            Err(reason) => {
+                let stage = Stage::Failed(transfer::Handed::Refused);
+                self.tell(now, What::Transfer { stage, target: wanted, sip_code: 0, reason: reason.clone() });
+                return self.converse(|c| c.referred(now, false, 0, reason));
+            }
+        };
+        let target = refer.target.as_str().to_owned();
+        let what = What::Transfer { stage: Stage::Started, target: target.clone(), sip_code: 0, reason: String::new() };
+        self.tell(now, what);
+        self.referring = Some((by, target, at));
+        self.session.handle(now, session::Input::Refer(Box::new(refer)));
+    }
+
+    pub(super) fn referred(&mut self, now: Instant, progress: Progress) {
+        let Some((by, target, start)) = self.referring.clone() else { return };
+        let tell = |stage, sip_code, reason: &str| What::Transfer {
+            stage,
+            target: target.clone(),
+            sip_code,
+            reason: reason.to_owned(),
+        };
+        let outcome = match progress {
+            Progress::Accepted { code } => return self.tell(now, tell(Stage::Progress, code, "the far end consents")),
+            Progress::Trying { code, reason } => return self.tell(now, tell(Stage::Progress, code, &reason)),
+            Progress::Over(outcome) => outcome,
+        };
+        self.referring = None;
+        let stop = self.conversation.as_ref().map_or(Ms(0), |c| c.at(now));
+        let entry = transfer::entry(target.clone(), outcome, start, stop);
+        let reached = entry.result > 0;
+        let stage = if reached { Stage::Answered(entry.outcome) } else { Stage::Failed(entry.outcome) };
+        self.tell(now, tell(stage, entry.sip_code, &entry.reason));
+        self.converse(|c| c.referred(now, reached, entry.sip_code, entry.reason.clone()));
+        // Whose hang-up was the result has hung up.
+        let gone = matches!(entry.outcome, transfer::Handed::EndedByPeer | transfer::Handed::CallEnded);
+        self.transfers.push(entry);
+        if reached && !gone {
+            return self.hang_up(now, by, &format!("handed over to {target}"));
+        }
+        if std::mem::take(&mut self.dead) {
+            // Its silence counts from now, as after a hold.
+            self.media_changed();
+        }
+    }
+
+    /// What names our dialog in a Replaces header at the far end, and where that is reached.
+    pub fn replaces(&self) -> Option<(Replaces, Uri)> {
+        self.session.replaces()
+    }
+
+    pub(super) fn note_user_to_user(&mut self, carrier: &'static str, values: &[String]) {
+        let room = MOST_UUI.saturating_sub(self.user_to_user.len());
+        let values = values.iter().take(room).map(|value| ReceivedUui { carrier, value: value.clone() });
+        self.user_to_user.extend(values);
+    }
+
+    /// User-to-User that came with the message that set the call up.
+    pub(super) fn with_the_call(&self, carrier: &str) -> Vec<String> {
+        let all = self.user_to_user.iter().filter(|uui| uui.carrier == carrier);
+        all.map(|uui| uui.value.clone()).collect()
+    }
+}
+
+/// RFC 7433 User-to-User, as received, one by one.
+pub(super) fn user_to_user(invite: &Request) -> Vec<String> {
+    invite.list(HeaderName::UserToUser).map(|value| value.into_owned()).collect()
+}

@@ -1,0 +1,126 @@
+//! Handing the caller over by REFER: what is asked for, what the trunk adds, and what became of it.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::record::Transfer;
+use crate::ms::Ms;
+use crate::sip::message::Uri;
+use crate::sip::refer::{self, Outcome, ReferTarget, Replaces};
+use crate::sip::session::ExtraHeaders;
+use crate::sip::uui::Uui;
+
+/// The most attempts in one call: a dialogue that gives up never must not fill the memory.
+pub(super) const MOST: usize = 16;
+
+/// What is asked for, checked field by field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refer {
+    /// To whom.
+    pub target: ReferTarget,
+    /// For the call that the far end makes.
+    pub user_to_user: Vec<Uui>,
+    /// For the call that the far end makes.
+    pub target_headers: ExtraHeaders,
+    /// The dialog whose place that call takes.
+    pub replaces: Option<Replaces>,
+    /// `None`: as the trunk says.
+    pub referred_by: Option<Uri>,
+    /// `None`: as the trunk says.
+    pub subscription: Option<bool>,
+    /// For the REFER itself.
+    pub headers: ExtraHeaders,
+    /// `None`: the trunk's.
+    pub patience: Option<Duration>,
+    /// In the middle of a prompt too; else after the last sample of all that is queued.
+    pub now: bool,
+}
+
+/// What a trunk wants of transfers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// Of targets that are bare numbers.
+    pub domain: String,
+    /// Have the far end tell what becomes of it.
+    pub subscription: bool,
+    /// Say by whom (RFC 3892).
+    pub referred_by: bool,
+    /// From the far end's consent to its last word.
+    pub patience: Duration,
+    /// What a REFER of the far end is answered: 403, 405, 501 or 603.
+    pub refuse_refer: u16,
+}
+
+impl Refer {
+    /// The REFER. `ours`: who we are in this call.
+    pub(super) fn on(self, rules: &Rules, ours: Option<Uri>) -> Result<refer::Refer, String> {
+        let target = self.target.at(&rules.domain).map_err(|error| error.to_string())?;
+        Ok(refer::Refer {
+            target,
+            replaces: self.replaces,
+            user_to_user: self.user_to_user,
+            target_headers: self.target_headers,
+            referred_by: self.referred_by.or(ours.filter(|_| rules.referred_by)),
+            subscription: self.subscription.unwrap_or(rules.subscription),
+            headers: self.headers,
+            patience: self.patience.unwrap_or(rules.patience),
+        })
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Handed {
+    /// The target has answered.
+    Transferred,
+    /// The far end consents, and nothing more was to be told.
+    Accepted,
+    /// The far end consented and hung up.
+    EndedByPeer,
+    /// The far end does not do it.
+    Refused,
+    /// The target did not take the call.
+    Failed,
+    /// Nobody told in time.
+    TimedOut,
+    /// The call ended before it was known.
+    CallEnded,
+}
+
+impl Handed {
+    /// As record, contract and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Handed::Transferred => "transferred",
+            Handed::Accepted => "accepted",
+            Handed::EndedByPeer => "ended_by_peer",
+            Handed::Refused => "refused",
+            Handed::Failed => "failed",
+            Handed::TimedOut => "timed_out",
+            Handed::CallEnded => "call_ended",
+        }
+    }
+}
+
+impl Serialize for Handed {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+/// The entry of the record.
+pub(super) fn entry(target: String, outcome: Outcome, start: Ms, stop: Ms) -> Transfer {
+    let result = if outcome.is_success() { 1 } else { -1 };
+    let (outcome, sip_code, reason) = match outcome {
+        Outcome::Transferred { code } => (Handed::Transferred, code, "the target has answered".to_owned()),
+        Outcome::Accepted { code } => (Handed::Accepted, code, "the far end consents".to_owned()),
+        Outcome::EndedByPeer => (Handed::EndedByPeer, 0, "the far end consented and hung up".to_owned()),
+        Outcome::Refused { code, reason } => (Handed::Refused, code, reason),
+        Outcome::Failed { code, reason } => (Handed::Failed, code, reason),
+        Outcome::TimedOut => (Handed::TimedOut, 408, "nobody told what became of it".to_owned()),
+        Outcome::CallEnded => (Handed::CallEnded, 0, "the call ended before that".to_owned()),
+    };
+    Transfer { kind: "refer", target, result, sip_code, outcome, reason, start, stop }
+}
