@@ -117,7 +117,12 @@ fn every_file_meets_its_fate() {
 #[test]
 fn every_request_that_can_be_answered_is() {
     let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    let local = Local {
+        contact_user: String::new(),
+        contact: source,
+        user_agent: "Trunkline".into(),
+        ways: Default::default(),
+    };
     for (name, _, expected) in TABLE {
         let bytes = bytes(name);
         let reply = match parse(&bytes) {

@@ -49,6 +49,7 @@ pub(super) fn local(settings: &Settings, trunk: &Trunk) -> Local {
         contact_user: trunk.registration.as_ref().map_or(&trunk.caller, |r| &r.user).clone(),
         contact: settings.advertised_sip,
         user_agent: settings.user_agent.clone(),
+        ways: Default::default(),
     }
 }
 
@@ -147,6 +148,7 @@ pub(super) fn place(
         to: NameAddr::new(None, to.clone()),
         request_uri: to,
         next_hop: trunk.peer.clone(),
+        spares: Default::default(),
         credentials: trunk.credentials.clone(),
         headers: ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))?,
         // The call makes it, when it knows its port.

@@ -44,6 +44,7 @@ pub(super) fn start(
         registrar: uri(format!("sip:{}", wanted.domain))?,
         aor: NameAddr::new(None, uri(format!("sip:{}@{}", escape_user(&wanted.user), wanted.domain))?),
         next_hop: trunk.peer.clone(),
+        spares: Default::default(),
         credentials: trunk.credentials.clone(),
         expires: u32::try_from(wanted.expires.as_secs()).unwrap_or(u32::MAX),
     };

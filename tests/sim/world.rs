@@ -190,6 +190,7 @@ impl World {
             from: name("<sip:4000@192.0.2.1>"),
             to: name("<sip:13800000000@192.0.2.2>"),
             next_hop: Target::Addr(PHONE),
+            spares: Default::default(),
             credentials: None,
             headers: ExtraHeaders::default(),
             offer: Vec::new(),
@@ -427,7 +428,7 @@ impl World {
 }
 
 fn local() -> Local {
-    Local { contact_user: "robot".into(), contact: ROBOT, user_agent: "Trunkline".into() }
+    Local { contact_user: "robot".into(), contact: ROBOT, user_agent: "Trunkline".into(), ways: Default::default() }
 }
 
 /// What a leg puts out in one go.
