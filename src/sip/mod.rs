@@ -73,6 +73,16 @@ impl Ways {
         self
     }
 
+    /// Whether we are reached by this transport at all.
+    pub fn has(&self, transport: Transport) -> bool {
+        self.reached[transport as usize].iter().any(Option::is_some)
+    }
+
+    /// An address of ours for this transport, of whichever family there is.
+    pub fn any(&self, transport: Transport) -> Option<SocketAddr> {
+        self.reached[transport as usize].iter().flatten().next().copied()
+    }
+
     /// Where a peer of this family reaches us by this transport; `None`: not at all.
     pub fn address(&self, transport: Transport, like: SocketAddr) -> Option<SocketAddr> {
         self.reached[transport as usize][usize::from(like.is_ipv6())]

@@ -213,6 +213,11 @@ impl Registration {
         self.requests.iter().map(Client::deadline).chain([self.timers.deadline()]).flatten().min()
     }
 
+    /// Whether an answer is waited for.
+    pub fn is_asking(&self) -> bool {
+        self.requests.iter().any(Client::is_pending)
+    }
+
     /// Whether the binding was taken away and nothing is left to do.
     pub fn is_over(&self) -> bool {
         self.goal == Goal::Done && self.out.is_empty() && self.requests.is_empty()

@@ -38,8 +38,10 @@ pub const NONE: &str = "none";
 /// The shells that calls are connected to.
 #[derive(Debug)]
 pub struct Shells {
-    /// The SIP socket.
-    pub net: net::Udp,
+    /// The SIP sockets.
+    pub net: net::Net,
+    /// The same as each trunk uses it, in their order.
+    pub trunks: Vec<net::Net>,
     /// The media threads.
     pub media: media::Engine,
     /// Recognition and synthesis.
@@ -63,12 +65,12 @@ pub fn start(
     settings: Settings,
     shells: Shells,
     metrics: Arc<Metrics>,
-    datagrams: mpsc::Receiver<net::Datagram>,
+    arrivals: mpsc::Receiver<net::Arrival>,
     seed: u64,
 ) -> Handle {
     let (asks, inbox) = mpsc::unbounded_channel();
     let router = Router::new(Arc::new(settings), Arc::new(shells), metrics, asks.clone(), seed);
-    tokio::spawn(router.run(inbox, datagrams));
+    tokio::spawn(router.run(inbox, arrivals));
     Handle { asks }
 }
 

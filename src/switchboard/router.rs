@@ -29,9 +29,11 @@ use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::journal::Stem;
 use crate::ms::Ms;
-use crate::net::Datagram;
-use crate::sip::message::{Fault, HeaderName, Message, Method, Request, parse, refuse_unreadable};
+use crate::net::{Arrival, Net};
+use crate::sip::locate::Hop;
+use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Target, parse, refuse_unreadable};
 use crate::sip::session::{self, Dial, Session};
+use crate::sip::transport::Transport;
 use crate::sip::{Reply, stateless};
 
 /// Seconds after which a caller who was refused for want of room may try again.
@@ -104,6 +106,11 @@ pub(super) enum Ask {
         call_id: Arc<str>,
         sip_call_id: String,
         session: Option<Box<Session>>,
+    },
+    /// A registration is about to begin, under this Call-ID.
+    Registers {
+        call_id: String,
+        inbox: mpsc::Sender<Told>,
     },
     /// A registration is in another state.
     Registered {
@@ -195,7 +202,7 @@ impl Router {
         }
     }
 
-    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut datagrams: mpsc::Receiver<Datagram>) {
+    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut arrivals: mpsc::Receiver<Arrival>) {
         self.register();
         loop {
             let deadline = self.deadline();
@@ -203,7 +210,7 @@ impl Router {
                 // In this order: a call makes itself known before its first datagram goes out, so it is known before the answer.
                 biased;
                 Some(ask) = asks.recv() => self.take(ask),
-                Some(datagram) = datagrams.recv() => self.receive(datagram).await,
+                Some(arrival) = arrivals.recv() => self.receive(arrival).await,
                 () = super::task::until(deadline) => self.wake(Instant::now()),
             }
             // A flood of messages must not keep timers from their time.
@@ -214,14 +221,14 @@ impl Router {
                 break;
             }
         }
-        self.unregister(&mut asks, &mut datagrams).await;
+        self.unregister(&mut asks, &mut arrivals).await;
         if let Some(stopping) = self.stopping {
             let _ = stopping.reply.send(());
         }
     }
 
     /// Takes the registrations back. What the registrars say to that comes the same way as everything else.
-    async fn unregister(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, datagrams: &mut mpsc::Receiver<Datagram>) {
+    async fn unregister(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, arrivals: &mut mpsc::Receiver<Arrival>) {
         let inboxes: Vec<_> = self.registrars.iter().map(|registrar| registrar.inbox.clone()).collect();
         let mut gone = pin!(async {
             for inbox in &inboxes {
@@ -238,7 +245,7 @@ impl Router {
                 () = &mut gone => return,
                 () = &mut patience => return,
                 Some(ask) = asks.recv() => self.take(ask),
-                Some(datagram) = datagrams.recv() => self.receive(datagram).await,
+                Some(arrival) = arrivals.recv() => self.receive(arrival).await,
             }
         }
     }
@@ -249,17 +256,20 @@ impl Router {
             let Some(wanted) = &trunk.registration else { continue };
             let rng = StdRng::seed_from_u64(self.rng.random());
             let local = dialling::local(&settings, trunk);
-            let started =
-                registrar::start(number, trunk, wanted, local, self.shells.net.clone(), self.asks.clone(), rng);
+            let started = registrar::start(number, trunk, wanted, local, self.net(number), self.asks.clone(), rng);
             self.registrations[number] = match started {
                 Ok(registrar) => {
-                    self.owners.insert(registrar.call_id.clone(), Owner::Registration(registrar.inbox.clone()));
                     self.registrars.push(registrar);
                     Registered::Trying
                 }
                 Err(reason) => Registered::Failed(reason),
             };
         }
+    }
+
+    /// The sockets as a trunk uses them.
+    fn net(&self, trunk: usize) -> Net {
+        self.shells.trunks.get(trunk).unwrap_or(&self.shells.net).clone()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -305,6 +315,7 @@ impl Router {
                 }
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
+            Ask::Registers { call_id, inbox } => drop(self.owners.insert(call_id, Owner::Registration(inbox))),
             Ask::Registered { trunk, state } => self.registrations[trunk] = state,
         }
     }
@@ -369,6 +380,7 @@ impl Router {
             metrics: self.metrics.clone(),
             router: self.asks.clone(),
             rng: StdRng::seed_from_u64(self.rng.random()),
+            net: self.net(trunk),
             inbox: inbox.clone(),
         };
         tokio::spawn(task.run(start, inputs));
@@ -477,8 +489,11 @@ impl Router {
         self.settings.trunks.iter().position(known)
     }
 
-    async fn receive(&mut self, datagram: Datagram) {
-        let Datagram { source, payload } = datagram;
+    async fn receive(&mut self, arrival: Arrival) {
+        let (transport, source, payload) = match arrival {
+            Arrival::Message { transport, source, payload } => (transport, source, payload),
+            Arrival::Unsent { call_id, to } => return self.unsent(call_id, to),
+        };
         let message = match parse(&payload) {
             Ok(message) => message,
             Err(error) => {
@@ -507,25 +522,36 @@ impl Router {
                 self.owners.remove(&sip_call_id);
                 self.metrics.lingering.dec();
                 if let Message::Request(request) = message {
-                    self.stray(request, source).await;
+                    self.stray(request, transport, source).await;
                 }
             }
             Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::Message { message, source }),
             None => match message {
-                Message::Request(request) => self.stray(request, source).await,
+                Message::Request(request) => self.stray(request, transport, source).await,
                 Message::Response(_) => self.dropped("no_call"),
             },
         }
     }
 
+    /// Something did not arrive: whoever sent it is told.
+    fn unsent(&mut self, sip_call_id: String, to: Target) {
+        match self.owners.get(&sip_call_id) {
+            // One that is too busy to hear of it has its timer B.
+            Some(Owner::Call(inbox)) => drop(inbox.try_send(ToTask::Call(Input::Unsent { to }))),
+            Some(Owner::Registration(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
+            Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::TransportError { to }),
+            None => {}
+        }
+    }
+
     /// A request of no call.
-    async fn stray(&mut self, request: Request, source: SocketAddr) {
+    async fn stray(&mut self, request: Request, transport: Transport, source: SocketAddr) {
         let Some(number) = self.trunk_of(source) else {
             return self.dropped("source");
         };
         let settings = self.settings.clone();
         let trunk = &settings.trunks[number];
-        let local = dialling::local(&settings, trunk);
+        let local = dialling::local(&settings, trunk).towards(Hop { transport, address: source });
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
@@ -625,7 +651,7 @@ impl Router {
 
     async fn reply(&self, reply: Option<Reply>) {
         if let Some(Reply { to, payload }) = reply {
-            let _ = self.shells.net.send(&crate::sip::message::Target::Addr(to), &payload).await;
+            let _ = self.shells.net.send(&Target::Addr(to), &payload).await;
         }
     }
 

@@ -49,7 +49,7 @@ impl Framer {
         Framer::default()
     }
 
-    /// Takes what came. Ask [`Framer::next`] until it has no more before the next bytes come.
+    /// Takes what came. Ask [`Framer::poll`] until it has no more before the next bytes come.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buf.extend_from_slice(bytes);
     }
@@ -63,7 +63,7 @@ impl Framer {
     ///
     /// # Errors
     /// There is no telling where the next message begins: the connection has to be closed.
-    pub fn next(&mut self) -> Result<Option<Framed>, Broken> {
+    pub fn poll(&mut self) -> Result<Option<Framed>, Broken> {
         if self.whole.is_none() {
             if let Some(ping) = self.between() {
                 return Ok(Some(ping));
@@ -169,7 +169,7 @@ mod tests {
         for piece in pieces {
             framer.push(piece);
             loop {
-                match framer.next() {
+                match framer.poll() {
                     Ok(Some(framed)) => out.push(framed),
                     Ok(None) => break,
                     Err(broken) => return (out, Some(broken)),
@@ -243,7 +243,7 @@ mod tests {
         framer.push(PONG);
         assert!(!framer.is_within());
         framer.push(b"INFO");
-        assert_eq!(framer.next(), Ok(None));
+        assert_eq!(framer.poll(), Ok(None));
         assert!(framer.is_within());
     }
 
@@ -280,8 +280,8 @@ mod tests {
             let mut framer = Framer::new();
             for piece in &pieces {
                 framer.push(piece);
-                while let Ok(Some(_)) = framer.next() {}
-                if framer.next().is_err() {
+                while let Ok(Some(_)) = framer.poll() {}
+                if framer.poll().is_err() {
                     break;
                 }
                 prop_assert!(framer.buf.len() <= MAX_BYTES + piece.len());
