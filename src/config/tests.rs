@@ -453,7 +453,7 @@ fn all_mistakes_of_all_files_come_at_once() {
         "sip-profiles/binary.toml: cannot be read: stream did not contain valid UTF-8; save it as UTF-8",
         "sip-profiles/t.toml:identity.caller: is missing; write the number that is shown when Dial names none",
         "sip-profiles/t.toml:1:peer.address: is missing; write address = \"host:port\" of the operator's SIP server",
-        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: transport, address, sources",
+        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: transport, address, sources, ping_s, ping_down_after, ping_up_after",
     ];
     assert_eq!(folder.mistakes(), wanted);
 }

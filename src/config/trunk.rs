@@ -15,12 +15,15 @@ use crate::sdp::AudioFormat;
 use crate::sip::Ways;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::ping;
 use crate::sip::transport::Transport;
 use crate::switchboard::NONE;
 use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Registration, Route, Trunk};
 
 const RING_TIMEOUT_MS: u64 = 60_000;
 const EXPIRES_S: u64 = 600;
+const PING_DOWN_AFTER: u32 = 3;
+const PING_UP_AFTER: u32 = 1;
 
 /// The services that a profile may name; the first of each is the default.
 pub(super) struct Services {
@@ -52,6 +55,7 @@ pub(super) fn read<'a>(
     let by = transport.as_ref().and_then(|found| found.value);
     let address = peer.parsed("address", |text| written::peer(text, by.unwrap_or_default()));
     let sources = peer.list("sources", written::network);
+    let ping = ping(&mut peer);
     peer.need("address", "write address = \"host:port\" of the operator's SIP server");
 
     // What is switched off may wait for its certificate.
@@ -99,6 +103,7 @@ pub(super) fn read<'a>(
         peer: address?.value,
         transport: by,
         tls,
+        ping,
         sources,
         domain: domain?,
         caller: caller?,
@@ -154,6 +159,19 @@ fn networks(
         }
         _ => Vec::new(),
     }
+}
+
+fn ping(peer: &mut Section<'_>) -> Option<ping::Plan> {
+    let every = peer.number("ping_s", 0..=3_600);
+    let down = peer.number("ping_down_after", 1..=100);
+    let up = peer.number("ping_up_after", 1..=100);
+    let count = |found: Option<Found<'_, u64>>, default| found.map_or(default, |found| found.value as u32);
+    let every = every.filter(|found| found.value > 0);
+    if let Some(found) = every.as_ref().filter(|found| found.value < 5) {
+        found.place.wrong("is out of range", "write 0 for none, or 5 and more");
+    }
+    let interval = Duration::from_secs(every?.value);
+    Some(ping::Plan { interval, down_after: count(down, PING_DOWN_AFTER), up_after: count(up, PING_UP_AFTER) })
 }
 
 /// Complains of a transport by which peers cannot reach us: they answer by the way that they are asked.

@@ -8,7 +8,7 @@
 //! | path | [`locate`] | RFC 3263: to which address, and to which one next |
 //! | peer | [`dialog`] | RFC 3261 §12: tags, route set, sequence numbers |
 //! | call | [`session`] | one INVITE, its dialog, all its transactions |
-//! | trunk | [`register`] | RFC 3261 §10, client side |
+//! | trunk | [`register`], [`ping`] | RFC 3261 §10, client side; §11: is it there |
 //! | both | [`auth`] | RFC 7616 / RFC 8760 digest, client side |
 //! | neither | [`stateless`] | answers to what belongs to no call |
 //!
@@ -19,6 +19,7 @@ pub mod auth;
 pub mod dialog;
 pub mod locate;
 pub mod message;
+pub mod ping;
 pub mod register;
 pub mod session;
 pub mod stateless;

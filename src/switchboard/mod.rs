@@ -7,11 +7,13 @@
 //! | `task` | one call's task |
 //! | `dialling` | from an order and a trunk to an INVITE |
 //! | `registrar` | one task for each trunk that registers |
+//! | `pinger` | one task for each trunk that is asked whether it is there |
 //! | [`order`], [`settings`] | what the faces ask, and what is configured |
 
 mod dialling;
 mod metrics;
 pub mod order;
+mod pinger;
 mod registrar;
 mod router;
 pub mod settings;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dialling::{self, Services};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
+use super::pinger;
 use super::registrar::{self, Registrar, Told};
 use super::settings::{AnswerRule, Settings, Trunk};
 use super::task::{INBOX, Start, Task, ToTask};
@@ -107,6 +108,11 @@ pub(super) enum Ask {
         sip_call_id: String,
         session: Option<Box<Session>>,
     },
+    /// A trunk does not answer pings, or does again.
+    Health {
+        trunk: usize,
+        down: Option<String>,
+    },
     /// A registration is about to begin, under this Call-ID.
     Registers {
         call_id: String,
@@ -133,6 +139,7 @@ enum Owner {
     /// And the wake that counts.
     Lingering(Box<Session>, Instant),
     Registration(mpsc::Sender<Told>),
+    Ping(mpsc::Sender<Told>),
 }
 
 /// A stop under way.
@@ -167,6 +174,8 @@ pub(super) struct Router {
     channels: Vec<usize>,
     registrations: Vec<Registered>,
     registrars: Vec<Registrar>,
+    /// Why a trunk is not dialled now.
+    down: Vec<Option<String>>,
     /// `request_id` of `Dial` → call, and when to forget it.
     ordered: HashMap<String, Arc<str>>,
     ordered_at: VecDeque<(Instant, String)>,
@@ -195,6 +204,7 @@ impl Router {
             channels: vec![0; trunks],
             registrations: vec![Registered::NotAsked; trunks],
             registrars: Vec::new(),
+            down: vec![None; trunks],
             ordered: HashMap::new(),
             ordered_at: VecDeque::new(),
             draining: false,
@@ -204,6 +214,7 @@ impl Router {
 
     pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut arrivals: mpsc::Receiver<Arrival>) {
         self.register();
+        self.ping();
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -267,6 +278,25 @@ impl Router {
         }
     }
 
+    fn ping(&mut self) {
+        let settings = self.settings.clone();
+        for (number, trunk) in settings.trunks.iter().enumerate() {
+            let Some(plan) = trunk.ping else { continue };
+            let rng = StdRng::seed_from_u64(self.rng.random());
+            let local = dialling::local(&settings, trunk);
+            self.metrics.trunk_up(&trunk.name, true);
+            match pinger::start(number, trunk, plan, local, self.net(number), self.asks.clone(), rng) {
+                Ok(pinger) => drop(self.owners.insert(pinger.call_id, Owner::Ping(pinger.inbox))),
+                Err(reason) => tracing::error!(trunk = trunk.name, reason, "the trunk cannot be pinged"),
+            }
+        }
+    }
+
+    /// Whether a trunk is there to be dialled: it answers its pings, or is not asked.
+    fn is_up(&self, trunk: usize) -> bool {
+        self.down[trunk].is_none()
+    }
+
     /// The sockets as a trunk uses them.
     fn net(&self, trunk: usize) -> Net {
         self.shells.trunks.get(trunk).unwrap_or(&self.shells.net).clone()
@@ -315,6 +345,10 @@ impl Router {
                 }
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
+            Ask::Health { trunk, down } => {
+                self.metrics.trunk_up(&self.settings.trunks[trunk].name, down.is_none());
+                self.down[trunk] = down;
+            }
             Ask::Registers { call_id, inbox } => drop(self.owners.insert(call_id, Owner::Registration(inbox))),
             Ask::Registered { trunk, state } => self.registrations[trunk] = state,
         }
@@ -333,6 +367,11 @@ impl Router {
         let call_id = self.call_id();
         let request_id = order.request_id.clone();
         let placement = dialling::place(order, &settings, trunk, call_id.clone(), SystemTime::now())?;
+        if !self.is_up(number) {
+            self.metrics.refused("down");
+            let reason = self.down[number].clone().unwrap_or_default();
+            return Err(Refusal::Down { trunk: trunk.name.clone(), reason });
+        }
         self.room(number)?;
         self.ordered.insert(request_id.clone(), call_id.clone());
         self.ordered_at.push_back((Instant::now() + REMEMBERED, request_id));
@@ -461,13 +500,14 @@ impl Router {
     }
 
     fn trunks(&self) -> Vec<TrunkState> {
-        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations);
+        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations).zip(&self.down);
         states
-            .map(|((trunk, used), registration)| TrunkState {
+            .map(|(((trunk, used), registration), down)| TrunkState {
                 name: trunk.name.clone(),
                 channels_used: *used,
                 channels_max: trunk.channels,
                 registration: registration.clone(),
+                down: down.clone(),
             })
             .collect()
     }
@@ -512,7 +552,7 @@ impl Router {
                     self.metrics.inbox_full.inc();
                 }
             }
-            Some(Owner::Registration(inbox)) => {
+            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => {
                 if let Message::Response(response) = message {
                     let _ = inbox.try_send(Told::Response(response));
                 }
@@ -538,7 +578,7 @@ impl Router {
         match self.owners.get(&sip_call_id) {
             // One that is too busy to hear of it has its timer B.
             Some(Owner::Call(inbox)) => drop(inbox.try_send(ToTask::Call(Input::Unsent { to }))),
-            Some(Owner::Registration(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
+            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
             Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::TransportError { to }),
             None => {}
         }

@@ -9,6 +9,7 @@ use crate::sdp::AudioFormat;
 use crate::sip::Ways;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::ping;
 use crate::sip::transport::Transport;
 
 /// The switchboard's own settings.
@@ -55,6 +56,8 @@ pub struct Trunk {
     pub transport: Option<Transport>,
     /// Whom we believe there, and what we show; `None`: we have no TLS.
     pub tls: Option<ClientFiles>,
+    /// Whether it is there is asked by OPTIONS, and how; `None`: it is taken to be.
+    pub ping: Option<ping::Plan>,
     /// Networks from which its requests may come.
     pub sources: Vec<Network>,
     /// Host part of From and of Request-URIs that are made from bare numbers.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UdpSocket;
 use tokio::process::Command;
 use trunkline::proto::control::v1::send_request::Command as Order;
-use trunkline::proto::control::v1::{CallRecord, DialRequest, Outcome, SendRequest};
+use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome, SendRequest};
 use trunkline::proto::dialogue::v1::{Hangup, Header};
 
-use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, srv};
+use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, soon, srv};
 
 const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -252,4 +253,76 @@ async fn baresip_is_called_over_tls() {
     assert!(rig.metric_of("trunkline_sip_stream_messages_sent_total", "tls").await >= 3.0);
     phone.kill().await.expect("it is ours");
     rig.idle().await;
+}
+
+#[tokio::test]
+async fn a_trunk_that_does_not_answer_pings_is_not_dialled_until_it_does() {
+    let peer = "ping_s = 5\nping_down_after = 1".into();
+    let rig = Rig::start(Setup { peer, ..Setup::default() }).await;
+    let trunk = async || {
+        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer");
+        trunks.into_inner().trunks.remove(0)
+    };
+    soon("it is down", PATIENCE, async || !trunk().await.up).await;
+    assert!(trunk().await.down_reason.contains("it could not be sent"), "{:?}", trunk().await);
+    let refused = rig.control().dial(rig.order()).await.expect_err("it is down");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    assert_eq!(rig.metric("trunkline_trunk_up").await, 0.0);
+    assert_eq!(rig.metric_of("trunkline_calls_refused_total", "down").await, 1.0);
+
+    let peer = UdpSocket::bind(("127.0.0.1", rig.ports.phone())).await.expect("a free port");
+    let mut buffer = vec![0; 65_535];
+    let (length, from) =
+        tokio::time::timeout(PATIENCE, peer.recv_from(&mut buffer)).await.expect("in time").expect("read");
+    let ping = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(ping.starts_with("OPTIONS sip:127.0.0.1 SIP/2.0\r\n"), "{ping}");
+    let copied =
+        ping.lines().filter(|l| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n)));
+    let copied: String = copied.map(|l| format!("{l}\r\n")).collect();
+    // Whoever refuses it is there all the same.
+    let answer = format!("SIP/2.0 405 Method Not Allowed\r\n{copied}Content-Length: 0\r\n\r\n");
+    peer.send_to(answer.as_bytes(), from).await.expect("it is sent");
+    soon("it is up", PATIENCE, async || trunk().await.up).await;
+    assert_eq!(rig.metric("trunkline_trunk_up").await, 1.0);
+    rig.control().dial(rig.order()).await.expect("it is up");
+    assert!(rig.log().contains("the trunk answers again"));
+}
+
+#[tokio::test]
+async fn sighup_reads_the_certificates_again_and_ends_no_call() {
+    let (rig, _, _) = secure(ANSWERED).await;
+    let caller = rig.phone(Phone::new("uac_callee_hangs_up")).await;
+    let (call_id, _) = rig.incoming(0).await;
+    rig.answered(&call_id).await;
+    crate::rig::signal("HUP", rig.pid()).await;
+    // Ours, and what is shown to the trunk.
+    soon("both are read", PATIENCE, async || rig.metric_of("trunkline_tls_reloads_total", "done").await == 2.0).await;
+    assert_eq!(rig.metric("trunkline_calls").await, 1.0);
+    let command = Some(Order::Hangup(Hangup { now: true, reason: "enough".into() }));
+    let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
+    rig.control().send(request).await.expect("it is up");
+    assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
+    caller.done().await;
+}
+
+#[tokio::test]
+async fn who_comes_by_ipv6_is_answered_by_ipv6() {
+    // A machine without IPv6 has nothing to test.
+    let Ok(peer) = UdpSocket::bind("[::1]:0").await else { return };
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let config = Setup { peer: "sources = [\"::1\"]".into(), ..Setup::default() }.write(&folder.0, &ports);
+    let one = format!("listen = \"127.0.0.1:{}\"", ports.sip());
+    let both = format!("listen = [\"127.0.0.1:{0}\", \"[::1]:{0}\"]", ports.sip());
+    let text = fs::read_to_string(&config).expect("written").replace(&one, &both);
+    fs::write(&config, text).expect("written");
+    let rig = Rig::serve(ports, folder, config).await;
+    let at = peer.local_addr().expect("it is bound");
+    let options = format!(
+        "OPTIONS sip:[::1] SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-6;rport\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:[::1]>\r\n\
+         Call-ID: six\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    peer.send_to(options.as_bytes(), ("::1", rig.ports.sip())).await.expect("it is sent");
+    let answer = crate::rig::received(&peer).await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert!(line(&answer, "Contact: ").ends_with(&format!("@[::1]:{}>", rig.ports.sip())), "{answer}");
 }

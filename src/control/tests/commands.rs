@@ -160,6 +160,7 @@ async fn refusals_have_their_codes() {
         ("full", Code::ResourceExhausted, "no channel: trunk t has 30 channels"),
         ("late", Code::FailedPrecondition, "not_after has passed"),
         ("drain", Code::Unavailable, "draining: no new calls are taken"),
+        ("down", Code::Unavailable, "trunk t is down: no answer"),
         ("odd", Code::InvalidArgument, "trunk: there is no trunk x"),
     ] {
         let status = served.client.dial(order(callee)).await.expect_err(callee);

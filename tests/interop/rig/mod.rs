@@ -93,8 +93,8 @@ impl Setup {
              [limits]\ncalls = 90\n{limits}\n\
              [knobs]\n{knobs}\n"
         );
-        let peer =
-            if peer.contains("address") { peer.clone() } else { format!("address = \"127.0.0.1:{phone}\"\n{peer}") };
+        let address = format!("address = \"127.0.0.1:{phone}\"\n");
+        let peer = if peer.contains("address") { peer.clone() } else { (address + peer).trim_end().to_owned() };
         let profile = format!("[peer]\n{peer}\n[identity]\ncaller = \"4930123456\"\n{trunk}\n");
         fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
         fs::write(folder.join("sip-profiles/lab.toml"), profile).expect("the profile is written");
@@ -123,6 +123,11 @@ impl Rig {
     /// As [`Rig::start`], when ports and folder have to be known before.
     pub async fn at(ports: Ports, folder: Folder, setup: Setup) -> Rig {
         let config = setup.write(&folder.0, &ports);
+        Rig::serve(ports, folder, config).await
+    }
+
+    /// As [`Rig::at`], with a configuration that is written.
+    pub async fn serve(ports: Ports, folder: Folder, config: PathBuf) -> Rig {
         let log = File::create(folder.log()).expect("a file for the log");
         let child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
             .args(["--log", "info,trunkline=debug", "serve", "--config"])
