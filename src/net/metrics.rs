@@ -1,5 +1,8 @@
 //! What the transports count.
 
+use std::path::Path;
+use std::time::SystemTime;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +15,11 @@ use crate::sip::transport::Transport;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct File {
+    file: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +41,7 @@ pub struct Metrics {
     failed: Family<Reason, Counter>,
     lookups: Family<Reason, Counter>,
     certificates: Family<Reason, Counter>,
+    ends: Family<File, Gauge>,
 }
 
 impl Metrics {
@@ -68,7 +77,14 @@ impl Metrics {
             self.failed.clone(),
         );
         registry.register("dns_lookups", "Peers looked up, by result", self.lookups.clone());
+        registry.register("tls_certificate_end_seconds", "When our certificates end, Unix time", self.ends.clone());
         registry.register("tls_reloads", "Certificates read again: done, failed", self.certificates.clone());
+    }
+
+    /// A certificate of ours ends then.
+    pub(super) fn expires(&self, file: &Path, end: SystemTime) {
+        let seconds = end.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.ends.get_or_create(&File { file: file.display().to_string() }).set(seconds.cast_signed());
     }
 
     /// A message was dropped.

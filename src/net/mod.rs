@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `udp` | a socket, and the ICMP errors of what was sent by it |
 //! | `streams`, `connection` | the connections of TCP and TLS; one of them |
-//! | [`tls`] | certificates, and their change |
+//! | [`tls`], `expiry` | certificates, their change and their end |
 //! | `dns` | where a peer is |
 //!
 //! A message goes by the transport that its top Via names ([`Transport::of_message`]), so that nobody above has to say it twice. Messages are
@@ -12,6 +12,7 @@
 
 mod connection;
 mod dns;
+mod expiry;
 mod metrics;
 mod streams;
 pub mod tls;

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -16,10 +16,13 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use super::Metrics;
+use super::{Metrics, expiry};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long before its end a certificate is told of, and how often.
+const ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
+const REMIND: Duration = Duration::from_secs(86_400);
 
 /// A certificate, with its chain, and its key: PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +190,8 @@ impl Acceptor {
         reload: &watch::Sender<u64>,
         metrics: &Arc<super::Metrics>,
     ) -> Result<Acceptor, TlsError> {
-        let (files, paths) = (files.clone(), files.paths());
-        keep(move || files.load(), paths, reload, metrics).map(Acceptor)
+        let (files, paths, own) = (files.clone(), files.paths(), Some(files.identity.certificate.clone()));
+        keep(move || files.load(), paths, own, reload, metrics).map(Acceptor)
     }
 
     /// The stream, and whether a certificate has told who it is.
@@ -214,8 +217,9 @@ impl Client {
         metrics: &Arc<Metrics>,
     ) -> Result<Client, TlsError> {
         let name = server_name(&files.name).map_err(|reason| TlsError::new(Path::new(&files.name), reason))?;
+        let own = files.identity.as_ref().map(|identity| identity.certificate.clone());
         let (files, paths) = (files.clone(), files.paths());
-        Ok(Client { name, config: keep(move || files.load(), paths, reload, metrics)? })
+        Ok(Client { name, config: keep(move || files.load(), paths, own, reload, metrics)? })
     }
 
     pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<client::TlsStream<TcpStream>> {
@@ -224,10 +228,11 @@ impl Client {
     }
 }
 
-/// Loads, and loads again when one of the files has changed or `reload` says so. Must be called within a tokio runtime.
+/// Loads, and loads again when one of the files has changed or `reload` says so; tells when our `own` certificate is about to end. Must be called within a tokio runtime.
 fn keep<C: Send + Sync + 'static>(
     load: impl Fn() -> Result<Arc<C>, TlsError> + Send + Sync + 'static,
     paths: Vec<PathBuf>,
+    own: Option<PathBuf>,
     reload: &watch::Sender<u64>,
     metrics: &Arc<Metrics>,
 ) -> Result<watch::Receiver<Arc<C>>, TlsError> {
@@ -236,7 +241,12 @@ fn keep<C: Send + Sync + 'static>(
     let (current, kept) = watch::channel(load()?);
     let (mut reload, metrics) = (reload.subscribe(), metrics.clone());
     tokio::spawn(async move {
+        let mut remind = Instant::now();
         loop {
+            if let Some(own) = own.as_ref().filter(|_| remind <= Instant::now()) {
+                tell_end(own, &metrics);
+                remind = Instant::now() + REMIND;
+            }
             let asked = tokio::select! {
                 asked = reload.changed() => match asked {
                     Ok(()) => true,
@@ -255,6 +265,7 @@ fn keep<C: Send + Sync + 'static>(
                     metrics.reloaded("done");
                     tracing::info!("certificates read again; new connections have the new ones");
                     current.send_replace(config);
+                    remind = Instant::now();
                 }
                 Err(error) => {
                     metrics.reloaded("failed");
@@ -264,6 +275,23 @@ fn keep<C: Send + Sync + 'static>(
         }
     });
     Ok(kept)
+}
+
+/// Counts when a certificate of ours ends, and warns when that is soon or over: peers will not believe it then.
+fn tell_end(file: &Path, metrics: &Metrics) {
+    let first = certificates(file).ok().and_then(|all| expiry::not_after(all.first()?));
+    let Some(end) = first else { return };
+    metrics.expires(file, end);
+    match end.duration_since(SystemTime::now()) {
+        Err(_) => {
+            tracing::error!(file = %file.display(), "our certificate has expired: peers refuse it; put a new one there")
+        }
+        Ok(left) if left < ENDS_SOON => {
+            let days = left.as_secs() / 86_400;
+            tracing::warn!(file = %file.display(), days, "our certificate expires soon: put a new one there");
+        }
+        Ok(_) => {}
+    }
 }
 
 /// By what a file that was written anew is known.

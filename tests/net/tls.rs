@@ -181,6 +181,9 @@ async fn a_changed_certificate_is_shown_to_the_next_one_and_disturbs_nobody() {
     let options = request("OPTIONS", "TLS", free("127.0.0.1"), "still");
     before.write_all(options.as_bytes()).await.unwrap();
     assert_eq!(bench.message().await.2, options);
+    let end = format!("tls_certificate_end_seconds{{file=\"{}\"}}", authority.folder.join("server.pem").display());
+    // 1 January 4096, as rcgen has it.
+    until_counted(&bench.metrics, &end, 67_090_118_400.0).await;
     // A file that cannot be used changes nothing.
     fs::write(authority.folder.join("server.pem"), "nonsense").unwrap();
     bench.net.reload();
