@@ -123,7 +123,12 @@ fn every_file_meets_its_fate() {
 #[test]
 fn every_request_that_can_be_answered_is() {
     let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    let local = Local {
+        contact_user: String::new(),
+        contact: source,
+        user_agent: "Trunkline".into(),
+        ways: Default::default(),
+    };
     for (name, _, expected) in TABLE {
         let bytes = bytes(name);
         let reply = match parse(&bytes) {
@@ -170,7 +175,12 @@ const INVITES: &[(&str, Option<(u16, &str)>)] = &[
 #[test]
 fn every_invite_in_order_starts_a_call_or_is_refused_as_it_should() {
     let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = || Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    let local = || Local {
+        contact_user: String::new(),
+        contact: source,
+        user_agent: "Trunkline".into(),
+        ways: Default::default(),
+    };
     let mut seen = Vec::new();
     for (name, fate, _) in TABLE {
         let Ok(Message::Request(invite)) = parse(&bytes(name)) else { continue };
@@ -201,7 +211,12 @@ fn every_invite_in_order_starts_a_call_or_is_refused_as_it_should() {
 fn a_bad_extension_is_named() {
     let Message::Request(request) = message("TC_BEXT01_V") else { panic!("a response") };
     let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = Local { contact_user: String::new(), contact: source, user_agent: "Trunkline".into() };
+    let local = Local {
+        contact_user: String::new(),
+        contact: source,
+        user_agent: "Trunkline".into(),
+        ways: Default::default(),
+    };
     let reply = stateless::answer(&request, source, &local).expect("an answer");
     let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("not a response") };
     let missing: Vec<_> = response.list(HeaderName::Unsupported).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use rand::RngExt;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Done, ended};
@@ -13,6 +14,7 @@ use crate::config::Config;
 use crate::dialogue::Dialogues;
 use crate::speech::Speech;
 use crate::speech::prompts::Prompts;
+use crate::switchboard::settings::Trunk;
 use crate::switchboard::{self, Shells};
 use crate::{control, journal, media, net, web};
 
@@ -35,8 +37,11 @@ pub async fn serve(config: Config) -> Done {
     journal.register(&mut registry);
     let net_metrics = Arc::new(net::Metrics::default());
     net_metrics.register(&mut registry);
-    let listen = config.sip;
-    let (udp, datagrams) = net::Udp::bind(listen, net_metrics).map_err(wrong("[sip] listen", listen))?;
+    let sources: Vec<_> = config.switchboard.trunks.iter().flat_map(|trunk| trunk.sources.clone()).collect();
+    let allowed: net::Allowed = Arc::new(move |ip| sources.iter().any(|network| network.contains(ip)));
+    let (net, arrivals) = net::Net::bind(&config.sip, allowed, net_metrics)?;
+    let trunks = trunk_nets(&net, &config.switchboard.trunks)?;
+    let hang_ups = tokio::spawn(reload_on_hang_up(net.clone()));
     let media_metrics = Arc::new(media::Metrics::default());
     media_metrics.register(&mut registry);
     let engine = media::Engine::start(&config.media, &media_metrics)?;
@@ -51,7 +56,8 @@ pub async fn serve(config: Config) -> Done {
     let web_listener = TcpListener::bind(config.web).await.map_err(wrong("[web] listen", config.web))?;
 
     let shells = Shells {
-        net: udp,
+        net,
+        trunks,
         media: engine,
         speech: speech.clone(),
         prompts: Prompts::new(config.prompts),
@@ -59,7 +65,7 @@ pub async fn serve(config: Config) -> Done {
         journal: journal.clone(),
     };
     let seed = rand::rng().random();
-    let switchboard = switchboard::start(config.switchboard, shells, metrics, datagrams, seed);
+    let switchboard = switchboard::start(config.switchboard, shells, metrics, arrivals, seed);
     let (reasons, ready) = watch::channel(vec!["starting".to_owned()]);
     let (closing, closed) = watch::channel(false);
     let not_ready = vec![ready, switchboard.doors(), switchboard.broken()];
@@ -74,6 +80,7 @@ pub async fn serve(config: Config) -> Done {
     ended().await;
     tracing::info!("asked to end: no new calls; those that are up may go on for a while; ask again to end them now");
     readiness.abort();
+    hang_ups.abort();
     let _ = reasons.send(vec!["shutting down".to_owned()]);
     tokio::select! {
         () = switchboard.stop() => {}
@@ -86,6 +93,25 @@ pub async fn serve(config: Config) -> Done {
     face.await?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// The SIP sockets as each trunk uses them.
+fn trunk_nets(net: &net::Net, trunks: &[Trunk]) -> Result<Vec<net::Net>, String> {
+    let of = |trunk: &Trunk| match &trunk.tls {
+        Some(files) => net.for_trunk(files).map_err(|error| format!("trunk {}: [tls]: {error}", trunk.name)),
+        None => Ok(net.clone()),
+    };
+    trunks.iter().map(of).collect()
+}
+
+/// SIGHUP: the certificates are read again.
+async fn reload_on_hang_up(net: net::Net) {
+    // A system without the signal has the files looked at all the same.
+    let Ok(mut signals) = signal(SignalKind::hangup()) else { return };
+    while signals.recv().await.is_some() {
+        tracing::info!("SIGHUP: certificates are read again");
+        net.reload();
+    }
 }
 
 /// A call takes two sockets and, while it is recorded, a file; shells often allow 1,024 of all together.

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
+use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
 use super::written;
@@ -20,7 +21,6 @@ use crate::switchboard::load;
 use crate::switchboard::settings::{Settings, Trunk};
 use crate::{dialogue, media, speech};
 
-const SIP: SocketAddr = loopback(5060);
 const CONTROL: SocketAddr = loopback(7070);
 const WEB: SocketAddr = loopback(8080);
 const PORTS: PortRange = PortRange { first: 20_000, last: 29_999 };
@@ -36,7 +36,7 @@ const FINAL_TIMEOUT_MS: u64 = 3_000;
 /// Knobs of the conversation contract that are not built.
 const UNBUILT_KNOBS: [&str; 6] = ["min_words", "ignore", "on_barge_in", "verdict_ms", "filler_after_ms", "background"];
 
-const fn loopback(port: u16) -> SocketAddr {
+pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
@@ -52,6 +52,7 @@ impl Engine {
         Services {
             dialogues: self.config.switchboard.dialogues.clone(),
             speech: self.config.switchboard.speech.clone(),
+            reached: self.config.switchboard.reached,
         }
     }
 
@@ -67,12 +68,12 @@ impl Engine {
 pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -> Engine {
     let base = source.file.parent().unwrap_or(Path::new(""));
     let mut root = source.root(tree);
-    let sip = sip(root.section("sip"));
+    let sip = sip::read(root.section("sip"), base);
     let limits = limits(root.section("limits"));
     let rtp = media_engine(root.section("media"), &sip, &limits);
     let control = listen(root.section("control"), CONTROL);
     let web = listen(root.section("web"), WEB);
-    clashes(&sip.listen, &rtp, &control, &web);
+    clashes(&sip, &rtp, &control, &web);
     let speech = speech_services(root.sections("speech"));
     let dialogues = dialogues(root.sections("dialogue"));
     root.need("speech", "write a [[speech]] with name and endpoint: nobody would hear the caller");
@@ -87,9 +88,9 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     root.done();
 
     let switchboard = Settings {
-        advertised_sip: sip.advertise,
+        reached: sip.reached,
         advertised_media: rtp.advertise,
-        user_agent: sip.user_agent,
+        user_agent: sip.user_agent.clone(),
         max_calls: limits.calls,
         overload: limits.overload,
         drain: limits.drain,
@@ -105,7 +106,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     };
     let ports = rtp.ports.value;
     let config = Config {
-        sip: sip.listen.value,
+        sip: sip.config,
         media: media::Config {
             bind: rtp.bind,
             ports: ports.first..=ports.last,
@@ -124,40 +125,6 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     Engine { profiles, config }
 }
 
-struct Sip<'a> {
-    listen: Found<'a, SocketAddr>,
-    advertise: SocketAddr,
-    /// Somebody wrote it down, so it is good for media too.
-    advertised_ip: Option<IpAddr>,
-    user_agent: String,
-}
-
-fn sip(mut sip: Section<'_>) -> Sip<'_> {
-    let listen = or_default(&mut sip, "listen", written::socket, SIP);
-    if listen.value.port() == 0 {
-        listen.place.wrong("has port 0", "name the port that peers are to use, as 5060");
-    }
-    let advertise = sip.parsed("advertise", written::advertised);
-    let agent = sip.parsed("user_agent", written::some);
-    let ip = listen.value.ip();
-    if ip.is_unspecified() && !sip.has("advertise") {
-        listen.place.wrong(
-            format!("{ip} means all addresses, and peers cannot send to that"),
-            "add advertise = \"…\" with the address by which peers reach this machine, or listen on one address",
-        );
-    }
-    sip.done();
-    let advertised = advertise.map(|found| found.value);
-    let default_agent = || format!("trunkline/{}", env!("CARGO_PKG_VERSION"));
-    let port = advertised.and_then(|(_, port)| port);
-    Sip {
-        advertise: SocketAddr::new(advertised.map_or(ip, |(ip, _)| ip), port.unwrap_or(listen.value.port())),
-        advertised_ip: advertised.map(|(ip, _)| ip),
-        listen,
-        user_agent: agent.map_or_else(default_agent, |found| found.value),
-    }
-}
-
 struct MediaRead<'a> {
     bind: IpAddr,
     advertise: IpAddr,
@@ -167,13 +134,13 @@ struct MediaRead<'a> {
 }
 
 fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> MediaRead<'a> {
-    let bind = or_default(&mut media, "bind", written::ip, sip.listen.value.ip());
+    let bind = or_default(&mut media, "bind", written::ip, sip.ip());
     let advertise = media.parsed("advertise", written::reachable_ip);
     let ports = or_default(&mut media, "ports", written::ports, PORTS);
     let threads = media.number("threads", 1..=256);
     let realtime = media.flag("realtime");
     let ip = bind.value;
-    let same = ip.is_unspecified() || ip == sip.listen.value.ip();
+    let same = ip.is_unspecified() || ip == sip.ip();
     // One machine has one outer address, unless the file says otherwise.
     let elsewhere = advertise.map(|found| found.value).or(sip.advertised_ip.filter(|_| same));
     // Without `bind` it is SIP's address, and told there.
@@ -207,20 +174,24 @@ fn listen(mut section: Section<'_>, default: SocketAddr) -> Found<'_, SocketAddr
     listen
 }
 
-fn clashes(
-    sip: &Found<'_, SocketAddr>,
-    media: &MediaRead<'_>,
-    control: &Found<'_, SocketAddr>,
-    web: &Found<'_, SocketAddr>,
-) {
+fn clashes(sip: &Sip<'_>, media: &MediaRead<'_>, control: &Found<'_, SocketAddr>, web: &Found<'_, SocketAddr>) {
     let overlap = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
     let (c, w) = (control.value, web.value);
     if c.port() == w.port() && c.port() != 0 && overlap(c.ip(), w.ip()) {
         web.place.wrong(format!("is the address of control, {c}, too"), "give one of them another port");
     }
-    let s = sip.value;
-    if media.ports.value.contains(s.port()) && overlap(s.ip(), media.bind) {
-        media.ports.place.wrong(format!("contains SIP's port, {}", s.port()), "move the range or sip.listen");
+    for s in sip.listen.iter().map(|found| found.value) {
+        if media.ports.value.contains(s.port()) && overlap(s.ip(), media.bind) {
+            media.ports.place.wrong(format!("contains SIP's port, {}", s.port()), "move the range or sip.listen");
+        }
+    }
+    let streams = sip.listen.iter().filter(|_| sip.config.tcp).chain(&sip.tls);
+    for s in streams {
+        for (name, other) in [("control", c), ("web", w)] {
+            if s.value.port() == other.port() && overlap(s.value.ip(), other.ip()) {
+                s.place.wrong(format!("is the address of {name}, {other}, too"), "give one of them another port");
+            }
+        }
     }
 }
 
@@ -424,7 +395,7 @@ fn knobs(mut section: Section<'_>) -> Knobs {
     knobs
 }
 
-fn or_default<'a, T>(
+pub(super) fn or_default<'a, T>(
     section: &mut Section<'a>,
     key: &'static str,
     parse: impl Fn(&str) -> Result<T, super::problem::Wrong>,
@@ -434,7 +405,7 @@ fn or_default<'a, T>(
     found.unwrap_or_else(|| Found { value: default, place: section.place_of(key) })
 }
 
-fn number_or(found: Option<Found<'_, u64>>, default: u64) -> u64 {
+pub(super) fn number_or(found: Option<Found<'_, u64>>, default: u64) -> u64 {
     found.map_or(default, |found| found.value)
 }
 

@@ -8,6 +8,7 @@
 mod engine;
 mod problem;
 mod reader;
+mod sip;
 mod trunk;
 mod values;
 mod written;

@@ -164,6 +164,20 @@ impl<'a> Section<'a> {
         Some(items.iter().filter_map(item).collect())
     }
 
+    /// A text, or a list of texts, that mean something.
+    pub(super) fn one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Option<Vec<Found<'a, T>>> {
+        let is_list =
+            self.table.and_then(|table| table.get(key)).is_some_and(|value| value.get_ref().as_array().is_some());
+        if is_list {
+            return self.list(key, parse);
+        }
+        self.parsed(key, parse).map(|found| vec![found])
+    }
+
     /// A whole number.
     pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Found<'a, u64>> {
         let (value, place) = self.raw(key)?;

@@ -11,6 +11,7 @@ use crate::ms::Ms;
 use crate::sdp::AudioFormat;
 use crate::sip::message::Target;
 use crate::sip::session::{Refresher, Reliability, Terms, TimerTerms};
+use crate::sip::transport::Transport;
 use crate::switchboard::settings::{AnswerRule, CalleeMatch};
 
 /// As short as a configuration can be.
@@ -82,8 +83,8 @@ fn the_files_of_the_repository_are_right() {
     let config = load(&root.join("trunkline.toml")).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(
         config.summary(),
-        "trunks: ip-trunk (switched off: registered-trunk); speech: local; dialogues: script; \
-         SIP on 127.0.0.1:5060, media on 127.0.0.1 ports 20000-29999, control on 127.0.0.1:7070, web on 127.0.0.1:8080"
+        "trunks: ip-trunk (switched off: registered-trunk, tls-trunk); speech: local; dialogues: script; \
+         SIP on 127.0.0.1:5060 (UDP and TCP), media on 127.0.0.1 ports 20000-29999, control on 127.0.0.1:7070, web on 127.0.0.1:8080"
     );
     let [trunk] = config.switchboard.trunks.as_slice() else {
         panic!("one trunk");
@@ -129,10 +130,11 @@ fn the_file_of_the_repository_shows_the_defaults() {
         (s.batch, s.connect_timeout, s.stall_timeout, s.give_up, c.dialogues[0].connect_timeout)
     };
     assert_eq!(services(&shown), services(&bare));
+    assert_eq!(shown.switchboard.reached, bare.switchboard.reached);
     let trunk = |c: &Config| {
         let t = &c.switchboard.trunks[0];
         let transfer = (t.transfer.subscription, t.transfer.referred_by, t.transfer.patience, t.transfer.refuse_refer);
-        (t.channels, t.ring_timeout, t.codecs.clone(), t.session, transfer)
+        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.session, transfer)
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
@@ -212,7 +214,8 @@ fn an_address_behind_nat_is_advertised_for_both() {
     let nat = "[sip]\nlisten = \"0.0.0.0:5060\"\nadvertise = \"203.0.113.9\"\n";
     let folder = Folder::new(&format!("{nat}{ENGINE}"), PROFILE);
     let config = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(config.switchboard.advertised_sip.to_string(), "203.0.113.9:5060");
+    let reached = config.switchboard.reached.any(Transport::Udp).unwrap();
+    assert_eq!(reached.to_string(), "203.0.113.9:5060");
     assert_eq!(config.switchboard.advertised_media.to_string(), "203.0.113.9");
     assert_eq!(config.media.bind.to_string(), "0.0.0.0");
 }
@@ -223,7 +226,9 @@ fn wrong_engine_files() {
         ("", &[]),
         (
             "[sip]\nlissen = \"x\"\n",
-            &["m.toml:2:sip.lissen: is not known; remove it, or choose from: listen, advertise, user_agent"],
+            &[
+                "m.toml:2:sip.lissen: is not known; remove it, or choose from: listen, advertise, tcp, user_agent, resolver, max_connections, max_connections_per_source, idle_s, tls",
+            ],
         ),
         (
             "[sipp]\n",
@@ -531,7 +536,7 @@ fn all_mistakes_of_all_files_come_at_once() {
         "sip-profiles/binary.toml: cannot be read: stream did not contain valid UTF-8; save it as UTF-8",
         "sip-profiles/t.toml:identity.caller: is missing; write the number that is shown when Dial names none",
         "sip-profiles/t.toml:1:peer.address: is missing; write address = \"host:port\" of the operator's SIP server",
-        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: address, sources",
+        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: transport, address, sources, ping_s, ping_down_after, ping_up_after",
     ];
     assert_eq!(folder.mistakes(), wanted);
 }
@@ -620,4 +625,91 @@ fn nothing_in_a_file_makes_it_panic() {
         }
     }
     assert!(refused > 200, "the files were hardly damaged: {refused}");
+}
+
+#[test]
+fn transports_and_certificates_that_cannot_be_used_are_told_where_they_stand() {
+    for (main, trunk, mistakes) in [
+        ("[sip]\nlisten = []\n", "", &["m.toml:2:sip.listen: names no address; write one, as \"127.0.0.1:5060\""][..]),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5060\", \"127.0.0.2:5060\"]\n",
+            "",
+            &[
+                "m.toml:2:sip.listen: names a second IPv4 address; write one of each family; 0.0.0.0 or [::] for all of them, and advertise the one that peers are to use",
+            ],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5060\", \"[::1]:5060\"]\nadvertise = [\"192.0.2.1\", \"2001:db8::1\"]\n",
+            "",
+            &[],
+        ),
+        (
+            "[sip]\nadvertise = \"2001:db8::1\"\n",
+            "",
+            &[
+                "m.toml:2:sip.advertise: is an IPv6 address, and sip.listen names none; add one to sip.listen, or remove this one",
+            ],
+        ),
+        (
+            "[sip]\nresolver = \"dns.example.com\"\n",
+            "",
+            &["m.toml:2:sip.resolver: is not the address of a DNS server; write it as 127.0.0.1 or 127.0.0.1:53"],
+        ),
+        (
+            "[sip]\nlisten = \"127.0.0.1:7070\"\n",
+            "",
+            &["m.toml:2:sip.listen: is the address of control, 127.0.0.1:7070, too; give one of them another port"],
+        ),
+        ("[sip]\ntcp = false\nlisten = \"127.0.0.1:7070\"\n", "", &[]),
+        (
+            "[sip]\ntcp = false\n",
+            "transport = \"tcp\"\n",
+            &[
+                "sip-profiles/t.toml:3:peer.transport: is switched off by sip.tcp; set tcp = true in [sip], or write another transport",
+            ],
+        ),
+        (
+            "",
+            "transport = \"tls\"\n",
+            &[
+                "sip-profiles/t.toml:3:peer.transport: needs a certificate of ours; add [sip.tls] to the main file, or write another transport",
+            ],
+        ),
+        (
+            "",
+            "transport = \"TCP\"\n",
+            &["sip-profiles/t.toml:3:peer.transport: is not a transport; write auto, udp, tcp or tls"],
+        ),
+        (
+            "[sip.tls]\ncertificate = \"no.pem\"\nkey = \"no.key\"\nrequire_client = true\n",
+            "",
+            &[
+                "m.toml:2:sip.tls.certificate: no.pem cannot be read as a certificate in PEM form: I/O error: No such file or directory (os error 2); name a PEM file that the user that runs trunkline can read, and that goes with the others",
+                "m.toml:4:sip.tls.require_client: asks for certificates, and nobody says whose; add client_ca, or remove it",
+            ],
+        ),
+        (
+            "[sip.tls]\n",
+            "",
+            &[
+                "m.toml:1:sip.tls.certificate: is missing; name the PEM file that holds our certificate and its chain",
+                "m.toml:1:sip.tls.key: is missing; name the PEM file that holds the certificate's private key",
+            ],
+        ),
+        (
+            "",
+            "[tls]\nkey = \"k\"\n",
+            &[
+                "sip-profiles/t.toml:6:tls: has no meaning without a certificate of ours; add [sip.tls] to the main file, or remove it",
+                "sip-profiles/t.toml:7:tls.key: stands without certificate; add certificate, or remove it",
+            ],
+        ),
+    ] {
+        let trunk = match trunk.starts_with('[') {
+            true => format!("{PROFILE}{trunk}"),
+            false => PROFILE.replace("address = ", &format!("{trunk}address = ")),
+        };
+        let found = Folder::new(&format!("{main}{ENGINE}"), &trunk).mistakes();
+        assert_eq!(found, mistakes, "{main}{trunk}");
+    }
 }

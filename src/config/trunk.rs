@@ -9,12 +9,16 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
-use super::written;
+use super::{sip, written};
 use crate::call::transfer::Rules;
+use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
+use crate::sip::Ways;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::ping;
 use crate::sip::session::{Reliability, SHORTEST_INTERVAL, Terms, TimerTerms};
+use crate::sip::transport::Transport;
 use crate::switchboard::NONE;
 use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Registration, Route, Trunk};
 
@@ -24,11 +28,15 @@ const EXPIRES_S: u64 = 600;
 const TRANSFER_MS: u64 = 60_000;
 /// What a REFER of the far end may be answered, the default first.
 const REFUSALS: [u64; 4] = [603, 405, 403, 501];
+const PING_DOWN_AFTER: u32 = 3;
+const PING_UP_AFTER: u32 = 1;
 
 /// The services that a profile may name; the first of each is the default.
 pub(super) struct Services {
     pub dialogues: Vec<String>,
     pub speech: Vec<String>,
+    /// By which transports we are reached.
+    pub reached: Ways,
 }
 
 /// A profile that was read.
@@ -49,10 +57,19 @@ pub(super) fn read<'a>(
     let enabled = root.flag("enabled");
 
     let mut peer = root.section("peer");
-    let address = peer.parsed("address", written::peer);
+    let transport = peer.parsed("transport", written::transport);
+    let by = transport.as_ref().and_then(|found| found.value);
+    let address = peer.parsed("address", |text| written::peer(text, by.unwrap_or_default()));
     let sources = peer.list("sources", written::network);
+    let ping = ping(&mut peer);
     peer.need("address", "write address = \"host:port\" of the operator's SIP server");
 
+    // What is switched off may wait for its certificate.
+    let engine = services.filter(|_| enabled.as_ref().is_none_or(|enabled| enabled.value));
+    if let Some(engine) = engine {
+        reachable(&transport, engine);
+    }
+    let tls = tls(root.section("tls"), address.as_ref(), engine, source.file);
     let credentials = credentials(root.section("auth"), source.file);
     let mut identity = root.section("identity");
     let domain = identity.parsed("domain", written::host);
@@ -92,6 +109,9 @@ pub(super) fn read<'a>(
     let trunk = Trunk {
         name: name?,
         peer: address?.value,
+        transport: by,
+        tls,
+        ping,
         sources,
         domain: domain?,
         caller: caller?,
@@ -149,6 +169,66 @@ fn networks(
         }
         _ => Vec::new(),
     }
+}
+
+fn ping(peer: &mut Section<'_>) -> Option<ping::Plan> {
+    let every = peer.number("ping_s", 0..=3_600);
+    let down = peer.number("ping_down_after", 1..=100);
+    let up = peer.number("ping_up_after", 1..=100);
+    let count = |found: Option<Found<'_, u64>>, default| found.map_or(default, |found| found.value as u32);
+    let every = every.filter(|found| found.value > 0);
+    if let Some(found) = every.as_ref().filter(|found| found.value < 5) {
+        found.place.wrong("is out of range", "write 0 for none, or 5 and more");
+    }
+    let interval = Duration::from_secs(every?.value);
+    Some(ping::Plan { interval, down_after: count(down, PING_DOWN_AFTER), up_after: count(up, PING_UP_AFTER) })
+}
+
+/// Complains of a transport by which peers cannot reach us: they answer by the way that they are asked.
+fn reachable(transport: &Option<Found<'_, Option<Transport>>>, services: &Services) {
+    let Some(Found { value: Some(by), place }) = transport else { return };
+    if services.reached.has(*by) {
+        return;
+    }
+    match by {
+        Transport::Tls => {
+            place.wrong("needs a certificate of ours", "add [sip.tls] to the main file, or write another transport")
+        }
+        _ => place.wrong("is switched off by sip.tcp", "set tcp = true in [sip], or write another transport"),
+    }
+}
+
+fn tls(
+    mut section: Section<'_>,
+    address: Option<&Found<'_, Target>>,
+    engine: Option<&Services>,
+    file: &Path,
+) -> Option<ClientFiles> {
+    let has_tls = engine.is_some_and(|engine| engine.reached.has(Transport::Tls));
+    if section.is_there() && engine.is_some() && !has_tls {
+        section
+            .place
+            .wrong("has no meaning without a certificate of ours", "add [sip.tls] to the main file, or remove it");
+    }
+    let base = file.parent().unwrap_or(Path::new(""));
+    let name = section.parsed("name", written::host);
+    let ca = sip::path(&mut section, "ca", base);
+    let identity = sip::identity(&mut section, base);
+    for (key, other) in [("certificate", "key"), ("key", "certificate")] {
+        if section.has(key) && !section.has(other) {
+            section.place_of(key).wrong(format!("stands without {other}"), format!("add {other}, or remove it"));
+        }
+    }
+    let name = name.map(|found| found.value).or_else(|| host_of(address))?;
+    let files = ClientFiles { name, ca, identity };
+    if !has_tls && !section.is_there() {
+        return None;
+    }
+    if let Err(error) = files.load() {
+        sip::tell(&section, &error, files.identity.as_ref().map(|identity| (identity, None)), "ca");
+    }
+    section.done();
+    has_tls.then_some(files)
 }
 
 fn credentials(mut auth: Section<'_>, file: &Path) -> Option<Credentials> {

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::switchboard::settings::Settings;
-use crate::{dialogue, journal, media, speech};
+use crate::{dialogue, journal, media, net, speech};
 
 /// Everything that the files say, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where SIP over UDP is received; the port is never 0.
-    pub sip: SocketAddr,
+    /// Where SIP is received; there is an address, and no port is 0.
+    pub sip: net::Config,
     /// The media engine.
     pub media: media::Config,
     /// The gRPC control server's address.
@@ -64,12 +64,16 @@ impl Config {
             [] => String::new(),
             off => format!(" (switched off: {})", off.join(", ")),
         };
+        let by = if self.sip.tcp { "UDP and TCP" } else { "UDP" };
+        let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+        let tls = self.sip.tls.as_ref().map_or(String::new(), |(listen, _)| format!(", TLS on {}", addresses(listen)));
+        let sip = format!("{} ({by}){tls}", addresses(&self.sip.listen));
         format!(
             "trunks: {}{off}; speech: {}; dialogues: {}; SIP on {}, media on {} ports {}-{}, control on {}, web on {}",
             names(trunks.collect()),
             names(self.speech.iter().map(|s| s.name.as_str()).collect()),
             names(self.dialogues.iter().map(|d| d.name.as_str()).collect()),
-            self.sip,
+            sip,
             self.media.bind,
             self.media.ports.start(),
             self.media.ports.end(),

@@ -9,10 +9,8 @@ use crate::call::knobs::BargeIn;
 use crate::sdp::AudioFormat;
 use crate::sip::message::Target;
 use crate::sip::session::{Refresher, Reliability};
+use crate::sip::transport::Transport;
 use crate::switchboard::settings::{CalleeMatch, Network};
-
-/// SIP's own port, RFC 3261 §19.1.2.
-const SIP_PORT: u16 = 5060;
 
 /// Anything but nothing.
 pub(super) fn some(text: &str) -> Result<String, Wrong> {
@@ -34,6 +32,13 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
 /// `address:port`.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| Wrong::new("is not an IP address with a port", "write it as 127.0.0.1:5060 or [::1]:5060"))
+}
+
+/// A DNS server: an address, with or without a port.
+pub(super) fn resolver(text: &str) -> Result<SocketAddr, Wrong> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    let at = bare.or_else(|_| text.parse::<SocketAddr>()).ok().filter(|at| at.port() != 0);
+    at.ok_or_else(|| Wrong::new("is not the address of a DNS server", "write it as 127.0.0.1 or 127.0.0.1:53"))
 }
 
 /// An address.
@@ -105,8 +110,17 @@ pub(super) fn endpoint(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// A peer: an address or a name, with or without a port.
-pub(super) fn peer(text: &str) -> Result<Target, Wrong> {
+/// A transport; `None`: whichever fits.
+pub(super) fn transport(text: &str) -> Result<Option<Transport>, Wrong> {
+    match Transport::parse(text).filter(|transport| transport.param() == text) {
+        None if text == "auto" => Ok(None),
+        None => Err(Wrong::new("is not a transport", "write auto, udp, tcp or tls")),
+        some => Ok(some),
+    }
+}
+
+/// A peer: an address or a name, with or without a port; an address without one has that of the transport (RFC 3261 §19.1.2).
+pub(super) fn peer(text: &str, transport: Transport) -> Result<Target, Wrong> {
     let form = || {
         Wrong::new(
             "is not an address or host name with an optional port",
@@ -114,7 +128,7 @@ pub(super) fn peer(text: &str) -> Result<Target, Wrong> {
         )
     };
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(Target::Addr(SocketAddr::new(ip, SIP_PORT)));
+        return Ok(Target::Addr(SocketAddr::new(ip, transport.default_port())));
     }
     if let Ok(at) = text.parse::<SocketAddr>() {
         return match at.port() {

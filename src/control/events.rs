@@ -249,6 +249,8 @@ pub(super) fn trunk(state: TrunkState) -> proto::TrunkState {
         channels_max: count(state.channels_max),
         registration: registration.into(),
         reason,
+        up: state.down.is_none(),
+        down_reason: state.down.unwrap_or_default(),
     }
 }
 

@@ -159,7 +159,7 @@ fn refusal(refusal: Refusal) -> Status {
         Refusal::Exhausted { .. } | Refusal::Overload(_) => Code::ResourceExhausted,
         Refusal::NotFound(_) => Code::NotFound,
         Refusal::TooLate | Refusal::WrongState(_) => Code::FailedPrecondition,
-        Refusal::Draining => Code::Unavailable,
+        Refusal::Draining | Refusal::Down { .. } => Code::Unavailable,
     };
     Status::new(code, refusal.to_string())
 }

@@ -151,9 +151,10 @@ impl Dialog {
         }
         let strict = self.routes.first().is_some_and(|first| !first.is_loose());
         let hop = if strict { uri } else { routes.first().copied().unwrap_or(uri) };
-        let to = hop.target().unwrap_or_else(|| self.fallback.clone());
+        let transport = local.transport_to(hop);
+        let to = hop.target_by(transport).unwrap_or_else(|| self.fallback.clone());
         let cseq = format!("{number} {method}");
-        let mut out = Writer::request(method, uri).header(HeaderName::Via, &local.via(branch));
+        let mut out = local.begin(Writer::request(method, uri), transport, branch);
         for route in routes {
             out = out.header(HeaderName::Route, &format!("<{route}>"));
         }

@@ -6,6 +6,7 @@
 
 mod body;
 mod fault;
+pub mod framing;
 mod header;
 mod lex;
 mod name_addr;

@@ -5,6 +5,7 @@
 //! | 2xx | the binding is refreshed after 80–90 % of the time it was granted |
 //! | 401, 407 | once more with credentials ([`super::auth`]) |
 //! | 423 | once more with Min-Expires |
+//! | 503, nothing, not to be sent | at the registrar's next address ([`super::locate`]), if there is one |
 //! | anything else, or nothing | again after 2, 4, 8 … 300 s, half of it at random; Retry-After is kept |
 //!
 //! All REGISTERs have one Call-ID and a CSeq that rises (§10.2.4).
@@ -17,6 +18,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::auth::{Authenticator, Credentials};
+use super::locate::{Hop, Next, Spares};
 use super::message::{HeaderName, Method, NameAddr, Response, Target, Uri, Writer, default_reason};
 use super::transaction::{Client, ClientAction, ClientInput, Timers};
 use super::{Local, token};
@@ -39,6 +41,8 @@ pub struct Account {
     pub aor: NameAddr,
     /// Where the REGISTER is sent.
     pub next_hop: Target,
+    /// Where it is sent instead when nobody is there (RFC 3263 §4.3), in this order.
+    pub spares: Spares,
     /// For 401 and 407.
     pub credentials: Option<Credentials>,
     /// Seconds of life to ask for, 10 and more.
@@ -56,6 +60,8 @@ pub enum Input {
         /// As it stood in [`Output::Transmit`].
         to: Target,
     },
+    /// The registrar's addresses have been looked up again: they are used from the next attempt on, also from one that is due now.
+    Located(Vec<Hop>),
     /// The deadline may have passed.
     Timer,
     /// Register now, whatever is scheduled; also the way to begin again after `Unregister`.
@@ -163,6 +169,9 @@ impl Registration {
 
     /// Feeds the registration. Whatever timer has run out by `now` acts first.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        if let Input::Located(hops) = &input {
+            self.located(hops);
+        }
         for request in &mut self.requests {
             request.handle(now, ClientInput::Timer);
         }
@@ -178,6 +187,7 @@ impl Registration {
                     self.requests.iter_mut().for_each(|r| r.handle(now, ClientInput::TransportError));
                 }
             }
+            Input::Located(_) => {}
             Input::Refresh => {
                 self.goal = Goal::Bound;
                 if !self.requests.iter().any(Client::is_pending) {
@@ -201,6 +211,11 @@ impl Registration {
     /// When to call `handle` with [`Input::Timer`].
     pub fn deadline(&self) -> Option<Instant> {
         self.requests.iter().map(Client::deadline).chain([self.timers.deadline()]).flatten().min()
+    }
+
+    /// Whether an answer is waited for.
+    pub fn is_asking(&self) -> bool {
+        self.requests.iter().any(Client::is_pending)
     }
 
     /// Whether the binding was taken away and nothing is left to do.
@@ -240,6 +255,8 @@ impl Registration {
                 _ if !current => {}
                 ClientAction::Response(response) if response.code() < 200 => {}
                 ClientAction::Response(response) => self.answered(now, at, &response),
+                ClientAction::TimedOut if self.send_elsewhere(now, at, false) => {}
+                ClientAction::Unreachable if self.send_elsewhere(now, at, true) => {}
                 ClientAction::TimedOut => self.failed(now, 408, default_reason(408).to_owned(), None),
                 ClientAction::Unreachable => self.failed(now, 503, default_reason(503).to_owned(), None),
             }
@@ -283,8 +300,36 @@ impl Registration {
                 }
                 _ => self.failed_with(now, response),
             },
+            503 if self.send_elsewhere(now, at, false) => {}
             _ => self.failed_with(now, response),
         }
+    }
+
+    /// RFC 3263 §4.3: nobody is there, so it goes to the next address.
+    fn send_elsewhere(&mut self, now: Instant, at: usize, unsent: bool) -> bool {
+        let by = self.requests[at].request().top_via().ok();
+        match self.account.spares.next(unsent, by.as_ref(), &mut self.local.ways) {
+            Some(Next::Other(hop)) => self.turn_to(hop),
+            Some(Next::Same) => {}
+            None => return false,
+        }
+        self.send(now);
+        true
+    }
+
+    /// An attempt that is under way keeps its addresses: a failure is told by the address.
+    fn located(&mut self, hops: &[Hop]) {
+        if let Some((first, spares)) = hops.split_first()
+            && !self.requests.iter().any(Client::is_pending)
+        {
+            self.turn_to(*first);
+            self.account.spares = Spares::new(spares.iter().copied());
+        }
+    }
+
+    fn turn_to(&mut self, hop: Hop) {
+        self.account.next_hop = Target::Addr(hop.address);
+        self.local = self.local.clone().towards(hop);
     }
 
     fn failed_with(&mut self, now: Instant, response: &Response) {
@@ -336,8 +381,11 @@ impl Registration {
         self.cseq += 1;
         let expires = if self.goal == Goal::Bound { self.expires } else { 0 };
         let aor = NameAddr::new(self.account.aor.display.clone(), self.account.aor.uri.clone());
-        let mut out = Writer::request(Method::Register, &self.account.registrar)
-            .header(HeaderName::Via, &self.local.via(&token::branch(&mut self.rng)))
+        let branch = token::branch(&mut self.rng);
+        let out = Writer::request(Method::Register, &self.account.registrar);
+        let mut out = self
+            .local
+            .begin(out, self.local.ways.transport, &branch)
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &format!("{aor};tag={}", self.from_tag))
             .header(HeaderName::To, &aor.to_string())

@@ -39,6 +39,7 @@ use rand::rngs::StdRng;
 
 use super::auth::{Authenticator, Credentials};
 use super::dialog::Dialog;
+use super::locate::{Next, Spares};
 use super::message::{
     Fault, HeaderName, Headers, Message, Method, NameAddr, Params, Reason, Request, RequestLine, Response, SessionBody,
     StatusLine, Target, Uri, Writer, default_reason,
@@ -69,6 +70,8 @@ pub struct Dial {
     pub to: NameAddr,
     /// Where the INVITE is sent, whatever the Request-URI says (the trunk's address or outbound proxy).
     pub next_hop: Target,
+    /// Where it is sent instead when nobody is there (RFC 3263 §4.3), in this order.
+    pub spares: Spares,
     /// For 401 and 407.
     pub credentials: Option<Credentials>,
     /// More headers of the INVITE.

@@ -160,6 +160,7 @@ mod tests {
             contact_user: "robot one".into(),
             contact: "192.0.2.1:5060".parse().unwrap(),
             user_agent: "Trunkline".into(),
+            ways: Default::default(),
         };
         let source = "203.0.113.5:7777".parse().unwrap();
         let reply = answer(&request, source, &local)?;

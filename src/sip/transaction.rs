@@ -1,4 +1,4 @@
-//! RFC 3261 §17 with the corrections of RFC 6026: the four transaction machines, over UDP.
+//! RFC 3261 §17 with the corrections of RFC 6026: the four transaction machines.
 //!
 //! | machine | states | timers |
 //! |---|---|---|
@@ -6,6 +6,8 @@
 //! | [`Client`] | Trying → Proceeding → Completed → over | E resend, F timeout, K absorb |
 //! | [`InviteServer`] | Proceeding → Completed → Confirmed, or Accepted → over | G resend, H no ACK, I absorb, L absorb 2xx |
 //! | [`Server`] | Trying → Proceeding → Completed → over | J absorb |
+//!
+//! Over a transport that is reliable, which the message's own Via says, A, E and G do not run, and D, I, J and K are over at once.
 //!
 //! Timer C belongs to proxies. Each machine has the same three handles: `handle(now, …)`, `poll()`,
 //! `deadline()`; a machine that `is_over()` can be dropped.
@@ -27,7 +29,8 @@ pub use invite_server::InviteServer;
 pub use key::Key;
 pub use server::Server;
 
-use super::message::Response;
+use super::message::{Request, Response};
+use super::transport::Transport;
 use crate::ms::Ms;
 
 /// Round-trip estimate, first retransmission interval (§17.1.1.1).
@@ -40,6 +43,16 @@ pub const T4: Ms = Ms(5_000);
 pub const GIVE_UP: Ms = Ms(64 * T1.0);
 /// Timer D over UDP: "at least 32 seconds".
 pub const TIMER_D: Ms = Ms(32_000);
+
+/// Whether the network repeats for us what it loses: so says the Via of the request that goes out.
+fn is_reliable(request: &Request) -> bool {
+    request.top_via().ok().and_then(|via| Transport::parse(&via.transport)).is_some_and(Transport::is_reliable)
+}
+
+/// As [`is_reliable`], of a whole response: it goes back as its request came.
+fn is_reliably_answered(response: &[u8]) -> bool {
+    Transport::of_message(response).is_some_and(Transport::is_reliable)
+}
 
 /// What happens to a client transaction.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use crate::call::conversation::Rules;
 use crate::call::knobs::Clamp;
 use crate::journal::Stem;
 use crate::sip::Local;
-use crate::sip::message::{NameAddr, Uri, escape_user};
+use crate::sip::message::{NameAddr, Target, Uri, escape_user};
 use crate::sip::session::{Dial, ExtraHeaders};
+use crate::sip::transport::Transport;
 
 /// The range of `ring_timeout`.
 const RING: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
@@ -20,9 +21,15 @@ const RING: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 const LONGEST: usize = 4_096;
 const MOST_VARIABLES: usize = 64;
 
+/// What we write where we are not reached.
+const NOWHERE: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
 /// A call that can be placed.
 pub(super) struct Placement {
     pub(super) dial: Dial,
+    /// By what, if the trunk says so.
+    pub(super) transport: Option<Transport>,
     pub(super) ring_timeout: Duration,
     pub(super) plan: Plan,
     pub(super) clamps: Vec<Clamp>,
@@ -45,10 +52,20 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> Refusal {
 
 /// What our messages on a trunk say of us.
 pub(super) fn local(settings: &Settings, trunk: &Trunk) -> Local {
+    let transport = trunk.transport.unwrap_or_default();
+    let like = match trunk.peer {
+        Target::Addr(at) => settings.reached.address(transport, at),
+        Target::Host { .. } => None,
+    };
+    let mut ways = settings.reached;
+    ways.transport = transport;
+    ways.large_by_tcp = trunk.transport.is_none() && ways.has(Transport::Tcp);
     Local {
         contact_user: trunk.registration.as_ref().map_or(&trunk.caller, |r| &r.user).clone(),
-        contact: settings.advertised_sip,
+        // `config` has seen to it that there is one.
+        contact: like.or(ways.any(transport)).unwrap_or(NOWHERE),
         user_agent: settings.user_agent.clone(),
+        ways,
     }
 }
 
@@ -149,6 +166,7 @@ pub(super) fn place(
         to: NameAddr::new(None, to.clone()),
         request_uri: to,
         next_hop: trunk.peer.clone(),
+        spares: Default::default(),
         credentials: trunk.credentials.clone(),
         headers: ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))?,
         // The call makes it, when it knows its port.
@@ -158,7 +176,7 @@ pub(super) fn place(
     plan.request_id = order.request_id;
     plan.correlation = order.correlation;
     plan.variables = order.variables;
-    Ok(Placement { dial, ring_timeout, plan, clamps, services })
+    Ok(Placement { dial, transport: trunk.transport, ring_timeout, plan, clamps, services })
 }
 
 /// A whole `sip:` URI, or a number or user at the trunk's domain.

@@ -35,12 +35,18 @@ struct Became {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Trunk {
+    trunk: String,
+}
+
 /// The figures of the switchboard.
 #[derive(Debug)]
 pub struct Metrics {
     pub(super) calls: Gauge,
     pub(super) cpu_used: Gauge<f64, AtomicU64>,
     pub(super) lingering: Gauge,
+    up: Family<Trunk, Gauge>,
     ended: Family<Ended, Counter>,
     refused: Family<Why, Counter>,
     pub(super) inbox_full: Counter,
@@ -61,6 +67,7 @@ impl Default for Metrics {
             calls: Gauge::default(),
             cpu_used: Gauge::default(),
             lingering: Gauge::default(),
+            up: Family::default(),
             ended: Family::default(),
             refused: Family::default(),
             inbox_full: Counter::default(),
@@ -96,6 +103,7 @@ impl Metrics {
             "SIP messages dropped because their call was busy",
             self.inbox_full.clone(),
         );
+        registry.register("trunk_up", "1: the trunk answers pings, 0: it does not", self.up.clone());
         registry.register("utterances", "Utterances of callers", self.utterances.clone());
         registry.register("prompts_interrupted", "Prompts stopped by callers", self.interruptions.clone());
         registry.register("transfers", "Attempts to hand a call over, by what became of them", self.transfers.clone());
@@ -115,6 +123,11 @@ impl Metrics {
             "End of an utterance to its event, endpoint_ms and recognition included",
             self.utterance_latency.clone(),
         );
+    }
+
+    /// A trunk that is pinged is there, or is not.
+    pub(super) fn trunk_up(&self, trunk: &str, up: bool) {
+        self.up.get_or_create(&Trunk { trunk: trunk.to_owned() }).set(up.into());
     }
 
     /// A call was refused before it began.

@@ -8,6 +8,7 @@
 //! | `dialling` | from an order and a trunk to an INVITE |
 //! | `registrar` | one task for each trunk that registers |
 //! | [`load`] | overload: when new calls are refused so that those that are up are served well |
+//! | `pinger` | one task for each trunk that is asked whether it is there |
 //! | `refused` | INVITEs that were refused, for as long as copies of them may come |
 //! | [`order`], [`settings`] | what the faces ask, and what is configured |
 
@@ -15,6 +16,7 @@ mod dialling;
 pub mod load;
 mod metrics;
 pub mod order;
+mod pinger;
 mod refused;
 mod registrar;
 mod router;
@@ -43,8 +45,10 @@ pub const NONE: &str = "none";
 /// The shells that calls are connected to.
 #[derive(Debug)]
 pub struct Shells {
-    /// The SIP socket.
-    pub net: net::Udp,
+    /// The SIP sockets.
+    pub net: net::Net,
+    /// The same as each trunk uses it, in their order.
+    pub trunks: Vec<net::Net>,
     /// The media threads.
     pub media: media::Engine,
     /// Recognition and synthesis.
@@ -70,7 +74,7 @@ pub fn start(
     settings: Settings,
     shells: Shells,
     metrics: Arc<Metrics>,
-    datagrams: mpsc::Receiver<net::Datagram>,
+    arrivals: mpsc::Receiver<net::Arrival>,
     seed: u64,
 ) -> Handle {
     let (asks, inbox) = mpsc::unbounded_channel();
@@ -79,7 +83,7 @@ pub fn start(
     let (broken_told, broken) = watch::channel(Vec::new());
     tokio::spawn(load::watch(shells.clone(), asks.clone(), broken_told));
     let router = Router::new(Arc::new(settings), shells, metrics, asks.clone(), doors_told, seed);
-    tokio::spawn(router.run(inbox, datagrams));
+    tokio::spawn(router.run(inbox, arrivals));
     Handle { asks, doors, broken }
 }
 

@@ -70,6 +70,14 @@ pub enum Refusal {
     /// Its time has passed.
     #[error("not_after has passed")]
     TooLate,
+    /// The trunk does not answer pings.
+    #[error("trunk {trunk} is down: {reason}")]
+    Down {
+        /// The profile.
+        trunk: String,
+        /// What the last ping came to.
+        reason: String,
+    },
     /// The call is in a state that does not allow it.
     #[error("{0}")]
     WrongState(String),
@@ -121,6 +129,8 @@ pub struct TrunkState {
     pub channels_max: usize,
     /// How its registration stands.
     pub registration: Registered,
+    /// Why it is not dialled now: it does not answer pings.
+    pub down: Option<String>,
 }
 
 /// How a registration stands.

@@ -1,33 +1,40 @@
 //! One trunk's registration, kept alive.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
 use super::order::Registered;
 use super::router::Ask;
 use super::settings::{Registration as Wanted, Trunk};
-use crate::net;
+use crate::net::Net;
 use crate::sip::Local;
-use crate::sip::message::{NameAddr, Response, Uri, escape_user};
+use crate::sip::locate::{Hop, Spares};
+use crate::sip::message::{NameAddr, Response, Target, Uri, escape_user};
 use crate::sip::register::{Account, Event, Input, Output, Registration};
+use crate::sip::transport::Transport;
 
 /// What a registration's task is told.
 #[derive(Debug)]
 pub(super) enum Told {
     /// A response with its Call-ID.
     Response(Response),
+    /// What it sent there did not arrive.
+    Unsent(Target),
     /// Take the binding back, and end.
     Stop,
 }
 
-/// A registration and the way to its task.
+/// The way to a registration's task.
 pub(super) struct Registrar {
-    /// By which its responses are known.
-    pub(super) call_id: String,
     pub(super) inbox: mpsc::Sender<Told>,
 }
+
+/// How long it takes until a registrar that has no address is looked up again: twice as long each time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN_LAST: Duration = Duration::from_secs(60);
 
 /// Starts the task. An account that cannot be written as SIP URIs is told as failed: `config` has checked it.
 pub(super) fn start(
@@ -35,7 +42,7 @@ pub(super) fn start(
     trunk: &Trunk,
     wanted: &Wanted,
     local: Local,
-    net: net::Udp,
+    net: Net,
     router: mpsc::UnboundedSender<Ask>,
     rng: StdRng,
 ) -> Result<Registrar, String> {
@@ -44,33 +51,48 @@ pub(super) fn start(
         registrar: uri(format!("sip:{}", wanted.domain))?,
         aor: NameAddr::new(None, uri(format!("sip:{}@{}", escape_user(&wanted.user), wanted.domain))?),
         next_hop: trunk.peer.clone(),
+        spares: Spares::default(),
         credentials: trunk.credentials.clone(),
         expires: u32::try_from(wanted.expires.as_secs()).unwrap_or(u32::MAX),
     };
-    let registration = Registration::new(Instant::now(), local, account, rng);
     let (inbox, told) = mpsc::channel(16);
-    let call_id = registration.call_id().to_owned();
-    let task = Task { number, name: trunk.name.clone(), registration, net, router };
-    tokio::spawn(task.run(told));
-    Ok(Registrar { call_id, inbox })
+    let (peer, transport) = (trunk.peer.clone(), trunk.transport);
+    let task = Task { number, name: trunk.name.clone(), peer, transport, local, rng, net, router };
+    tokio::spawn(task.run(account, inbox.clone(), told));
+    Ok(Registrar { inbox })
 }
 
 struct Task {
     number: usize,
     name: String,
-    registration: Registration,
-    net: net::Udp,
+    peer: Target,
+    transport: Option<Transport>,
+    local: Local,
+    rng: StdRng,
+    net: Net,
     router: mpsc::UnboundedSender<Ask>,
 }
 
 impl Task {
-    async fn run(mut self, mut told: mpsc::Receiver<Told>) {
+    async fn run(mut self, mut account: Account, inbox: mpsc::Sender<Told>, mut told: mpsc::Receiver<Told>) {
+        let Some(hops) = self.find(&mut told).await else { return };
+        let mut hops = hops.into_iter();
+        let mut local = self.local.clone();
+        if let Some(first) = hops.next() {
+            account.next_hop = Target::Addr(first.address);
+            account.spares = Spares::new(hops);
+            local = local.towards(first);
+        }
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        let mut registration = Registration::new(Instant::now(), local, account, rng);
+        // Before the first datagram goes out, the router knows whose the answer is.
+        let _ = self.router.send(Ask::Registers { call_id: registration.call_id().to_owned(), inbox });
         loop {
-            while let Some(output) = self.registration.poll() {
+            while let Some(output) = registration.poll() {
                 match output {
                     Output::Transmit { to, payload } => {
                         if self.net.send(&to, &payload).await.is_err() {
-                            self.registration.handle(Instant::now(), Input::TransportError { to });
+                            registration.handle(Instant::now(), Input::TransportError { to });
                         }
                     }
                     // Late copies of the answer are nobody's business any more.
@@ -78,20 +100,52 @@ impl Task {
                     Output::Event(event) => self.tell(event),
                 }
             }
-            if self.registration.is_over() {
+            if registration.is_over() {
                 return;
             }
-            let deadline = self.registration.deadline();
+            let deadline = registration.deadline();
             let input = tokio::select! {
                 told = told.recv() => match told {
                     Some(Told::Response(response)) => Input::Message(response),
+                    Some(Told::Unsent(to)) => Input::TransportError { to },
                     Some(Told::Stop) => Input::Unregister,
                     // The router is gone without a word: nobody is left to register for.
                     None => return,
                 },
                 () = super::task::until(deadline) => Input::Timer,
             };
-            self.registration.handle(Instant::now(), input);
+            // The registrar may have moved since the last attempt.
+            if matches!(input, Input::Timer)
+                && !registration.is_asking()
+                && matches!(self.peer, Target::Host { .. })
+                && let Ok(hops) = self.net.locate(&self.peer, self.transport, &self.local.ways, &mut self.rng).await
+            {
+                registration.handle(Instant::now(), Input::Located(hops));
+                continue;
+            }
+            registration.handle(Instant::now(), input);
+        }
+    }
+
+    /// Where the registrar is, as soon as that can be found out; `None`: nobody wants to know any more.
+    async fn find(&mut self, told: &mut mpsc::Receiver<Told>) -> Option<Vec<Hop>> {
+        let mut again = LOOK_AGAIN;
+        loop {
+            let located = self.net.locate(&self.peer, self.transport, &self.local.ways, &mut self.rng).await;
+            let reason = match located {
+                Ok(hops) => return Some(hops),
+                Err(error) => error.to_string(),
+            };
+            let failed = Ask::Registered { trunk: self.number, state: Registered::Failed(reason) };
+            // The router is gone: nobody is left to register for.
+            self.router.send(failed).ok()?;
+            tokio::select! {
+                told = told.recv() => match told {
+                    Some(Told::Response(_) | Told::Unsent(_)) => {}
+                    Some(Told::Stop) | None => return None,
+                },
+                () = tokio::time::sleep(again) => again = (again * 2).min(LOOK_AGAIN_LAST),
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::dialling::{self, Services};
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
+use super::pinger;
 use super::refused::{Answer, Key, Refused};
 use super::registrar::{self, Registrar, Told};
 use super::settings::{AnswerRule, Settings, Trunk};
@@ -31,10 +32,12 @@ use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::journal::Stem;
 use crate::ms::Ms;
-use crate::net::Datagram;
-use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Uri, parse, refuse_unreadable};
+use crate::net::{Arrival, Net};
+use crate::sip::locate::Hop;
+use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Target, Uri, parse, refuse_unreadable};
 use crate::sip::refer::Replaces;
 use crate::sip::session::{self, Dial, ExtraHeaders, Session};
+use crate::sip::transport::Transport;
 use crate::sip::{Local, Reply, stateless};
 
 /// Seconds after which a caller who was refused for want of room may try again. At the door they differ from call to call, so that those
@@ -113,6 +116,16 @@ pub(super) enum Ask {
         sip_call_id: String,
         session: Option<Box<Session>>,
     },
+    /// A trunk does not answer pings, or does again.
+    Health {
+        trunk: usize,
+        down: Option<String>,
+    },
+    /// A registration is about to begin, under this Call-ID.
+    Registers {
+        call_id: String,
+        inbox: mpsc::Sender<Told>,
+    },
     /// A registration is in another state.
     Registered {
         trunk: usize,
@@ -159,6 +172,7 @@ enum Owner {
     /// And the wake that counts.
     Lingering(Box<Session>, Instant),
     Registration(mpsc::Sender<Told>),
+    Ping(mpsc::Sender<Told>),
 }
 
 /// A stop under way.
@@ -193,6 +207,8 @@ pub(super) struct Router {
     channels: Vec<usize>,
     registrations: Vec<Registered>,
     registrars: Vec<Registrar>,
+    /// Why a trunk is not dialled now.
+    down: Vec<Option<String>>,
     /// `request_id` of `Dial` → call, and when to forget it.
     ordered: HashMap<String, Arc<str>>,
     ordered_at: VecDeque<(Instant, String)>,
@@ -228,6 +244,7 @@ impl Router {
             channels: vec![0; trunks],
             registrations: vec![Registered::NotAsked; trunks],
             registrars: Vec::new(),
+            down: vec![None; trunks],
             ordered: HashMap::new(),
             ordered_at: VecDeque::new(),
             draining: false,
@@ -239,15 +256,16 @@ impl Router {
         }
     }
 
-    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut datagrams: mpsc::Receiver<Datagram>) {
+    pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut arrivals: mpsc::Receiver<Arrival>) {
         self.register();
+        self.ping();
         loop {
             let deadline = self.deadline();
             tokio::select! {
                 // In this order: a call makes itself known before its first datagram goes out, so it is known before the answer.
                 biased;
                 Some(ask) = asks.recv() => self.take(ask),
-                Some(datagram) = datagrams.recv() => self.receive(datagram).await,
+                Some(arrival) = arrivals.recv() => self.receive(arrival).await,
                 () = super::task::until(deadline) => self.wake(Instant::now()),
             }
             // A flood of messages must not keep timers from their time.
@@ -258,14 +276,14 @@ impl Router {
                 break;
             }
         }
-        self.unregister(&mut asks, &mut datagrams).await;
+        self.unregister(&mut asks, &mut arrivals).await;
         if let Some(stopping) = self.stopping {
             let _ = stopping.reply.send(());
         }
     }
 
     /// Takes the registrations back. What the registrars say to that comes the same way as everything else.
-    async fn unregister(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, datagrams: &mut mpsc::Receiver<Datagram>) {
+    async fn unregister(&mut self, asks: &mut mpsc::UnboundedReceiver<Ask>, arrivals: &mut mpsc::Receiver<Arrival>) {
         let inboxes: Vec<_> = self.registrars.iter().map(|registrar| registrar.inbox.clone()).collect();
         let mut gone = pin!(async {
             for inbox in &inboxes {
@@ -282,7 +300,7 @@ impl Router {
                 () = &mut gone => return,
                 () = &mut patience => return,
                 Some(ask) = asks.recv() => self.take(ask),
-                Some(datagram) = datagrams.recv() => self.receive(datagram).await,
+                Some(arrival) = arrivals.recv() => self.receive(arrival).await,
             }
         }
     }
@@ -293,17 +311,39 @@ impl Router {
             let Some(wanted) = &trunk.registration else { continue };
             let rng = StdRng::seed_from_u64(self.rng.random());
             let local = dialling::local(&settings, trunk);
-            let started =
-                registrar::start(number, trunk, wanted, local, self.shells.net.clone(), self.asks.clone(), rng);
+            let started = registrar::start(number, trunk, wanted, local, self.net(number), self.asks.clone(), rng);
             self.registrations[number] = match started {
                 Ok(registrar) => {
-                    self.owners.insert(registrar.call_id.clone(), Owner::Registration(registrar.inbox.clone()));
                     self.registrars.push(registrar);
                     Registered::Trying
                 }
                 Err(reason) => Registered::Failed(reason),
             };
         }
+    }
+
+    fn ping(&mut self) {
+        let settings = self.settings.clone();
+        for (number, trunk) in settings.trunks.iter().enumerate() {
+            let Some(plan) = trunk.ping else { continue };
+            let rng = StdRng::seed_from_u64(self.rng.random());
+            let local = dialling::local(&settings, trunk);
+            self.metrics.trunk_up(&trunk.name, true);
+            match pinger::start(number, trunk, plan, local, self.net(number), self.asks.clone(), rng) {
+                Ok(pinger) => drop(self.owners.insert(pinger.call_id, Owner::Ping(pinger.inbox))),
+                Err(reason) => tracing::error!(trunk = trunk.name, reason, "the trunk cannot be pinged"),
+            }
+        }
+    }
+
+    /// Whether a trunk is there to be dialled: it answers its pings, or is not asked.
+    fn is_up(&self, trunk: usize) -> bool {
+        self.down[trunk].is_none()
+    }
+
+    /// The sockets as a trunk uses them.
+    fn net(&self, trunk: usize) -> Net {
+        self.shells.trunks.get(trunk).unwrap_or(&self.shells.net).clone()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -353,6 +393,11 @@ impl Router {
                 }
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
+            Ask::Health { trunk, down } => {
+                self.metrics.trunk_up(&self.settings.trunks[trunk].name, down.is_none());
+                self.down[trunk] = down;
+            }
+            Ask::Registers { call_id, inbox } => drop(self.owners.insert(call_id, Owner::Registration(inbox))),
             Ask::Registered { trunk, state } => self.registrations[trunk] = state,
             Ask::Load(sample) => self.load(sample),
         }
@@ -399,6 +444,11 @@ impl Router {
         let call_id = self.call_id();
         let request_id = order.request_id.clone();
         let placement = dialling::place(order, &settings, trunk, call_id.clone(), SystemTime::now())?;
+        if !self.is_up(number) {
+            self.metrics.refused("down");
+            let reason = self.down[number].clone().unwrap_or_default();
+            return Err(Refusal::Down { trunk: trunk.name.clone(), reason });
+        }
         if let Err(none) = self.room(number) {
             self.count_refused(none);
             return Err(self.refusal(none, trunk));
@@ -467,6 +517,7 @@ impl Router {
             metrics: self.metrics.clone(),
             router: self.asks.clone(),
             rng: StdRng::seed_from_u64(self.rng.random()),
+            net: self.net(trunk),
             inbox: inbox.clone(),
         };
         tokio::spawn(task.run(start, inputs));
@@ -553,13 +604,14 @@ impl Router {
     }
 
     fn trunks(&self) -> Vec<TrunkState> {
-        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations);
+        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations).zip(&self.down);
         states
-            .map(|((trunk, used), registration)| TrunkState {
+            .map(|(((trunk, used), registration), down)| TrunkState {
                 name: trunk.name.clone(),
                 channels_used: *used,
                 channels_max: trunk.channels,
                 registration: registration.clone(),
+                down: down.clone(),
             })
             .collect()
     }
@@ -581,8 +633,11 @@ impl Router {
         self.settings.trunks.iter().position(known)
     }
 
-    async fn receive(&mut self, datagram: Datagram) {
-        let Datagram { source, payload } = datagram;
+    async fn receive(&mut self, arrival: Arrival) {
+        let (transport, source, payload) = match arrival {
+            Arrival::Message { transport, source, payload } => (transport, source, payload),
+            Arrival::Unsent { call_id, to } => return self.unsent(call_id, to),
+        };
         let message = match parse(&payload) {
             Ok(message) => message,
             Err(error) => {
@@ -601,7 +656,7 @@ impl Router {
                     self.metrics.inbox_full.inc();
                 }
             }
-            Some(Owner::Registration(inbox)) => {
+            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => {
                 if let Message::Response(response) = message {
                     let _ = inbox.try_send(Told::Response(response));
                 }
@@ -611,25 +666,36 @@ impl Router {
                 self.owners.remove(&sip_call_id);
                 self.metrics.lingering.dec();
                 if let Message::Request(request) = message {
-                    self.stray(request, source).await;
+                    self.stray(request, transport, source).await;
                 }
             }
             Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::Message { message, source }),
             None => match message {
-                Message::Request(request) => self.stray(request, source).await,
+                Message::Request(request) => self.stray(request, transport, source).await,
                 Message::Response(_) => self.dropped("no_call"),
             },
         }
     }
 
+    /// Something did not arrive: whoever sent it is told.
+    fn unsent(&mut self, sip_call_id: String, to: Target) {
+        match self.owners.get(&sip_call_id) {
+            // One that is too busy to hear of it has its timer B.
+            Some(Owner::Call(inbox)) => drop(inbox.try_send(Input::Unsent { to }.into())),
+            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
+            Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::TransportError { to }),
+            None => {}
+        }
+    }
+
     /// A request of no call.
-    async fn stray(&mut self, request: Request, source: SocketAddr) {
+    async fn stray(&mut self, request: Request, transport: Transport, source: SocketAddr) {
         let Some(number) = self.trunk_of(source) else {
             return self.dropped("source");
         };
         let settings = self.settings.clone();
         let trunk = &settings.trunks[number];
-        let local = dialling::local(&settings, trunk);
+        let local = dialling::local(&settings, trunk).towards(Hop { transport, address: source });
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
@@ -700,7 +766,9 @@ impl Router {
                 return;
             }
             Some(Owner::Lingering(session, _)) => session.refuse_replacement(&invite, &replaces, source),
-            Some(Owner::Registration(_)) | None => stateless::refuse(&invite, source, local, stateless::NO_CALL),
+            Some(Owner::Registration(_) | Owner::Ping(_)) | None => {
+                stateless::refuse(&invite, source, local, stateless::NO_CALL)
+            }
         };
         self.reply(refusal).await;
     }
@@ -768,7 +836,7 @@ impl Router {
 
     async fn reply(&self, reply: Option<Reply>) {
         if let Some(Reply { to, payload }) = reply {
-            let _ = self.shells.net.send(&crate::sip::message::Target::Addr(to), &payload).await;
+            let _ = self.shells.net.send(&Target::Addr(to), &payload).await;
         }
     }
 

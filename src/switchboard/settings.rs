@@ -1,21 +1,25 @@
 //! What the switchboard has to know before it can work. `config` makes these from files; nobody here sees an unparsed string.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::load::Limits;
 use crate::call::knobs::Knobs;
 use crate::call::transfer;
+use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
+use crate::sip::Ways;
 use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
+use crate::sip::ping;
 use crate::sip::session::Terms;
+use crate::sip::transport::Transport;
 
 /// The switchboard's own settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Written into Contact and Via: address and port at which peers reach our SIP socket.
-    pub advertised_sip: SocketAddr,
+    /// Written into Contact and Via: addresses and ports at which peers reach our SIP sockets, by transport and family.
+    pub reached: Ways,
     /// Written into SDP: address at which peers reach our media sockets.
     pub advertised_media: IpAddr,
     /// User-Agent and Server header.
@@ -53,6 +57,12 @@ pub struct Trunk {
     pub name: String,
     /// Where its requests go.
     pub peer: Target,
+    /// By what; `None`: as its name's records in the DNS say, else by UDP, and by TCP what is too large for that.
+    pub transport: Option<Transport>,
+    /// Whom we believe there, and what we show; `None`: we have no TLS.
+    pub tls: Option<ClientFiles>,
+    /// Whether it is there is asked by OPTIONS, and how; `None`: it is taken to be.
+    pub ping: Option<ping::Plan>,
     /// Networks from which its requests may come.
     pub sources: Vec<Network>,
     /// Host part of From and of Request-URIs that are made from bare numbers.

@@ -22,7 +22,10 @@ use crate::call::prompt::PromptNo;
 use crate::dialogue;
 use crate::media::{MediaEvent, NoPort, Reservation, Wiring};
 use crate::ms::Ms;
+use crate::net::Net;
 use crate::sip::Local;
+use crate::sip::locate::Spares;
+use crate::sip::message::Target;
 use crate::sip::session::{self, ExtraHeaders, Session};
 use crate::speech::Synthesis;
 
@@ -48,6 +51,8 @@ pub(super) struct Task {
     pub(super) metrics: Arc<Metrics>,
     pub(super) router: mpsc::UnboundedSender<Ask>,
     pub(super) rng: StdRng,
+    /// As the call's trunk uses it.
+    pub(super) net: Net,
     pub(super) inbox: mpsc::Sender<ToTask>,
 }
 
@@ -74,11 +79,25 @@ impl Task {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut clamps = Vec::new();
+        let mut nowhere = false;
         let (mut call, services) = match start {
             Start::Dial(placement, local) => {
-                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services } = *placement;
+                let Placement { mut dial, transport, ring_timeout, mut plan, clamps: clamped, services } = *placement;
                 plan.local_media = local_media;
                 clamps = clamped;
+                let located = self.net.locate(&dial.next_hop, transport, &local.ways, &mut self.rng).await;
+                let mut hops = located.unwrap_or_default().into_iter();
+                let local = match hops.next() {
+                    Some(first) => {
+                        dial.next_hop = Target::Addr(first.address);
+                        dial.spares = Spares::new(hops);
+                        local.towards(first)
+                    }
+                    None => {
+                        nowhere = true;
+                        local
+                    }
+                };
                 (Call::dial(now, wall, plan, ring_timeout, local, dial, rng), services)
             }
             Start::Incoming(session, mut plan, answering, services) => {
@@ -98,6 +117,7 @@ impl Task {
         let (media, mut from_media) = mpsc::unbounded_channel();
         let mut wires = Wires {
             task: &self,
+            nowhere,
             call_id: call_id.clone(),
             correlation: correlation.into(),
             services,
@@ -178,7 +198,7 @@ impl Task {
                 session.handle(Instant::now(), session::Input::Reject { code: 503, reason: None, headers });
                 while let Some(output) = session.poll() {
                     if let session::Output::Transmit { to, payload } = output {
-                        let _ = self.shells.net.send(&to, &payload).await;
+                        let _ = self.net.send(&to, &payload).await;
                     }
                 }
                 Some(session)
@@ -197,6 +217,8 @@ impl Task {
 /// A call's connections to the shells.
 struct Wires<'a> {
     task: &'a Task,
+    /// The one who is called has no address: nothing can be sent.
+    nowhere: bool,
     call_id: Arc<str>,
     correlation: Arc<str>,
     services: Services,
@@ -215,7 +237,7 @@ impl Wires<'_> {
         let shells = &self.task.shells;
         match output {
             Output::Transmit { to, payload } => {
-                if shells.net.send(&to, &payload).await.is_err() {
+                if self.nowhere || self.task.net.send(&to, &payload).await.is_err() {
                     return Some(Input::Unsent { to });
                 }
             }

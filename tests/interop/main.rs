@@ -10,6 +10,7 @@
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
+//! | `transports` | calls over TCP and TLS, and to peers that are names |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
@@ -28,4 +29,5 @@ mod process;
 mod rig;
 mod sessions;
 mod transfer;
+mod transports;
 mod wire;

@@ -47,6 +47,16 @@ async fn calls_one_after_the_other_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn calls_over_tcp_leave_nothing_behind() {
+    let rig = Rig::start(Setup { trunk: ANSWERED, ..Setup::default() }).await;
+    leaves_nothing_behind(rig, async |rig| {
+        let phone = Phone::new("uac_bye_right_after_ack").by("tn");
+        rig.phone(phone.calls(200, 50, 20).timeout_s(60)).await.done().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn calls_side_by_side_leave_nothing_behind() {
     let rig = Rig::start(Setup { trunk: ANSWERED, ..Setup::default() }).await;
     leaves_nothing_behind(rig, async |rig| {

@@ -138,7 +138,7 @@ struct Stream {
 }
 
 fn local() -> Local {
-    Local { contact_user: "phone".into(), contact: PHONE, user_agent: "phone".into() }
+    Local { contact_user: "phone".into(), contact: PHONE, user_agent: "phone".into(), ways: Default::default() }
 }
 
 fn none() -> ExtraHeaders {
@@ -180,6 +180,7 @@ impl Phone {
             from: NameAddr::new(None, uri("sip:13800000000@192.0.2.2")),
             to: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
             next_hop: Target::Addr(ROBOT),
+            spares: Default::default(),
             credentials: None,
             headers: none(),
             offer: if self.terms.delayed_offer { Vec::new() } else { self.negotiator.offer(Direction::SendRecv) },

@@ -202,6 +202,7 @@ impl World {
             from: name("<sip:4000@192.0.2.1>"),
             to: name("<sip:13800000000@192.0.2.2>"),
             next_hop: Target::Addr(PHONE),
+            spares: Default::default(),
             credentials: None,
             headers: ExtraHeaders::default(),
             offer: Vec::new(),
@@ -444,7 +445,7 @@ impl World {
 }
 
 pub fn local() -> Local {
-    Local { contact_user: "robot".into(), contact: ROBOT, user_agent: "Trunkline".into() }
+    Local { contact_user: "robot".into(), contact: ROBOT, user_agent: "Trunkline".into(), ways: Default::default() }
 }
 
 /// What a leg puts out in one go.

@@ -100,7 +100,12 @@ impl Signalling {
         let contact = socket.local_addr().map_err(|error| Trouble::Socket(error.to_string()))?;
         Ok(Signalling {
             socket,
-            local: Local { contact_user: "load".to_owned(), contact, user_agent: "trunkline load".to_owned() },
+            local: Local {
+                contact_user: "load".to_owned(),
+                contact,
+                user_agent: "trunkline load".to_owned(),
+                ways: Default::default(),
+            },
             server,
             media_of: Box::new(media_of),
             phones,
@@ -158,6 +163,7 @@ impl Signalling {
             next_hop: Target::Addr(self.server),
             credentials: None,
             terms: Terms::default(),
+            spares: Default::default(),
             headers: ExtraHeaders::default(),
             offer: negotiator.offer(Direction::SendRecv),
         };

@@ -163,6 +163,7 @@ async fn refusals_have_their_codes() {
         ("busy", Code::ResourceExhausted, "overload: 97 % of 2.0 cores in use"),
         ("late", Code::FailedPrecondition, "not_after has passed"),
         ("drain", Code::Unavailable, "draining: no new calls are taken"),
+        ("down", Code::Unavailable, "trunk t is down: no answer"),
         ("odd", Code::InvalidArgument, "trunk: there is no trunk x"),
     ] {
         let status = served.client.dial(order(callee)).await.expect_err(callee);

@@ -70,6 +70,7 @@ impl Switchboard for Fake {
             "full" => Err(Refusal::Exhausted { limit: "trunk t has 30 channels".into() }),
             "late" => Err(Refusal::TooLate),
             "drain" => Err(Refusal::Draining),
+            "down" => Err(Refusal::Down { trunk: "t".into(), reason: "no answer".into() }),
             "odd" => Err(Refusal::Invalid { field: "trunk", reason: "there is no trunk x".into() }),
             callee => Ok(format!("c-{callee}").into()),
         }
@@ -112,6 +113,7 @@ impl Switchboard for Fake {
             channels_used: 2,
             channels_max: 30,
             registration,
+            down: (name == "d").then(|| "no answer".to_owned()),
         };
         vec![
             trunk("a", Registered::NotAsked),

@@ -32,6 +32,10 @@ pub enum ParseError {
     RequestUri,
     /// A header line without a name or a colon.
     Header,
+    /// On a stream: no Content-Length, so there is no telling where the message ends (§18.3).
+    NoLength,
+    /// On a stream: a Content-Length that is no number, or two that differ.
+    Length,
 }
 
 impl ParseError {
@@ -44,6 +48,8 @@ impl ParseError {
             ParseError::StartLine => Fault::bad("Malformed Request Line"),
             ParseError::RequestUri => Fault::bad("Malformed Request-URI"),
             ParseError::Header => Fault::bad("Malformed Header"),
+            ParseError::NoLength => Fault::bad("Missing Content-Length"),
+            ParseError::Length => Fault::bad("Malformed Content-Length"),
         }
     }
 }
@@ -97,6 +103,11 @@ fn status_line(line: &[u8], at: usize) -> Result<(bool, u16, Span), ParseError> 
     let reason_start = line[code_end..].iter().position(|b| !blank(b)).map_or(line.len(), |n| code_end + n);
     let reason_end = reason_start + line[reason_start..].trim_ascii_end().len();
     Ok((&line[4..version_end] == b"2.0", code, Span::new(at + reason_start..at + reason_end)))
+}
+
+/// The headers of a message whose body may not be there yet, as far as they can be read.
+pub(super) fn headers(head: &[u8]) -> Result<Headers, ParseError> {
+    scan(head, true).map(|(headers, _)| headers)
 }
 
 /// Marks the lines. `lenient` steps over broken ones, to find the headers an answer needs.

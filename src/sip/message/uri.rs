@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use super::lex::Params;
+use crate::sip::transport::Transport;
 
 /// The port of SIP over UDP and TCP when none is named.
 pub const DEFAULT_PORT: u16 = 5060;
@@ -194,11 +195,19 @@ impl Uri {
     /// Where a request for this URI goes (RFC 3261 §8.1.2 and RFC 3263 §4, short of the DNS work):
     /// `None` when the URI names no host.
     pub fn target(&self) -> Option<Target> {
+        self.target_by(Transport::of_uri(self).unwrap_or_default())
+    }
+
+    /// As [`Uri::target`], when it is known by which transport.
+    pub fn target_by(&self, transport: Transport) -> Option<Target> {
         if self.host.is_empty() {
             return None;
         }
         let maddr = self.params().value("maddr").map(|m| m.into_owned());
-        Some(Target::new(maddr.as_deref().unwrap_or(self.host()), self.port))
+        Some(match Target::new(maddr.as_deref().unwrap_or(self.host()), self.port) {
+            Target::Addr(at) if self.port.is_none() => Target::Addr(SocketAddr::new(at.ip(), transport.default_port())),
+            target => target,
+        })
     }
 }
 
@@ -226,7 +235,7 @@ impl fmt::Debug for Uri {
 pub enum Target {
     /// An address.
     Addr(SocketAddr),
-    /// A name. RFC 3263 §4.2 would ask for SRV records where no port is named; the transport does not yet.
+    /// A name, to be looked up (RFC 3263 §4.2): SRV records where no port is named.
     Host {
         /// Host name, not an address.
         name: String,
@@ -323,6 +332,8 @@ mod tests {
         let tel = Uri::parse("tel:+8613800000000;phone-context=x").unwrap();
         assert_eq!((tel.user(), tel.target()), (Some("+8613800000000"), None));
         assert_eq!(Uri::parse("nobodyKnowsThisScheme:totallyopaque").unwrap().scheme(), Scheme::Other);
+        let secure = Uri::parse("sip:a@192.0.2.7;transport=tls").unwrap();
+        assert_eq!(secure.target(), Some(Target::Addr("192.0.2.7:5061".parse().unwrap())));
         let maddr = Uri::parse("sip:a@b.example;maddr=192.0.2.7").unwrap();
         assert_eq!(maddr.target(), Some(Target::Addr("192.0.2.7:5060".parse().unwrap())));
     }

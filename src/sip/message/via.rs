@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::lex::{self, Params};
-use super::uri::{DEFAULT_PORT, parse_ip, parse_port};
+use super::uri::{parse_ip, parse_port};
+use crate::sip::transport::Transport;
 
 /// What a branch made under RFC 3261 begins with (§8.1.1.7).
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -65,12 +66,14 @@ impl Via {
         self.params.value("branch").filter(|branch| !branch.is_empty())
     }
 
-    /// Where a response goes when the request came from `source` (§18.2.2, RFC 3581 §4).
+    /// Where a response goes when the request came from `source` (§18.2.2, RFC 3581 §4). Over a stream that is the far end of the
+    /// connection that it came by.
     pub fn reply_to(&self, source: SocketAddr) -> SocketAddr {
-        if self.params.has("rport") {
+        let transport = Transport::parse(&self.transport).unwrap_or_default();
+        if self.params.has("rport") || transport.is_reliable() {
             return source;
         }
-        let port = self.port.unwrap_or(DEFAULT_PORT);
+        let port = self.port.unwrap_or(transport.default_port());
         let maddr = self.params.value("maddr").and_then(|m| parse_ip(&m));
         SocketAddr::new(maddr.unwrap_or(source.ip()), port)
     }
@@ -101,6 +104,17 @@ impl Via {
             out.push_str(&format!(";rport={}", source.port()));
         }
         out
+    }
+
+    /// Where a response goes when the connection that its request came by is gone (§18.2.2): `received`, else the host of sent-by, and
+    /// its port. `None` when that is a name.
+    pub fn way_back(&self) -> Option<SocketAddr> {
+        let transport = Transport::parse(&self.transport).unwrap_or_default();
+        let ip = match self.params.value("received") {
+            Some(received) => parse_ip(&received)?,
+            None => parse_ip(&self.host)?,
+        };
+        Some(SocketAddr::new(ip, self.port.unwrap_or(transport.default_port())))
     }
 
     /// The address the far side saw us under, from the `received` and `rport` it wrote.
@@ -167,6 +181,13 @@ mod tests {
             assert_eq!(via.reply_to(source), to.parse().unwrap());
             assert_eq!(via.stamped(source), stamped);
         }
+        // Over a stream, back on the connection; if that is gone, to where the far side listens.
+        let via = Via::parse("SIP/2.0/TCP 10.1.1.1:5062;branch=x").unwrap();
+        assert_eq!(via.reply_to(source), source);
+        let via = Via::parse(&via.stamped(source)).unwrap();
+        assert_eq!(via.way_back(), Some("198.51.100.7:5062".parse().unwrap()));
+        assert_eq!(Via::parse("SIP/2.0/TLS 10.1.1.1").unwrap().way_back(), Some("10.1.1.1:5061".parse().unwrap()));
+        assert_eq!(Via::parse("SIP/2.0/TCP h.example").unwrap().way_back(), None);
         let back = Via::parse("SIP/2.0/UDP 10.1.1.1;branch=x;received=198.51.100.7;rport=40000").unwrap();
         assert_eq!(back.seen_as(), Some(source));
     }

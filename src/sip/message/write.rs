@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use super::{Field, HeaderName, Headers, Message, Method, Request, Response, Span, Uri, lex};
+use crate::sip::transport::LARGE;
 
 /// Builds one message, header by header, in the order of the calls.
 #[derive(Clone, Debug)]
@@ -17,7 +18,12 @@ pub struct Writer<Start> {
 
 /// What a request begins with.
 #[derive(Clone, Debug)]
-pub struct RequestLine(Method, Uri);
+pub struct RequestLine {
+    method: Method,
+    uri: Uri,
+    /// The top Via of a request that turns out larger than [`LARGE`].
+    large: Option<String>,
+}
 
 /// What a response begins with.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +38,26 @@ impl Writer<RequestLine> {
         buf.extend_from_slice(uri.without_headers().as_bytes());
         buf.extend_from_slice(b" SIP/2.0\r\n");
         let uri = Uri::parse(uri.without_headers()).unwrap_or_else(|_| uri.clone());
-        Writer { start: RequestLine(method, uri), buf, fields: Vec::with_capacity(16) }
+        Writer { start: RequestLine { method, uri, large: None }, buf, fields: Vec::with_capacity(16) }
     }
 
     /// The Request-URI as written, which is also the digest-uri of its credentials.
     pub fn uri(&self) -> &Uri {
-        &self.start.1
+        &self.start.uri
+    }
+
+    /// The Via of a request that goes by UDP, and the one it has instead when it turns out larger than [`LARGE`] (§18.1.1).
+    pub fn via_by_size(mut self, via: &str, large: String) -> Self {
+        self.start.large = Some(large);
+        self.header(HeaderName::Via, via)
     }
 
     /// The finished request; an empty body is written without a Content-Type.
     pub fn finish(self, content_type: &str, body: &[u8]) -> Request {
-        let (RequestLine(method, uri), headers) = self.seal(content_type, body);
+        let (RequestLine { method, uri, large }, mut headers) = self.seal(content_type, body);
+        if let Some(via) = large.filter(|_| headers.buf.len() > LARGE) {
+            headers.replace_top(HeaderName::Via, via.as_bytes());
+        }
         Request { method, uri, known_version: true, headers }
     }
 }
@@ -155,6 +170,19 @@ impl<Start> Writer<Start> {
         self.buf.extend_from_slice(body);
         let body = Span::new(at..self.buf.len());
         (self.start, Headers { buf: self.buf, fields: self.fields, body })
+    }
+}
+
+impl Headers {
+    /// Writes another value into the first header of that name.
+    fn replace_top(&mut self, name: HeaderName, value: &[u8]) {
+        let Some(old) = self.fields.iter().find(|field| field.name == name).map(|field| field.value) else { return };
+        self.buf.splice(old.start as usize..old.end as usize, value.iter().copied());
+        let moved = |at: u32| if at >= old.end { at - (old.end - old.start) + value.len() as u32 } else { at };
+        let spans = self.fields.iter_mut().flat_map(|field| [&mut field.raw_name, &mut field.value]);
+        for span in spans.chain([&mut self.body]) {
+            *span = Span { start: moved(span.start), end: moved(span.end) };
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ms::epoch;
 use crate::sip::message::{Message, Request, parse};
+use crate::sip::transport::Transport;
 use rand::SeedableRng;
 
 struct Bench {
@@ -15,6 +16,7 @@ fn account(credentials: Option<Credentials>) -> Account {
         registrar: "sip:registrar.example".parse().unwrap(),
         aor: NameAddr::parse("<sip:robot@registrar.example>").unwrap(),
         next_hop: Target::new("192.0.2.9", None),
+        spares: Default::default(),
         credentials,
         expires: 600,
     }
@@ -26,6 +28,7 @@ fn bench(seed: u64) -> Bench {
         contact_user: "robot".into(),
         contact: "192.0.2.1:5060".parse().unwrap(),
         user_agent: "Trunkline".into(),
+        ways: Default::default(),
     };
     let credentials = Credentials { username: "robot".into(), password: "secret".into() };
     let rng = StdRng::seed_from_u64(seed);
@@ -174,5 +177,39 @@ fn silence_is_a_timeout_and_an_unreachable_registrar_fails_at_once() {
     b.registration.handle(b.now, Input::Refresh);
     b.sent();
     b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None) });
+    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+}
+
+#[test]
+fn a_registrar_of_several_addresses_is_tried_at_each_before_it_has_failed() {
+    let hop = |at: &str| Hop { transport: Transport::Udp, address: at.parse().unwrap() };
+    let mut b = bench(1);
+    b.sent();
+    let hops = vec![hop("192.0.2.21:5060"), hop("192.0.2.22:5060"), hop("192.0.2.23:5060")];
+    // The attempt that is under way keeps its address.
+    b.registration.handle(b.now, Input::Located(hops.clone()));
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None) });
+    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+    b.registration.handle(b.now, Input::Located(hops));
+    let due = b.registration.deadline().unwrap();
+    b.now = due;
+    b.registration.handle(b.now, Input::Timer);
+    let sent = |b: &mut Bench| match b.registration.poll() {
+        Some(Output::Transmit { to, payload }) => match parse(&payload) {
+            Ok(Message::Request(request)) => (to.to_string(), request),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    let (to, first) = sent(&mut b);
+    assert_eq!(to, "192.0.2.21:5060");
+    b.reply(&first, 503, &[]);
+    let (to, second) = sent(&mut b);
+    assert_eq!(to, "192.0.2.22:5060");
+    assert_ne!(first.top_via().unwrap().branch(), second.top_via().unwrap().branch());
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.22", None) });
+    let (to, third) = sent(&mut b);
+    assert_eq!(to, "192.0.2.23:5060");
+    b.reply(&third, 503, &[]);
     assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
 }

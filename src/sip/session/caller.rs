@@ -95,6 +95,8 @@ impl Session {
                 _ => self.refused(now, &response),
             },
             _ if !current => {}
+            ClientAction::TimedOut if self.invite_elsewhere(now, false) => {}
+            ClientAction::Unreachable if self.invite_elsewhere(now, true) => {}
             ClientAction::TimedOut => self.end_unanswered(now, Event::TimedOut),
             ClientAction::Unreachable => self.end_unanswered(now, Event::Failed(Failure::Unreachable)),
         }
@@ -210,6 +212,9 @@ impl Session {
         if code == 422 && !cancelling && self.terms.timer.is_some() && self.refreshing.raise(response) {
             return self.invite_again(now);
         }
+        if code == 503 && self.invite_elsewhere(now, false) {
+            return;
+        }
         self.timers.stop(Timer::Cancelled as usize);
         if cancelling && matches!(code, 401 | 407 | 487) {
             return self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
@@ -225,10 +230,37 @@ impl Session {
         };
         caller.cseq += 1;
         caller.early.clear();
+        self.send_invite(now);
+    }
+
+    fn send_invite(&mut self, now: Instant) {
+        let Side::Caller(caller) = &mut self.side else {
+            return;
+        };
         let invite = caller.invite(&self.call_id, &self.local, &self.refreshing, &mut self.auth, &mut self.rng);
         let to = caller.dial.next_hop.clone();
         self.invite = invite.clone();
         self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite), again: None });
+    }
+
+    /// RFC 3263 §4.3: nobody is there, so the same INVITE, with a branch of its own, goes to the next address; unless somebody has been
+    /// reached already, or nobody wants the call any more.
+    fn invite_elsewhere(&mut self, now: Instant, unsent: bool) -> bool {
+        let by = self.invites_out.last().and_then(|out| out.tx.request().top_via().ok());
+        let Side::Caller(caller) = &mut self.side else { return false };
+        if self.phase != Phase::Inviting || !matches!(caller.cancel, Cancel::No) || !caller.early.is_empty() {
+            return false;
+        }
+        match caller.dial.spares.next(unsent, by.as_ref(), &mut self.local.ways) {
+            Some(Next::Other(hop)) => {
+                caller.dial.next_hop = Target::Addr(hop.address);
+                self.local = self.local.clone().towards(hop);
+            }
+            Some(Next::Same) => {}
+            None => return false,
+        }
+        self.send_invite(now);
+        true
     }
 
     pub(super) fn cancel(&mut self, now: Instant, farewell: Farewell) {
@@ -280,8 +312,8 @@ impl Caller {
         rng: &mut StdRng,
     ) -> Request {
         let Dial { request_uri, to, headers, offer, terms, .. } = &self.dial;
-        let out = Writer::request(Method::Invite, request_uri)
-            .header(HeaderName::Via, &local.via(&token::branch(rng)))
+        let out = local
+            .begin(Writer::request(Method::Invite, request_uri), local.ways.transport, &token::branch(rng))
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &self.from)
             .header(HeaderName::To, &with_tag(to, None))

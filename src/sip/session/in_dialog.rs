@@ -263,7 +263,13 @@ impl Session {
             }
             // §8.1.3.1: a timeout counts as 408, a transport error as 503.
             ClientAction::TimedOut => 408,
-            ClientAction::Unreachable => 503,
+            ClientAction::Unreachable => {
+                // Who cannot be asked to stop will not say that it has: nothing is waited for.
+                if matches!(self.requests_out[at].purpose, Purpose::Cancel) {
+                    self.timers.set(Timer::Cancelled as usize, now);
+                }
+                503
+            }
         };
         if code < 300 {
             self.auth.accepted();

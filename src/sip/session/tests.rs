@@ -26,7 +26,7 @@ fn addr(text: &str) -> SocketAddr {
 }
 
 fn local(at: &str) -> Local {
-    Local { contact_user: "robot".into(), contact: addr(at), user_agent: "Trunkline".into() }
+    Local { contact_user: "robot".into(), contact: addr(at), user_agent: "Trunkline".into(), ways: Default::default() }
 }
 
 fn dial_to(next_hop: &str) -> Dial {
@@ -35,6 +35,7 @@ fn dial_to(next_hop: &str) -> Dial {
         from: NameAddr::parse("\"Robot\" <sip:4000@192.0.2.1>").unwrap(),
         to: NameAddr::parse("<sip:13800000000@192.0.2.2>").unwrap(),
         next_hop: Target::Addr(addr(next_hop)),
+        spares: Default::default(),
         credentials: Some(Credentials { username: "u".into(), password: "p".into() }),
         headers: ExtraHeaders::try_from(vec![("X-Task".to_owned(), "7".to_owned())]).unwrap(),
         offer: OFFER.to_vec(),

@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{ClientAction, ClientInput, Doubling, GIVE_UP, T2, T4, Timers};
+use super::{ClientAction, ClientInput, Doubling, GIVE_UP, T2, T4, Timers, is_reliable};
 use crate::sip::message::{Request, Response};
 
 #[derive(Clone, Copy)]
 enum Timer {
-    /// E: the request is repeated.
+    /// E: the request is repeated, over UDP.
     Resend,
     /// F: nobody answered.
     GiveUp,
-    /// K: late copies of the final response are absorbed until then.
+    /// K: late copies of the final response are absorbed until then, over UDP.
     Absorb,
 }
 
@@ -28,6 +28,7 @@ enum State {
 #[derive(Debug)]
 pub struct Client {
     request: Request,
+    reliable: bool,
     state: State,
     timers: Timers<3>,
     resend: Doubling,
@@ -39,10 +40,13 @@ impl Client {
     pub fn new(now: Instant, request: Request) -> Client {
         let resend = Doubling::new(Some(T2));
         let mut timers = Timers::new();
-        timers.set(Timer::Resend as usize, resend.first(now));
+        let reliable = is_reliable(&request);
+        if !reliable {
+            timers.set(Timer::Resend as usize, resend.first(now));
+        }
         timers.set(Timer::GiveUp as usize, now + GIVE_UP.into());
         let actions = VecDeque::from([ClientAction::Transmit(request.bytes().to_vec())]);
-        Client { request, state: State::Trying, timers, resend, actions }
+        Client { request, reliable, state: State::Trying, timers, resend, actions }
     }
 
     /// The request.
@@ -72,9 +76,11 @@ impl Client {
             }
             self.state = State::Proceeding;
         } else {
-            self.state = State::Completed;
             self.timers.stop_all();
-            self.timers.set(Timer::Absorb as usize, now + T4.into());
+            self.state = if self.reliable { State::Over } else { State::Completed };
+            if !self.reliable {
+                self.timers.set(Timer::Absorb as usize, now + T4.into());
+            }
         }
         self.actions.push_back(ClientAction::Response(response));
     }

@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{ClientAction, ClientInput, Doubling, GIVE_UP, TIMER_D, Timers};
+use super::{ClientAction, ClientInput, Doubling, GIVE_UP, TIMER_D, Timers, is_reliable};
 use crate::sip::message::{HeaderName, Method, Request, Response, Writer};
 
 #[derive(Clone, Copy)]
 enum Timer {
-    /// A: the INVITE is repeated.
+    /// A: the INVITE is repeated, over UDP.
     Resend,
     /// B: nobody answered.
     GiveUp,
-    /// D or M: late copies of the final response are absorbed until then.
+    /// D, over UDP, or M: late copies of the final response are absorbed until then.
     Absorb,
 }
 
@@ -29,6 +29,7 @@ enum State {
 #[derive(Debug)]
 pub struct InviteClient {
     request: Request,
+    reliable: bool,
     state: State,
     timers: Timers<3>,
     resend: Doubling,
@@ -41,10 +42,13 @@ impl InviteClient {
     pub fn new(now: Instant, request: Request) -> InviteClient {
         let resend = Doubling::new(None);
         let mut timers = Timers::new();
-        timers.set(Timer::Resend as usize, resend.first(now));
+        let reliable = is_reliable(&request);
+        if !reliable {
+            timers.set(Timer::Resend as usize, resend.first(now));
+        }
         timers.set(Timer::GiveUp as usize, now + GIVE_UP.into());
         let actions = VecDeque::from([ClientAction::Transmit(request.bytes().to_vec())]);
-        InviteClient { request, state: State::Calling, timers, resend, ack: Vec::new(), actions }
+        InviteClient { request, reliable, state: State::Calling, timers, resend, ack: Vec::new(), actions }
     }
 
     /// The INVITE.
@@ -66,7 +70,8 @@ impl InviteClient {
     pub fn handle(&mut self, now: Instant, input: ClientInput) {
         match input {
             ClientInput::Response(response) => self.respond(now, response),
-            ClientInput::TransportError if self.is_pending() => self.end(ClientAction::Unreachable),
+            // Once it has been answered at all it has arrived, whatever became of the way since.
+            ClientInput::TransportError if self.state == State::Calling => self.end(ClientAction::Unreachable),
             ClientInput::TransportError => {}
             ClientInput::Timer => self.timer(now),
         }
@@ -96,6 +101,9 @@ impl InviteClient {
             }
             (State::Calling | State::Proceeding, 300..) => {
                 absorb(self, State::Completed, TIMER_D.into());
+                if self.reliable {
+                    self.abandon();
+                }
                 self.ack = ack(&self.request, &response);
                 self.actions.push_back(ClientAction::Transmit(self.ack.clone()));
                 self.actions.push_back(ClientAction::Response(response));

@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Doubling, GIVE_UP, ServerInput, T2, T4, Timers};
+use super::{Doubling, GIVE_UP, ServerInput, T2, T4, Timers, is_reliably_answered};
 
 #[derive(Clone, Copy)]
 enum Timer {
-    /// G: the refusal is repeated.
+    /// G: the refusal is repeated, over UDP.
     Resend,
-    /// H: no ACK came; L: the INVITE is absorbed after its 2xx; I: the ACK is absorbed.
+    /// H: no ACK came; L: the INVITE is absorbed after its 2xx; I: the ACK is absorbed, over UDP.
     End,
 }
 
@@ -28,6 +28,7 @@ enum State {
 /// One INVITE that we got.
 #[derive(Debug)]
 pub struct InviteServer {
+    reliable: bool,
     state: State,
     timers: Timers<2>,
     resend: Doubling,
@@ -40,6 +41,7 @@ impl InviteServer {
     /// gives us 200 ms, of which we have no need).
     pub fn new(trying: Vec<u8>) -> InviteServer {
         InviteServer {
+            reliable: is_reliably_answered(&trying),
             state: State::Proceeding,
             timers: Timers::new(),
             resend: Doubling::new(Some(T2)),
@@ -66,9 +68,11 @@ impl InviteServer {
             }
             (ServerInput::Respond(code, payload), State::Proceeding) => self.respond(now, code, payload),
             (ServerInput::Ack, State::Completed) => {
-                self.state = State::Confirmed;
                 self.timers.stop_all();
-                self.timers.set(Timer::End as usize, now + T4.into());
+                self.state = if self.reliable { State::Over } else { State::Confirmed };
+                if !self.reliable {
+                    self.timers.set(Timer::End as usize, now + T4.into());
+                }
             }
             (ServerInput::Timer, _) => self.timer(now),
             _ => {}
@@ -85,7 +89,9 @@ impl InviteServer {
             300.. => {
                 self.state = State::Completed;
                 self.last = payload.clone();
-                self.timers.set(Timer::Resend as usize, self.resend.first(now));
+                if !self.reliable {
+                    self.timers.set(Timer::Resend as usize, self.resend.first(now));
+                }
             }
         }
         self.transmits.push_back(payload);

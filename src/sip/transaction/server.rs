@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{GIVE_UP, ServerInput, Timers};
+use super::{GIVE_UP, ServerInput, Timers, is_reliably_answered};
 
 #[derive(Clone, Copy)]
 enum Timer {
-    /// J: the request is absorbed after its final response.
+    /// J: the request is absorbed after its final response, over UDP.
     Absorb,
 }
 
@@ -52,7 +52,9 @@ impl Server {
                 self.transmits.extend(self.last.clone());
             }
             (ServerInput::Respond(code, payload), State::Pending) => {
-                if code >= 200 {
+                if code >= 200 && is_reliably_answered(&payload) {
+                    self.state = State::Over;
+                } else if code >= 200 {
                     self.state = State::Completed;
                     self.timers.set(Timer::Absorb as usize, now + GIVE_UP.into());
                 }

@@ -7,9 +7,13 @@ use crate::ms::epoch;
 use crate::sip::message::{HeaderName, Method, Request, Writer};
 
 fn request(method: Method) -> Request {
+    request_by("UDP", method)
+}
+
+fn request_by(transport: &str, method: Method) -> Request {
     let cseq = format!("1 {method}");
     Writer::request(method, &"sip:b@192.0.2.2".parse().unwrap())
-        .header(HeaderName::Via, "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx;rport")
+        .header(HeaderName::Via, &format!("SIP/2.0/{transport} 192.0.2.1;branch=z9hG4bKx;rport"))
         .header(HeaderName::Route, "<sip:p;lr>")
         .header(HeaderName::From, "<sip:a@b>;tag=1")
         .header(HeaderName::To, "<sip:b@b>")
@@ -194,4 +198,123 @@ fn keys_follow_17_2_3() {
     assert_eq!(Key::of(&ack), Key::of(&invite));
     assert_ne!(Key::of(&cancel), Key::of(&invite));
     assert_eq!(Key::of_invite(&cancel), Key::of(&invite));
+}
+
+/// A off, B as over UDP.
+#[test]
+fn invite_client_over_a_stream_is_sent_once_and_gives_up() {
+    for transport in ["TCP", "TLS", "tcp"] {
+        let now = epoch();
+        let mut tx = InviteClient::new(now, request_by(transport, Method::Invite));
+        let (sent, end) = run!(now, tx, ClientInput::Timer, ClientAction::Transmit(_));
+        assert_eq!((sent, end), (vec![0], 32_000), "{transport}");
+    }
+}
+
+/// D is zero: the one ACK is sent, and the transaction is over.
+#[test]
+fn invite_client_over_a_stream_is_over_with_its_refusal() {
+    let now = epoch();
+    let mut tx = InviteClient::new(now, request_by("TCP", Method::Invite));
+    tx.poll();
+    let busy = response(tx.request(), 486);
+    tx.handle(now, ClientInput::Response(busy.clone()));
+    tx.handle(now, ClientInput::Response(busy));
+    assert!(matches!(tx.poll(), Some(ClientAction::Transmit(_))));
+    assert!(matches!(tx.poll(), Some(ClientAction::Response(_))));
+    assert!(tx.poll().is_none() && tx.is_over());
+    assert_eq!(tx.deadline(), None);
+}
+
+/// M as over UDP: the fork's other branches may answer for 64·T1.
+#[test]
+fn invite_client_over_a_stream_still_waits_for_other_2xx() {
+    let now = epoch();
+    let mut tx = InviteClient::new(now, request_by("TCP", Method::Invite));
+    tx.poll();
+    let ok = response(tx.request(), 200);
+    tx.handle(now, ClientInput::Response(ok));
+    let (sent, end) = run!(now, tx, ClientInput::Timer, ClientAction::Transmit(_));
+    assert_eq!((sent.len(), end), (0, 32_000));
+}
+
+/// E off, F as over UDP, K zero.
+#[test]
+fn client_over_a_stream_is_sent_once_and_over_with_its_answer() {
+    let now = epoch();
+    let mut tx = Client::new(now, request_by("TCP", Method::Bye));
+    let trying = response(tx.request(), 100);
+    tx.handle(now, ClientInput::Response(trying));
+    let (sent, end) = run!(now, tx, ClientInput::Timer, ClientAction::Transmit(_));
+    assert_eq!((sent, end), (vec![0], 32_000));
+    let mut tx = Client::new(now, request_by("TCP", Method::Bye));
+    let ok = response(tx.request(), 200);
+    tx.handle(now, ClientInput::Response(ok));
+    let (_, end) = run!(now, tx, ClientInput::Timer, ClientAction::Transmit(_));
+    assert_eq!(end, 0);
+}
+
+fn whole(transport: &str, code: u16) -> Vec<u8> {
+    response(&request_by(transport, Method::Invite), code).bytes().to_vec()
+}
+
+/// G off, H as over UDP, I zero.
+#[test]
+fn invite_server_over_a_stream_refuses_once_and_is_over_with_the_ack() {
+    let now = epoch();
+    let mut tx = InviteServer::new(whole("TCP", 100));
+    tx.poll();
+    tx.handle(now, ServerInput::Respond(486, whole("TCP", 486)));
+    let (sent, end) = run!(now, tx, ServerInput::Timer, _);
+    assert_eq!((sent, end), (vec![0], 32_000));
+    let mut tx = InviteServer::new(whole("TLS", 100));
+    tx.handle(now, ServerInput::Respond(486, whole("TLS", 486)));
+    tx.handle(now, ServerInput::Ack);
+    while tx.poll().is_some() {}
+    assert!(tx.is_over());
+    assert_eq!(tx.deadline(), None);
+}
+
+/// L as over UDP.
+#[test]
+fn invite_server_over_a_stream_absorbs_after_a_2xx() {
+    let now = epoch();
+    let mut tx = InviteServer::new(whole("TCP", 100));
+    tx.poll();
+    tx.handle(now, ServerInput::Respond(200, whole("TCP", 200)));
+    let (_, end) = run!(now, tx, ServerInput::Timer, _);
+    assert_eq!(end, 32_000);
+}
+
+/// J zero.
+#[test]
+fn server_over_a_stream_is_over_with_its_answer() {
+    let now = epoch();
+    let mut tx = Server::new();
+    tx.handle(now, ServerInput::Respond(200, whole("TCP", 200)));
+    assert!(tx.poll().is_some());
+    assert!(tx.is_over());
+    assert_eq!(tx.deadline(), None);
+}
+
+/// §17.1.4: what could not be sent ends a request that nobody has answered; one that rings has arrived.
+#[test]
+fn a_transport_error_ends_what_has_had_no_answer() {
+    let now = epoch();
+    let mut tx = InviteClient::new(now, request(Method::Invite));
+    tx.poll();
+    tx.handle(now, ClientInput::TransportError);
+    assert!(matches!(tx.poll(), Some(ClientAction::Unreachable)));
+    assert!(tx.is_over());
+    let mut tx = InviteClient::new(now, request(Method::Invite));
+    tx.poll();
+    let ringing = response(tx.request(), 180);
+    tx.handle(now, ClientInput::Response(ringing));
+    tx.handle(now, ClientInput::TransportError);
+    assert!(matches!(tx.poll(), Some(ClientAction::Response(_))));
+    assert!(tx.poll().is_none() && tx.is_proceeding());
+    let mut tx = Client::new(now, request(Method::Bye));
+    tx.poll();
+    tx.handle(now, ClientInput::TransportError);
+    assert!(matches!(tx.poll(), Some(ClientAction::Unreachable)));
 }

@@ -1,6 +1,7 @@
 //! The rig of a test: one Trunkline with a configuration of its own, and what stands around it.
 
 mod dialogue;
+mod dns;
 mod events;
 mod ports;
 mod sipp;
@@ -20,6 +21,7 @@ use trunkline::proto::control::v1::control_client::ControlClient;
 use trunkline::proto::control::v1::{CallRecord, DialRequest};
 
 pub use dialogue::{Brain, say};
+pub use dns::{Zone, a, srv};
 pub use events::Happened;
 pub use ports::Ports;
 pub use sipp::{Phone, Sipp, Trace};
@@ -33,6 +35,10 @@ pub const NOBODY: &str = "http://127.0.0.1:1";
 /// What differs from test to test: lines of the configuration, and who serves it.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    /// Lines of `[sip]` beside `listen`, and its sections.
+    pub sip: String,
+    /// Lines of the profile's `[peer]`; none: the address of the phone.
+    pub peer: String,
     /// Most calls at a time.
     pub calls: usize,
     /// Lines of `[limits]` about overload; off, for tests run beside each other and beside builds.
@@ -58,6 +64,8 @@ impl Default for Setup {
         Setup {
             calls: 90,
             overload: "cpu_percent = 0\nlate_ms = 0",
+            sip: String::new(),
+            peer: String::new(),
             limits: "drain_s = 0",
             // SIPp speaks all the time.
             knobs: "barge_in = \"never\"",
@@ -74,13 +82,26 @@ impl Default for Setup {
 impl Setup {
     /// Writes the files of a configuration into a folder.
     pub fn write(&self, folder: &Path, ports: &Ports) -> PathBuf {
-        let Setup { calls, overload, limits, knobs, trunk, speech_more, speech, dialogue, fallback, record } = self;
+        let Setup {
+            calls,
+            overload,
+            sip: sip_more,
+            peer,
+            limits,
+            knobs,
+            trunk,
+            speech_more,
+            speech,
+            dialogue,
+            fallback,
+            record,
+        } = self;
         let (sip, control, web, phone) = (ports.sip(), ports.control(), ports.web(), ports.phone());
         let (first, last) = ports.media().into_inner();
         let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
         let prompt = if *fallback { "fallback = \"human-goodbye.wav\"" } else { "" };
         let main = format!(
-            "[sip]\nlisten = \"127.0.0.1:{sip}\"\n\
+            "[sip]\nlisten = \"127.0.0.1:{sip}\"\n{sip_more}\n\
              [media]\nports = \"{first}-{last}\"\nthreads = 1\n\
              [control]\nlisten = \"127.0.0.1:{control}\"\n\
              [web]\nlisten = \"127.0.0.1:{web}\"\n\
@@ -91,8 +112,9 @@ impl Setup {
              [limits]\ncalls = {calls}\n{overload}\n{limits}\n\
              [knobs]\n{knobs}\n"
         );
-        let profile =
-            format!("[peer]\naddress = \"127.0.0.1:{phone}\"\n[identity]\ncaller = \"4930123456\"\n{trunk}\n");
+        let address = format!("address = \"127.0.0.1:{phone}\"\n");
+        let peer = if peer.contains("address") { peer.clone() } else { (address + peer).trim_end().to_owned() };
+        let profile = format!("[peer]\n{peer}\n[identity]\ncaller = \"4930123456\"\n{trunk}\n");
         fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
         fs::write(folder.join("sip-profiles/lab.toml"), profile).expect("the profile is written");
         let path = folder.join("trunkline.toml");
@@ -114,9 +136,17 @@ pub struct Rig {
 impl Rig {
     /// Starts one and waits until it answers.
     pub async fn start(setup: Setup) -> Rig {
-        let ports = Ports::take();
-        let folder = Folder::new();
+        Rig::at(Ports::take(), Folder::new(), setup).await
+    }
+
+    /// As [`Rig::start`], when ports and folder have to be known before.
+    pub async fn at(ports: Ports, folder: Folder, setup: Setup) -> Rig {
         let config = setup.write(&folder.0, &ports);
+        Rig::serve(ports, folder, config).await
+    }
+
+    /// As [`Rig::at`], with a configuration that is written.
+    pub async fn serve(ports: Ports, folder: Folder, config: PathBuf) -> Rig {
         let log = File::create(folder.log()).expect("a file for the log");
         let child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
             .args(["--log", "info,trunkline=debug", "serve", "--config"])

@@ -20,6 +20,8 @@ pub struct Phone {
     pub timeout: Duration,
     /// The number that is called.
     pub callee: &'static str,
+    /// `-t`: u1 UDP, t1 TCP by one connection, tn by one each call.
+    pub transport: &'static str,
 }
 
 impl Phone {
@@ -32,6 +34,7 @@ impl Phone {
             pause: Duration::from_millis(1_000),
             timeout: Duration::from_secs(40),
             callee: "100",
+            transport: "u1",
         }
     }
 
@@ -41,6 +44,10 @@ impl Phone {
 
     pub fn callee(self, callee: &'static str) -> Phone {
         Phone { callee, ..self }
+    }
+
+    pub fn by(self, transport: &'static str) -> Phone {
+        Phone { transport, ..self }
     }
 
     pub fn pause_ms(self, ms: u64) -> Phone {
@@ -75,6 +82,7 @@ impl Sipp {
             .args(["-m", &phone.calls.to_string(), "-l", &phone.at_a_time.to_string()])
             .args(["-timeout", &phone.timeout.as_secs().to_string(), "-timeout_error"])
             .args(["-d", &phone.pause.as_millis().to_string(), "-s", phone.callee])
+            .args(["-t", phone.transport, "-max_socket", "1000"])
             .arg("-trace_err")
             .args(["-error_file".as_ref(), folder.join("errors").as_os_str()])
             .arg("-trace_msg")
@@ -94,7 +102,12 @@ impl Sipp {
             .spawn()
             .unwrap_or_else(|error| panic!("sipp: {error}; Debian has it in the package sip-tester"));
         let sipp = Sipp { scenario: phone.scenario, child, folder };
-        super::soon("SIPp listens", Duration::from_secs(10), async || udp_bound(port)).await;
+        let udp = phone.transport.starts_with('u');
+        // A caller over TCP listens nowhere.
+        if udp || phone.scenario.starts_with("uas_") {
+            let table = if udp { "udp" } else { "tcp" };
+            super::soon("SIPp listens", Duration::from_secs(10), async || is_bound(table, port)).await;
+        }
         sipp
     }
 
@@ -126,8 +139,8 @@ fn told(status: ExitStatus) -> String {
 }
 
 /// Whether somebody has bound the port: asking the table, since binding it ourselves would be in the way.
-fn udp_bound(port: u16) -> bool {
-    let table = fs::read_to_string("/proc/net/udp").expect("Linux");
+fn is_bound(table: &str, port: u16) -> bool {
+    let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux");
     let wanted = format!(":{port:04X} ");
     table.lines().any(|line| line.split_once(": ").is_some_and(|(_, rest)| rest[..14].ends_with(&wanted)))
 }

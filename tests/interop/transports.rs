@@ -1,0 +1,328 @@
+//! Calls over TCP and TLS, and to peers that are names: SIPp, baresip and OpenSSL at the other end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UdpSocket;
+use tokio::process::Command;
+use trunkline::proto::control::v1::send_request::Command as Order;
+use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome, SendRequest};
+use trunkline::proto::dialogue::v1::{Hangup, Header};
+
+use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, soon, srv};
+
+const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+
+/// Dials, talks for a moment, and hangs up.
+async fn talked(rig: &Rig, order: DialRequest) -> CallRecord {
+    let call_id = rig.dial(order).await;
+    rig.answered(&call_id).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let command = Some(Order::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
+    let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
+    rig.control().send(request).await.expect("it is up");
+    rig.ended(&call_id).await
+}
+
+fn line<'a>(message: &'a str, name: &str) -> &'a str {
+    message.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {message}"))
+}
+
+#[tokio::test]
+async fn a_call_is_dialled_over_tcp() {
+    let rig = Rig::start(Setup { peer: "transport = \"tcp\"".into(), ..Setup::default() }).await;
+    let phone = rig.phone(Phone::new("uas_answers_after_180").by("t1")).await;
+    let record = talked(&rig, rig.order()).await;
+    assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200));
+    let trace = phone.done().await;
+    for method in ["INVITE", "ACK", "BYE"] {
+        assert_eq!(trace.received(method), 1, "{method}: nothing is repeated over TCP");
+    }
+    let port = rig.ports.sip();
+    for message in trace.all_received() {
+        assert!(line(message, "Via: ").starts_with(&format!("SIP/2.0/TCP 127.0.0.1:{port};branch=")), "{message}");
+    }
+    let contact = line(trace.all_received()[0], "Contact: ");
+    assert_eq!(contact, format!("<sip:4930123456@127.0.0.1:{port};transport=tcp>"));
+    rig.idle().await;
+    assert_eq!(rig.metric("trunkline_sip_connections").await, 0.0, "SIPp has closed it");
+    assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn calls_come_in_over_tcp_by_one_connection_and_by_many() {
+    let rig = Rig::start(Setup { trunk: ANSWERED, ..Setup::default() }).await;
+    for by in ["t1", "tn"] {
+        let phone = Phone::new("uac_plain_call").by(by).calls(10, 10, 10).pause_ms(200);
+        let trace = rig.phone(phone).await.done().await;
+        assert_eq!(trace.received("BYE") + trace.received("SIP/2.0 100"), 10, "{by}");
+        let oks = trace.all_received().into_iter().filter(|message| message.starts_with("SIP/2.0 200"));
+        assert!(oks.filter(|ok| ok.contains("INVITE")).all(|ok| line(ok, "Contact: ").contains(";transport=tcp>")));
+    }
+    rig.idle().await;
+    assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_trunk_registers_over_tcp() {
+    let trunk = "[auth]\nuser = \"robot\"\npassword = \"secret\"\n[registration]\n";
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let phone = Phone::new("uas_registrar_401").by("t1");
+    let (_, media) = ports.caller();
+    let registrar = crate::rig::Sipp::start(&phone, ports.phone(), media, ports.sip(), &folder.0).await;
+    let setup = Setup { peer: "transport = \"tcp\"".into(), trunk, ..Setup::default() };
+    let rig = Rig::at(ports, folder, setup).await;
+    let trace = registrar.done().await;
+    let register = *trace.all_received().last().expect("a REGISTER");
+    assert!(line(register, "Via: ").starts_with("SIP/2.0/TCP "), "{register}");
+    assert!(line(register, "Contact: ").contains(";transport=tcp>"), "{register}");
+    drop(rig);
+}
+
+/// RFC 3261 §18.1.1, both ways: with a phone that speaks TCP, and with one that does not.
+#[tokio::test]
+async fn a_request_too_large_for_udp_goes_by_tcp_where_that_is_spoken() {
+    for (by, via) in [("t1", "SIP/2.0/TCP "), ("u1", "SIP/2.0/UDP ")] {
+        let rig = Rig::start(Setup::default()).await;
+        let phone = rig.phone(Phone::new("uas_answers_after_180").by(by)).await;
+        let large = Header { name: "X-Large".into(), value: "x".repeat(1_300) };
+        let record = talked(&rig, DialRequest { headers: vec![large], ..rig.order() }).await;
+        assert_eq!(record.outcome(), Outcome::Success, "{by}");
+        let trace = phone.done().await;
+        let invite = trace.all_received()[0];
+        assert!(invite.len() > 1_300 && line(invite, "Via: ").starts_with(via), "{invite}");
+        assert_eq!(trace.received("BYE"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_is_a_name_is_called_at_the_first_address_where_somebody_is() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let (dead, _) = ports.caller();
+    let service = "_sip._udp.trunk.test.";
+    let host = "phone.trunk.test.";
+    let records = vec![
+        srv(service, 1, dead, host),
+        srv(service, 2, ports.phone(), host),
+        crate::rig::a(host, [127, 0, 0, 1].into()),
+    ];
+    let zone = Zone::serve(records).await;
+    let setup = Setup {
+        sip: format!("resolver = \"{}\"", zone.at),
+        peer: "address = \"trunk.test\"\nsources = [\"127.0.0.1\"]".into(),
+        ..Setup::default()
+    };
+    let rig = Rig::at(ports, folder, setup).await;
+    let phone = rig.phone(Phone::new("uas_answers_after_180").calls(2, 10, 1)).await;
+    for _ in 0..2 {
+        let record = talked(&rig, rig.order()).await;
+        assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200));
+    }
+    let trace = phone.done().await;
+    assert_eq!((trace.received("INVITE"), trace.received("ACK"), trace.received("BYE")), (2, 2, 2));
+    assert!(trace.all_received()[0].starts_with("INVITE sip:100@trunk.test SIP/2.0\r\n"));
+    // Once for both calls, and not for each datagram.
+    assert_eq!(zone.asked("SRV _sip._udp.trunk.test."), 1);
+    assert_eq!(zone.asked("A phone.trunk.test."), 1);
+    assert_eq!(rig.metric_of("trunkline_sip_unsent_total", "icmp").await, 2.0);
+}
+
+#[tokio::test]
+async fn a_name_that_is_gone_ends_the_call_and_says_so() {
+    let zone = Zone::serve(Vec::new()).await;
+    let setup = Setup {
+        sip: format!("resolver = \"{}\"", zone.at),
+        peer: "address = \"gone.test\"\nsources = [\"127.0.0.1\"]".into(),
+        trunk: ANSWERED,
+        ..Setup::default()
+    };
+    let rig = Rig::start(setup).await;
+    let record = rig.call().await;
+    assert_eq!((record.outcome(), record.talk_ms), (Outcome::Cantbeconnected, 0), "{record:?}");
+    assert!(rig.log().contains("gone.test: there is no such name"), "{}", rig.log());
+    assert_eq!(rig.metric_of("trunkline_dns_lookups_total", "no_such_name").await, 1.0);
+    // Whoever calls us from there does not notice.
+    rig.phone(Phone::new("uac_plain_call").pause_ms(200)).await.done().await;
+    rig.idle().await;
+}
+
+/// PEM files of an authority and of 127.0.0.1.
+fn certificates(folder: &Path) -> [PathBuf; 3] {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes one whose name is its issuer's for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "authority");
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+    let certificate = params.signed_by(&key, &issuer).expect("signed");
+    let files = ["ca.pem", "own.pem", "own.key"].map(|name| folder.join(name));
+    for (file, text) in files.iter().zip([issuer.pem(), certificate.pem(), key.serialize_pem()]) {
+        fs::write(file, text).expect("written");
+    }
+    files
+}
+
+/// A trunk over TLS in both directions, and its files.
+async fn secure(trunk: &'static str) -> (Rig, [PathBuf; 3], u16) {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let files = certificates(&folder.0);
+    let [ca, certificate, key] = &files;
+    let (listen, _) = ports.caller();
+    let sip = format!("[sip.tls]\nlisten = \"127.0.0.1:{listen}\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let peer = format!("address = \"127.0.0.1:{}\"\ntransport = \"tls\"\n[tls]\nca = {ca:?}", ports.phone());
+    let rig = Rig::at(ports, folder, Setup { sip, peer, trunk, ..Setup::default() }).await;
+    (rig, files, listen)
+}
+
+#[tokio::test]
+async fn openssl_is_answered_over_tls() {
+    let (rig, [ca, ..], listen) = secure("").await;
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_return_error", "-verify_ip", "127.0.0.1", "-connect"])
+        .arg(format!("127.0.0.1:{listen}"))
+        .arg("-CAfile")
+        .arg(&ca)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("openssl: {error}; Debian has it in the package openssl"));
+    let options = "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1:9;branch=z9hG4bK-o\r\nFrom: <sip:a@b>;tag=1\r\n\
+                   To: <sip:127.0.0.1>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(options.as_bytes()).await.expect("it listens");
+    let mut stdout = child.stdout.take().expect("piped");
+    let mut answer = String::new();
+    let mut buffer = [0; 2_000];
+    while !answer.contains("\r\n\r\n") {
+        let read = tokio::time::timeout(PATIENCE, stdout.read(&mut buffer)).await.expect("in time");
+        let length = read.expect("it is read");
+        assert!(length > 0, "openssl gave up: {answer}\n{}", rig.log());
+        answer += &String::from_utf8_lossy(&buffer[..length]);
+    }
+    assert!(answer.starts_with("SIP/2.0 200 OK\r\n"), "{answer}");
+    assert!(line(&answer, "Contact: ").ends_with(&format!("127.0.0.1:{listen};transport=tls>")), "{answer}");
+    child.kill().await.expect("it is ours");
+}
+
+/// A real phone over TLS: it answers by itself, and we hang up.
+#[tokio::test]
+async fn baresip_is_called_over_tls() {
+    let (rig, [ca, certificate, key], _) = secure("").await;
+    let folder = rig.folder().join("baresip");
+    fs::create_dir_all(&folder).expect("a folder");
+    let both = [&certificate, &key].map(|file| fs::read_to_string(file).expect("written before")).concat();
+    fs::write(folder.join("both.pem"), both).expect("written");
+    let config = format!(
+        "sip_listen 127.0.0.1:{plain}\nsip_certificate {both}\nsip_cafile {ca}\ncall_local_timeout 120\n\
+         audio_player aufile,{dump}\naudio_source aufile,{speech}\naudio_alert aufile,{dump}\nausrc_srate 8000\nauplay_srate 8000\n\
+         rtp_ports {media}-{last}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\n\
+         module_app account.so\nmodule_app menu.so\n",
+        plain = rig.ports.phone() - 1,
+        both = folder.join("both.pem").display(),
+        ca = ca.display(),
+        speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/greeting.wav").display(),
+        dump = folder.join("heard.wav").display(),
+        media = rig.ports.caller().1,
+        last = rig.ports.caller().1 + 19,
+    );
+    fs::write(folder.join("config"), config).expect("written");
+    let account = "<sip:100@127.0.0.1;transport=tls>;regint=0;answermode=auto\n";
+    fs::write(folder.join("accounts"), account).expect("written");
+    let log = fs::File::create(folder.join("log")).expect("a file");
+    let mut phone = Command::new("baresip")
+        .arg("-f")
+        .arg(&folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a file"))
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("baresip: {error}; Debian has it in the package baresip-core"));
+    let said = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+    crate::rig::soon("baresip is ready", PATIENCE, async || said().contains("baresip is ready")).await;
+    let record = talked(&rig, rig.order()).await;
+    assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{}\n{}", said(), rig.log());
+    assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0);
+    assert!(rig.metric_of("trunkline_sip_stream_messages_sent_total", "tls").await >= 3.0);
+    phone.kill().await.expect("it is ours");
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn a_trunk_that_does_not_answer_pings_is_not_dialled_until_it_does() {
+    let peer = "ping_s = 5\nping_down_after = 1".into();
+    let rig = Rig::start(Setup { peer, ..Setup::default() }).await;
+    let trunk = async || {
+        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer");
+        trunks.into_inner().trunks.remove(0)
+    };
+    soon("it is down", PATIENCE, async || !trunk().await.up).await;
+    assert!(trunk().await.down_reason.contains("it could not be sent"), "{:?}", trunk().await);
+    let refused = rig.control().dial(rig.order()).await.expect_err("it is down");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+    assert_eq!(rig.metric("trunkline_trunk_up").await, 0.0);
+    assert_eq!(rig.metric_of("trunkline_calls_refused_total", "down").await, 1.0);
+
+    let peer = UdpSocket::bind(("127.0.0.1", rig.ports.phone())).await.expect("a free port");
+    let mut buffer = vec![0; 65_535];
+    let (length, from) =
+        tokio::time::timeout(PATIENCE, peer.recv_from(&mut buffer)).await.expect("in time").expect("read");
+    let ping = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(ping.starts_with("OPTIONS sip:127.0.0.1 SIP/2.0\r\n"), "{ping}");
+    let copied =
+        ping.lines().filter(|l| ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|n| l.starts_with(n)));
+    let copied: String = copied.map(|l| format!("{l}\r\n")).collect();
+    // Whoever refuses it is there all the same.
+    let answer = format!("SIP/2.0 405 Method Not Allowed\r\n{copied}Content-Length: 0\r\n\r\n");
+    peer.send_to(answer.as_bytes(), from).await.expect("it is sent");
+    soon("it is up", PATIENCE, async || trunk().await.up).await;
+    assert_eq!(rig.metric("trunkline_trunk_up").await, 1.0);
+    rig.control().dial(rig.order()).await.expect("it is up");
+    assert!(rig.log().contains("the trunk answers again"));
+}
+
+#[tokio::test]
+async fn sighup_reads_the_certificates_again_and_ends_no_call() {
+    let (rig, _, _) = secure(ANSWERED).await;
+    let caller = rig.phone(Phone::new("uac_callee_hangs_up")).await;
+    let (call_id, _) = rig.incoming(0).await;
+    rig.answered(&call_id).await;
+    crate::rig::signal("HUP", rig.pid()).await;
+    // Ours, and what is shown to the trunk.
+    soon("both are read", PATIENCE, async || rig.metric_of("trunkline_tls_reloads_total", "done").await == 2.0).await;
+    assert_eq!(rig.metric("trunkline_calls").await, 1.0);
+    let command = Some(Order::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
+    let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
+    rig.control().send(request).await.expect("it is up");
+    assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
+    caller.done().await;
+}
+
+#[tokio::test]
+async fn who_comes_by_ipv6_is_answered_by_ipv6() {
+    // A machine without IPv6 has nothing to test.
+    let Ok(peer) = UdpSocket::bind("[::1]:0").await else { return };
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let config = Setup { peer: "sources = [\"::1\"]".into(), ..Setup::default() }.write(&folder.0, &ports);
+    let one = format!("listen = \"127.0.0.1:{}\"", ports.sip());
+    let both = format!("listen = [\"127.0.0.1:{0}\", \"[::1]:{0}\"]", ports.sip());
+    let text = fs::read_to_string(&config).expect("written").replace(&one, &both);
+    fs::write(&config, text).expect("written");
+    let rig = Rig::serve(ports, folder, config).await;
+    let at = peer.local_addr().expect("it is bound");
+    let options = format!(
+        "OPTIONS sip:[::1] SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-6;rport\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:[::1]>\r\n\
+         Call-ID: six\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    peer.send_to(options.as_bytes(), ("::1", rig.ports.sip())).await.expect("it is sent");
+    let answer = crate::rig::received(&peer).await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    assert!(line(&answer, "Contact: ").ends_with(&format!("@[::1]:{}>", rig.ports.sip())), "{answer}");
+}
