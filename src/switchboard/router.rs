@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -120,6 +120,14 @@ struct Up {
     sent: VecDeque<String>,
 }
 
+/// A Call-ID that is somebody's.
+struct Owned {
+    owner: Owner,
+    trunk: usize,
+    /// Of a trunk whose peer is a name and that lists no sources: who answered first. Nobody else may send requests.
+    heard: Option<IpAddr>,
+}
+
 /// Whose a Call-ID is.
 enum Owner {
     Call(mpsc::Sender<ToTask>),
@@ -154,7 +162,7 @@ pub(super) struct Router {
     asks: mpsc::UnboundedSender<Ask>,
     rng: StdRng,
     calls: HashMap<Arc<str>, Up>,
-    owners: HashMap<String, Owner>,
+    owners: HashMap<String, Owned>,
     /// When lingering sessions want to be woken.
     wakes: BinaryHeap<Reverse<(Instant, String)>>,
     channels: Vec<usize>,
@@ -253,7 +261,8 @@ impl Router {
                 registrar::start(number, trunk, wanted, local, self.shells.net.clone(), self.asks.clone(), rng);
             self.registrations[number] = match started {
                 Ok(registrar) => {
-                    self.owners.insert(registrar.call_id.clone(), Owner::Registration(registrar.inbox.clone()));
+                    let owner = Owner::Registration(registrar.inbox.clone());
+                    self.owners.insert(registrar.call_id.clone(), Owned { owner, trunk: number, heard: None });
                     self.registrars.push(registrar);
                     Registered::Trying
                 }
@@ -296,8 +305,9 @@ impl Router {
             Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.caller, up.state.callee) = (caller, callee);
+                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
+                    self.owners.insert(sip_call_id, owned);
                 }
-                self.owners.insert(sip_call_id, Owner::Call(inbox));
             }
             Ask::Phase { call_id, phase } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
@@ -380,20 +390,20 @@ impl Router {
             self.channels[up.trunk] -= 1;
             self.metrics.calls.dec();
         }
-        self.owners.remove(&sip_call_id);
-        if let Some(session) = session {
-            self.linger(sip_call_id, session);
+        let owned = self.owners.remove(&sip_call_id);
+        if let (Some(session), Some(owned)) = (session, owned) {
+            self.linger(sip_call_id, session, owned.trunk, owned.heard);
         }
     }
 
     /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
-    fn linger(&mut self, sip_call_id: String, session: Box<Session>) {
+    fn linger(&mut self, sip_call_id: String, session: Box<Session>, trunk: usize, heard: Option<IpAddr>) {
         if session.is_over() {
             return;
         }
         let Some(deadline) = session.deadline() else { return };
         self.wakes.push(Reverse((deadline, sip_call_id.clone())));
-        self.owners.insert(sip_call_id, Owner::Lingering(session, deadline));
+        self.owners.insert(sip_call_id, Owned { owner: Owner::Lingering(session, deadline), trunk, heard });
         self.metrics.lingering.inc();
     }
 
@@ -491,7 +501,10 @@ impl Router {
         let Ok(sip_call_id) = message.call_id().map(str::to_owned) else {
             return self.dropped("malformed");
         };
-        match self.owners.get(&sip_call_id) {
+        if !self.may_say(&sip_call_id, &message, source) {
+            return self.dropped("source");
+        }
+        match self.owners.get(&sip_call_id).map(|owned| &owned.owner) {
             Some(Owner::Call(inbox)) => {
                 if inbox.try_send(ToTask::Call(Input::Sip { message, source })).is_err() {
                     self.metrics.inbox_full.inc();
@@ -515,6 +528,24 @@ impl Router {
                 Message::Request(request) => self.stray(request, source).await,
                 Message::Response(_) => self.dropped("no_call"),
             },
+        }
+    }
+
+    /// Whether a message of a Call-ID that is known comes from where its trunk is. Responses have a branch to know them by; a request
+    /// has nothing but its source that somebody who has read the Call-ID somewhere could not write as well.
+    fn may_say(&mut self, sip_call_id: &str, message: &Message, source: SocketAddr) -> bool {
+        let Some(owned) = self.owners.get_mut(sip_call_id) else { return true };
+        let sources = &self.settings.trunks[owned.trunk].sources;
+        match message {
+            Message::Response(response) => {
+                // Who has no room is not who will hold the call.
+                if response.code() != 503 {
+                    owned.heard.get_or_insert(source.ip());
+                }
+                true
+            }
+            Message::Request(_) if sources.is_empty() => owned.heard == Some(source.ip()),
+            Message::Request(_) => sources.iter().any(|network| network.contains(source.ip())),
         }
     }
 
@@ -565,7 +596,7 @@ impl Router {
                 let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);
                 let inbox = self.begin(call_id, number, false, start);
                 // At once: a retransmission must not begin another call.
-                self.owners.insert(sip_call_id, Owner::Call(inbox));
+                self.owners.insert(sip_call_id, Owned { owner: Owner::Call(inbox), trunk: number, heard: None });
             }
             Err(reply) => {
                 self.metrics.refused("sip");
@@ -576,7 +607,8 @@ impl Router {
 
     /// Something for an ended call's signalling; its owner has been looked at.
     fn rouse(&mut self, sip_call_id: String, input: session::Input) {
-        let Some(Owner::Lingering(mut session, _)) = self.owners.remove(&sip_call_id) else { return };
+        let Some(Owned { owner, trunk, heard }) = self.owners.remove(&sip_call_id) else { return };
+        let Owner::Lingering(mut session, _) = owner else { return };
         self.metrics.lingering.dec();
         session.handle(Instant::now(), input);
         while let Some(output) = session.poll() {
@@ -586,7 +618,7 @@ impl Router {
                 tokio::spawn(async move { net.send(&to, &payload).await });
             }
         }
-        self.linger(sip_call_id, session);
+        self.linger(sip_call_id, session, trunk, heard);
     }
 
     fn wake(&mut self, now: Instant) {
@@ -595,7 +627,8 @@ impl Router {
         {
             let Some(Reverse((at, sip_call_id))) = self.wakes.pop() else { return };
             // Those of earlier wishes than its last one do not count.
-            if matches!(self.owners.get(&sip_call_id), Some(Owner::Lingering(_, wake)) if *wake == at) {
+            let owner = self.owners.get(&sip_call_id).map(|owned| &owned.owner);
+            if matches!(owner, Some(Owner::Lingering(_, wake)) if *wake == at) {
                 self.rouse(sip_call_id, session::Input::Timer);
             }
         }
@@ -618,7 +651,7 @@ impl Router {
             (stopping.stage, stopping.until) = (Stage::HungUp, now + LAST_CALLS);
         }
         // A BYE that was lost is sent again: nobody else would do it for us.
-        let asks = |owner: &Owner| matches!(owner, Owner::Lingering(session, _) if session.is_asking());
+        let asks = |owned: &Owned| matches!(&owned.owner, Owner::Lingering(session, _) if session.is_asking());
         let heard = || !self.owners.values().any(asks);
         (self.calls.is_empty() && heard()) || (stopping.stage == Stage::Cut && stopping.until <= now)
     }
