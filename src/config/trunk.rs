@@ -175,7 +175,7 @@ fn credentials(mut auth: Section<'_>, file: &Path) -> Option<Credentials> {
     } else {
         kept_in.and_then(|kept_in| first_line(&kept_in, file))
     };
-    Some(Credentials { username: user?.value, password: password? })
+    Some(Credentials::new(user?.value, password?))
 }
 
 fn first_line(kept_in: &Found<'_, String>, file: &Path) -> Option<String> {

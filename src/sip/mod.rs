@@ -7,7 +7,7 @@
 //! | peer | [`dialog`] | RFC 3261 §12: tags, route set, sequence numbers |
 //! | call | [`session`] | one INVITE, its dialog, all its transactions |
 //! | trunk | [`register`] | RFC 3261 §10, client side |
-//! | both | [`auth`] | RFC 7616 / RFC 8760 digest, client side |
+//! | both | [`auth`] | RFC 7616 / RFC 8760 digest, both sides |
 //! | neither | [`stateless`] | answers to what belongs to no call |
 //!
 //! Nothing here opens a socket, reads a clock or makes up a random number by itself: datagrams and

@@ -250,7 +250,7 @@ impl Registration {
     fn answered(&mut self, now: Instant, at: usize, response: &Response) {
         match response.code() {
             200..300 => {
-                self.auth.accepted();
+                self.auth.accepted_with(response);
                 self.failures = 0;
                 if self.goal != Goal::Bound {
                     return self.unregistered();

@@ -27,7 +27,7 @@ fn bench(seed: u64) -> Bench {
         contact: "192.0.2.1:5060".parse().unwrap(),
         user_agent: "Trunkline".into(),
     };
-    let credentials = Credentials { username: "robot".into(), password: "secret".into() };
+    let credentials = Credentials::new("robot", "secret");
     let rng = StdRng::seed_from_u64(seed);
     Bench { now, registration: Registration::new(now, local, account(Some(credentials)), rng) }
 }

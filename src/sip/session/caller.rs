@@ -159,7 +159,7 @@ impl Session {
         if let Some(caller) = self.caller() {
             caller.acks.push(Acked { tag, to, ack });
         }
-        self.auth.accepted();
+        self.auth.accepted_with(response);
         if self.phase == Phase::Inviting && !cancelling {
             self.dialog = Some(dialog);
             self.phase = Phase::Up;
@@ -167,8 +167,7 @@ impl Session {
             return self.event(Event::Answered { sdp });
         }
         let (bye, to) = dialog.request(Method::Bye, &self.local, &token::branch(&mut self.rng));
-        let uri = bye.uri().clone();
-        let bye = self.authenticate(bye, &Method::Bye, uri);
+        let bye = self.authenticate(bye, &Method::Bye, b"");
         let bye = bye.header(HeaderName::UserAgent, &self.local.user_agent).finish("", b"");
         self.requests_out.push(RequestOut { to, purpose: Purpose::StrayBye, tx: Client::new(now, bye) });
         if self.dialog.is_none() {
@@ -260,7 +259,7 @@ impl Caller {
             .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, &format!("{} INVITE", self.cseq));
         let mut out = local.describe(out, &Method::Invite);
-        for (name, value) in auth.headers(&Method::Invite, request_uri.without_headers(), rng) {
+        for (name, value) in auth.headers_with(&Method::Invite, request_uri.without_headers(), offer, rng) {
             out = out.header(name, &value);
         }
         headers.write(out).finish("application/sdp", offer)
