@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::Route;
 use super::action::{Action, Asked};
 use super::event::What;
 use super::knobs::KnobChange;
@@ -11,6 +12,7 @@ use super::prompt::{PromptNo, Text};
 use super::record::{CallRecord, LineQuality};
 use crate::ms::Ms;
 use crate::sip::message::{Message, Target};
+use crate::sip::session::Session;
 
 /// From the dialogue.
 #[derive(Debug, Clone, PartialEq)]
@@ -204,6 +206,8 @@ pub enum Input {
         /// Empty: the status' own.
         reason: String,
     },
+    /// Where else the call may be placed, or why nowhere; to [`Output::Reroute`].
+    Route(Result<Box<Route>, String>),
     /// We are going down.
     Shutdown,
 }
@@ -218,6 +222,15 @@ pub enum Output {
         to: Target,
         /// The datagram.
         payload: Vec<u8>,
+    },
+    /// The trunk failed before it gave a sign of the call: another way is wanted.
+    Reroute,
+    /// The call goes another way: its signalling so far, which may still have to repeat itself, and the Call-ID by which it is known now.
+    Moved {
+        /// The first way.
+        left: Box<Session>,
+        /// The new one.
+        sip_call_id: String,
     },
     /// The call is up: media flows from now on, recogniser and recorder are connected.
     OpenLeg(Box<leg::Setup>),

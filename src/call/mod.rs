@@ -18,4 +18,7 @@ pub mod line;
 mod outcome;
 pub mod prompt;
 pub mod record;
+mod reroute;
 mod speaker;
+
+pub use reroute::Route;

@@ -156,7 +156,7 @@ fn refused(refused: Refused) -> Status {
 fn refusal(refusal: Refusal) -> Status {
     let code = match &refusal {
         Refusal::Invalid { .. } => Code::InvalidArgument,
-        Refusal::Exhausted { .. } => Code::ResourceExhausted,
+        Refusal::Exhausted { .. } | Refusal::NumberLimit(_) | Refusal::Rate(_) => Code::ResourceExhausted,
         Refusal::NotFound(_) => Code::NotFound,
         Refusal::TooLate | Refusal::WrongState(_) => Code::FailedPrecondition,
         Refusal::Draining => Code::Unavailable,

@@ -8,6 +8,7 @@
 //! | call | [`session`] | one INVITE, its dialog, all its transactions |
 //! | trunk | [`register`] | RFC 3261 §10, client side |
 //! | both | [`auth`] | RFC 7616 / RFC 8760 digest, both sides |
+//! | both | [`identity`] | RFC 3325, RFC 3323, RFC 5806, RFC 7044: who calls, and for whom |
 //! | neither | [`stateless`] | answers to what belongs to no call |
 //!
 //! Nothing here opens a socket, reads a clock or makes up a random number by itself: datagrams and
@@ -15,6 +16,7 @@
 
 pub mod auth;
 pub mod dialog;
+pub mod identity;
 pub mod message;
 pub mod register;
 pub mod session;

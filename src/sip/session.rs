@@ -57,6 +57,8 @@ pub struct Dial {
     pub to: NameAddr,
     /// Where the INVITE is sent, whatever the Request-URI says (the trunk's address or outbound proxy).
     pub next_hop: Target,
+    /// Proxies that the INVITE passes, the nearest first; all of them loose routers (RFC 3608, §8.1.2).
+    pub route: Vec<Uri>,
     /// For 401 and 407.
     pub credentials: Option<Credentials>,
     /// More headers of the INVITE.

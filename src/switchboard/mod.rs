@@ -6,12 +6,21 @@
 //! | `router` | the owner of the tables; admission; every SIP message finds its call here |
 //! | `task` | one call's task |
 //! | `dialling` | from an order and a trunk to an INVITE |
+//! | `router/placing` | which trunk and which number a call that we place gets, and another one when that fails |
+//! | `router/arriving` | whose an INVITE is, whether its caller knows the password, who calls |
+//! | `lines`, `rate` | what is in use, what is free, how fast it may go |
+//! | `admission` | how much strangers may cost |
+//! | [`numbers`] | how operators write numbers, and how we do |
 //! | `registrar` | one task for each trunk that registers |
 //! | [`order`], [`settings`] | what the faces ask, and what is configured |
 
+mod admission;
 mod dialling;
+mod lines;
 mod metrics;
+pub mod numbers;
 pub mod order;
+mod rate;
 mod registrar;
 mod router;
 pub mod settings;

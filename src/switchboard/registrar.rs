@@ -44,6 +44,7 @@ pub(super) fn start(
         registrar: uri(format!("sip:{}", wanted.domain))?,
         aor: NameAddr::new(None, uri(format!("sip:{}@{}", escape_user(&wanted.user), wanted.domain))?),
         next_hop: trunk.peer.clone(),
+        route: trunk.route.clone(),
         credentials: trunk.credentials.clone(),
         expires: u32::try_from(wanted.expires.as_secs()).unwrap_or(u32::MAX),
     };
@@ -74,7 +75,7 @@ impl Task {
                         }
                     }
                     // Late copies of the answer are nobody's business any more.
-                    Output::Event(Event::Unregistered) => return,
+                    Output::Event(Event::Unregistered) => return self.tell(Event::Unregistered),
                     Output::Event(event) => self.tell(event),
                 }
             }
@@ -96,9 +97,11 @@ impl Task {
     }
 
     fn tell(&self, event: Event) {
+        let mut route = Vec::new();
         let state = match event {
-            Event::Registered { expires, .. } => {
+            Event::Registered { expires, service_route, .. } => {
                 tracing::info!(trunk = self.name, expires, "registered");
+                route = service_route;
                 Registered::Up
             }
             Event::Failed { code, reason, retry_in } => {
@@ -106,9 +109,9 @@ impl Task {
                 tracing::warn!(trunk = self.name, reason, retry_in_s = retry_in.as_secs(), "registration failed");
                 Registered::Failed(reason)
             }
-            Event::Unregistered => return,
+            Event::Unregistered => Registered::NotAsked,
         };
         // A router that is gone wants to know nothing.
-        let _ = self.router.send(Ask::Registered { trunk: self.number, state });
+        let _ = self.router.send(Ask::Registered { trunk: self.number, state, route });
     }
 }

@@ -4,6 +4,9 @@
 //! else has to be looked up. A message of no call comes from a trunk and is answered without state, or it comes from a stranger and is
 //! dropped without a word.
 
+mod arriving;
+mod placing;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -15,12 +18,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
+use super::admission::Admission;
 use super::dialling::{self, Services};
+use super::lines::Lines;
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
 use super::registrar::{self, Registrar, Told};
 use super::settings::{AnswerRule, Settings, Trunk};
 use super::task::{INBOX, Start, Task, ToTask};
 use super::{Metrics, Shells};
+use crate::call::Route;
 use crate::call::action::Action;
 use crate::call::call::{Answering, Plan};
 use crate::call::io::Input;
@@ -30,9 +36,11 @@ use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::journal::Stem;
 use crate::ms::Ms;
 use crate::net::Datagram;
-use crate::sip::message::{Fault, HeaderName, Message, Method, Request, parse, refuse_unreadable};
-use crate::sip::session::{self, Dial, Session};
+use crate::sip::auth::Guard;
+use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Uri, parse, refuse_unreadable};
+use crate::sip::session::{self, Session};
 use crate::sip::{Reply, stateless};
+use arriving::Knock;
 
 /// Seconds after which a caller who was refused for want of room may try again.
 pub(super) const RETRY_AFTER: &str = "5";
@@ -109,6 +117,20 @@ pub(super) enum Ask {
     Registered {
         trunk: usize,
         state: Registered,
+        /// Proxies that the registrar wants calls to pass.
+        route: Vec<Uri>,
+    },
+    /// A call's trunk has failed: where else may it go?
+    Reroute {
+        call_id: Arc<str>,
+        reply: oneshot::Sender<Result<Box<Route>, String>>,
+    },
+    /// A call goes another way: its signalling so far may have to repeat itself, and it is known by another Call-ID.
+    Moved {
+        call_id: Arc<str>,
+        left: Box<Session>,
+        sip_call_id: String,
+        inbox: mpsc::Sender<ToTask>,
     },
 }
 
@@ -116,6 +138,8 @@ pub(super) enum Ask {
 struct Up {
     state: CallState,
     trunk: usize,
+    /// Of a call that we placed.
+    placed: Option<placing::Placed>,
     inbox: mpsc::Sender<ToTask>,
     sent: VecDeque<String>,
 }
@@ -166,7 +190,13 @@ pub(super) struct Router {
     /// When lingering sessions want to be woken.
     wakes: BinaryHeap<Reverse<(Instant, String)>>,
     channels: Vec<usize>,
+    lines: Lines,
+    /// Whether each trunk answers.
+    health: Vec<bool>,
+    guards: Vec<Option<Guard>>,
+    admission: Admission,
     registrations: Vec<Registered>,
+    service_routes: Vec<Vec<Uri>>,
     registrars: Vec<Registrar>,
     /// `request_id` of `Dial` → call, and when to forget it.
     ordered: HashMap<String, Arc<str>>,
@@ -184,17 +214,23 @@ impl Router {
         seed: u64,
     ) -> Router {
         let trunks = settings.trunks.len();
+        let mut rng = StdRng::seed_from_u64(seed);
         Router {
+            lines: Lines::new(Instant::now(), &settings.trunks),
+            guards: arriving::guards(&settings.trunks, &mut rng),
+            admission: Admission::new(settings.strangers_per_second, rng.random()),
             settings,
             shells,
             metrics,
             asks,
-            rng: StdRng::seed_from_u64(seed),
+            rng,
             calls: HashMap::new(),
             owners: HashMap::new(),
             wakes: BinaryHeap::new(),
             channels: vec![0; trunks],
+            health: vec![true; trunks],
             registrations: vec![Registered::NotAsked; trunks],
+            service_routes: vec![Vec::new(); trunks],
             registrars: Vec::new(),
             ordered: HashMap::new(),
             ordered_at: VecDeque::new(),
@@ -294,11 +330,11 @@ impl Router {
             Ask::Calls { reply } => drop(reply.send(self.calls.values().map(|up| up.state.clone()).collect())),
             Ask::Trunks { reply } => drop(reply.send(self.trunks())),
             Ask::Drain { reply } => {
-                self.draining = true;
+                self.drain();
                 let _ = reply.send(self.calls.len());
             }
             Ask::Stop { at_once, reply } => {
-                self.draining = true;
+                self.drain();
                 let drain = if at_once { Duration::ZERO } else { self.settings.drain };
                 self.stopping = Some(Stopping { reply, stage: Stage::Draining, until: Instant::now() + drain });
             }
@@ -315,48 +351,61 @@ impl Router {
                 }
             }
             Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
-            Ask::Registered { trunk, state } => self.registrations[trunk] = state,
-        }
-    }
-
-    fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
-        self.forget(Instant::now());
-        if order.request_id.is_empty() || order.request_id.len() > 4_096 {
-            return Err(Refusal::Invalid { field: "request_id", reason: "not 1 to 4,096 bytes".to_owned() });
-        }
-        if let Some(call_id) = self.ordered.get(&order.request_id) {
-            return Ok(call_id.clone());
-        }
-        let settings = self.settings.clone();
-        let (number, trunk) = dialling::trunk(&settings, &order.trunk)?;
-        let call_id = self.call_id();
-        let request_id = order.request_id.clone();
-        let placement = dialling::place(order, &settings, trunk, call_id.clone(), SystemTime::now())?;
-        self.room(number)?;
-        self.ordered.insert(request_id.clone(), call_id.clone());
-        self.ordered_at.push_back((Instant::now() + REMEMBERED, request_id));
-        let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
-        self.begin(call_id.clone(), number, true, start);
-        Ok(call_id)
-    }
-
-    /// Whether there is room for one more call on a trunk.
-    fn room(&mut self, trunk: usize) -> Result<(), Refusal> {
-        let refusal = if self.draining {
-            self.metrics.refused("draining");
-            Refusal::Draining
-        } else if self.calls.len() >= self.settings.max_calls {
-            self.metrics.refused("calls");
-            Refusal::Exhausted { limit: format!("[limits] calls = {}", self.settings.max_calls) }
-        } else {
-            let Trunk { channels, name, .. } = &self.settings.trunks[trunk];
-            if *channels == 0 || self.channels[trunk] < *channels {
-                return Ok(());
+            Ask::Registered { trunk, state, route } => {
+                self.registrations[trunk] = state;
+                self.service_routes[trunk] = route;
             }
-            self.metrics.refused("channels");
-            Refusal::Exhausted { limit: format!("trunk {name}: [limits] channels = {channels}") }
-        };
-        Err(refusal)
+            Ask::Reroute { call_id, reply } => drop(reply.send(self.reroute(&call_id))),
+            Ask::Moved { call_id, left, sip_call_id, inbox } => {
+                let before = left.call_id().to_owned();
+                if let Some(Owned { trunk, heard, .. }) = self.owners.remove(&before) {
+                    self.linger(before, left, trunk, heard);
+                }
+                if let Some(up) = self.calls.get(&call_id) {
+                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
+                    self.owners.insert(sip_call_id, owned);
+                }
+            }
+        }
+    }
+
+    /// Takes no new calls; those for which we are registered are to go elsewhere at once.
+    fn drain(&mut self) {
+        self.draining = true;
+        for registrar in &self.registrars {
+            // One whose inbox is full is told again at the end.
+            let _ = registrar.inbox.try_send(Told::Stop);
+        }
+    }
+
+    /// Whether there is room for one more call on a trunk; else why not is counted.
+    fn room(&mut self, trunk: usize) -> Result<(), Refusal> {
+        let room = self.open().and_then(|()| self.channel(trunk));
+        room.map_err(|(reason, refusal)| {
+            self.metrics.refused(reason);
+            refusal
+        })
+    }
+
+    /// Whether there is room for one more call at all; else why not, as it is counted.
+    fn open(&self) -> Result<(), (&'static str, Refusal)> {
+        if self.draining {
+            return Err(("draining", Refusal::Draining));
+        }
+        if self.calls.len() >= self.settings.max_calls {
+            let limit = format!("[limits] calls = {}", self.settings.max_calls);
+            return Err(("calls", Refusal::Exhausted { limit }));
+        }
+        Ok(())
+    }
+
+    /// Whether a trunk has a channel left.
+    fn channel(&self, trunk: usize) -> Result<(), (&'static str, Refusal)> {
+        let Trunk { channels, name, .. } = &self.settings.trunks[trunk];
+        if *channels == 0 || self.channels[trunk] < *channels {
+            return Ok(());
+        }
+        Err(("channels", Refusal::Exhausted { limit: format!("trunk {name}: [limits] channels = {channels}") }))
     }
 
     fn begin(&mut self, call_id: Arc<str>, trunk: usize, outbound: bool, start: Start) -> mpsc::Sender<ToTask> {
@@ -370,7 +419,7 @@ impl Router {
             phase: Phase::Dialling,
             started_at: SystemTime::now(),
         };
-        self.calls.insert(call_id, Up { state, trunk, inbox: inbox.clone(), sent: VecDeque::new() });
+        self.calls.insert(call_id, Up { state, trunk, placed: None, inbox: inbox.clone(), sent: VecDeque::new() });
         self.channels[trunk] += 1;
         self.metrics.calls.inc();
         let task = Task {
@@ -388,6 +437,9 @@ impl Router {
     fn over(&mut self, call_id: &Arc<str>, sip_call_id: String, session: Option<Box<Session>>) {
         if let Some(up) = self.calls.remove(call_id) {
             self.channels[up.trunk] -= 1;
+            if let Some(placed) = &up.placed {
+                self.lines.free(up.trunk, &placed.caller);
+            }
             self.metrics.calls.dec();
         }
         let owned = self.owners.remove(&sip_call_id);
@@ -459,10 +511,11 @@ impl Router {
     }
 
     fn trunks(&self) -> Vec<TrunkState> {
-        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations);
+        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations).enumerate();
         states
-            .map(|((trunk, used), registration)| TrunkState {
+            .map(|(number, ((trunk, used), registration))| TrunkState {
                 name: trunk.name.clone(),
+                up: self.is_up(number),
                 channels_used: *used,
                 channels_max: trunk.channels,
                 registration: registration.clone(),
@@ -489,6 +542,10 @@ impl Router {
 
     async fn receive(&mut self, datagram: Datagram) {
         let Datagram { source, payload } = datagram;
+        // A flood from nowhere is not even read. Who belongs to a trunk is never counted.
+        if self.trunk_of(source).is_none() && !self.admission.admits(Instant::now(), source.ip()) {
+            return self.dropped("rate");
+        }
         let message = match parse(&payload) {
             Ok(message) => message,
             Err(error) => {
@@ -536,7 +593,7 @@ impl Router {
     fn may_say(&mut self, sip_call_id: &str, message: &Message, source: SocketAddr) -> bool {
         let Some(owned) = self.owners.get_mut(sip_call_id) else { return true };
         let sources = &self.settings.trunks[owned.trunk].sources;
-        match message {
+        let may = match message {
             Message::Response(response) => {
                 // Who has no room is not who will hold the call.
                 if response.code() != 503 {
@@ -546,12 +603,17 @@ impl Router {
             }
             Message::Request(_) if sources.is_empty() => owned.heard == Some(source.ip()),
             Message::Request(_) => sources.iter().any(|network| network.contains(source.ip())),
+        };
+        // It need not be one of the trunk's sources: a proxy of the operator's may answer what another one was asked.
+        if may && self.trunk_of(source).is_none() {
+            self.admission.trust(Instant::now(), source.ip());
         }
+        may
     }
 
     /// A request of no call.
     async fn stray(&mut self, request: Request, source: SocketAddr) {
-        let Some(number) = self.trunk_of(source) else {
+        let Some(number) = self.trunk_for(&request, source) else {
             return self.dropped("source");
         };
         let settings = self.settings.clone();
@@ -560,13 +622,16 @@ impl Router {
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
+        if let Knock::Shut(reply) = self.knock(number, &request, source, &local) {
+            return self.reply(reply).await;
+        }
         if self.room(number).is_err() {
             let fault = Fault::new(503, "Service Unavailable");
             let retry = [(HeaderName::RetryAfter, RETRY_AFTER)];
             return self.reply(stateless::refuse_with(&request, source, &local, fault, &retry)).await;
         }
-        let callee = request.uri().user_text().unwrap_or_default();
-        let route = trunk.routes.iter().find(|route| route.callee.matches(&callee));
+        let parties = arriving::parties(&request, trunk);
+        let route = trunk.routes.iter().find(|route| route.callee.matches(&parties.callee));
         let refusal = match route.map(|route| &route.answer) {
             None => Some((404, "no_route")),
             Some(AnswerRule::Refuse(code)) => Some((*code, "route")),
@@ -588,7 +653,7 @@ impl Router {
         let Ok(name) = Stem::parse(&call_id) else { return };
         let services =
             Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
-        let plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
+        let plan = Plan { parties, ..dialling::plan(&settings, trunk, call_id.clone(), &services) };
         let rng = StdRng::seed_from_u64(self.rng.random());
         match Session::incoming(Instant::now(), local, request, source, rng) {
             Ok(session) => {
@@ -684,14 +749,14 @@ fn begins_a_call(request: &Request) -> bool {
 }
 
 /// The record of a call that could not even be placed.
-pub(super) fn never_placed(plan: &Plan, dial: &Dial, reason: &str) -> CallRecord {
+pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
     let now = SystemTime::now();
     CallRecord {
         call_id: plan.call_id.to_string(),
         direction: "outbound",
         trunk: plan.trunk.clone(),
-        caller: dial.from.uri.user_text().unwrap_or_default(),
-        callee: dial.to.uri.user_text().unwrap_or_default(),
+        caller: plan.parties.caller.clone(),
+        callee: plan.parties.callee.clone(),
         started_at: now,
         rang_at: None,
         answered_at: None,

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::dialling::{Placement, Services};
 use super::router::Ask;
@@ -170,7 +170,7 @@ impl Task {
                 Some(session)
             }
             Start::Dial(placement, _) => {
-                let record = super::router::never_placed(&placement.plan, &placement.dial, reason);
+                let record = super::router::never_placed(&placement.plan, reason);
                 drop(self.shells.journal.finish_call(record, placement.services.name, Ms(0)));
                 None
             }
@@ -203,6 +203,17 @@ impl Wires<'_> {
                 if shells.net.send(&to, &payload).await.is_err() {
                     return Some(Input::Unsent { to });
                 }
+            }
+            Output::Reroute => {
+                let (reply, route) = oneshot::channel();
+                let _ = self.task.router.send(Ask::Reroute { call_id: self.call_id.clone(), reply });
+                let gone = || Err("the switchboard is gone".to_owned());
+                return Some(Input::Route(route.await.unwrap_or_else(|_| gone())));
+            }
+            Output::Moved { left, sip_call_id } => {
+                let call_id = self.call_id.clone();
+                let _ =
+                    self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
             }
             Output::OpenLeg(setup) => self.open_leg(*setup),
             Output::Leg(command) => self.port.command(command),

@@ -159,6 +159,7 @@ impl Phone {
             from: NameAddr::new(None, uri("sip:13800000000@192.0.2.2")),
             to: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
             next_hop: Target::Addr(ROBOT),
+            route: Vec::new(),
             credentials: None,
             headers: none(),
             offer: self.negotiator.offer(Direction::SendRecv),

@@ -8,7 +8,7 @@ use tonic::{Code, Streaming};
 use super::*;
 use crate::call::event::{Event, Service, StoppedBy, What};
 use crate::call::knobs::Clamp;
-use crate::call::line::{Heard, HungUpBy, Quality, Utterance};
+use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
 use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, Role, Turn};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
@@ -178,8 +178,14 @@ async fn every_event_is_told_whole() {
         (
             What::Incoming {
                 trunk: "t".into(),
-                caller: "1".into(),
-                callee: "2".into(),
+                parties: Parties {
+                    caller: "1".into(),
+                    callee: "2".into(),
+                    caller_name: "n".into(),
+                    withheld: true,
+                    diverted_from: "3".into(),
+                    diversion_reason: "r".into(),
+                },
                 waiting: true,
                 user_to_user: "u".into(),
             },
@@ -189,7 +195,15 @@ async fn every_event_is_told_whole() {
                 callee: "2".into(),
                 waiting: true,
                 user_to_user: "u".into(),
+                caller_name: "n".into(),
+                withheld: true,
+                diverted_from: "3".into(),
+                diversion_reason: "r".into(),
             }),
+        ),
+        (
+            What::Rerouted { trunk: "t".into(), reason: "503".into() },
+            Told::Rerouted(happened::Rerouted { trunk: "t".into(), reason: "503".into() }),
         ),
         (
             What::PromptStarted { prompt_id: "p".into(), text: "hi".into(), after_utterance: Some(Ms(8)) },

@@ -250,9 +250,13 @@ impl Session {
 
 impl Caller {
     fn invite(&self, call_id: &str, local: &Local, auth: &mut Authenticator, rng: &mut StdRng) -> Request {
-        let Dial { request_uri, to, headers, offer, .. } = &self.dial;
-        let out = Writer::request(Method::Invite, request_uri)
-            .header(HeaderName::Via, &local.via(&token::branch(rng)))
+        let Dial { request_uri, to, headers, offer, route, .. } = &self.dial;
+        let mut out =
+            Writer::request(Method::Invite, request_uri).header(HeaderName::Via, &local.via(&token::branch(rng)));
+        for proxy in route {
+            out = out.header(HeaderName::Route, &format!("<{proxy}>"));
+        }
+        let out = out
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &self.from)
             .header(HeaderName::To, &with_tag(to, None))

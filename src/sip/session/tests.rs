@@ -29,6 +29,7 @@ fn dial_to(next_hop: &str) -> Dial {
         from: NameAddr::parse("\"Robot\" <sip:4000@192.0.2.1>").unwrap(),
         to: NameAddr::parse("<sip:13800000000@192.0.2.2>").unwrap(),
         next_hop: Target::Addr(addr(next_hop)),
+        route: Vec::new(),
         credentials: Some(Credentials::new("u", "p")),
         headers: ExtraHeaders::try_from(vec![("X-Task".to_owned(), "7".to_owned())]).unwrap(),
         offer: OFFER.to_vec(),
