@@ -6,6 +6,7 @@
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
+//! | `trunks` | groups and failover, limits, numbers, identity, passwords of callers, strangers |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
@@ -20,4 +21,5 @@ mod many_calls;
 mod outbound;
 mod process;
 mod rig;
+mod trunks;
 mod wire;

@@ -39,6 +39,12 @@ pub struct Setup {
     pub knobs: &'static str,
     /// Sections of the one profile, `lab`, that come after `[peer]` and `[identity]`.
     pub trunk: &'static str,
+    /// Host of its peer.
+    pub peer: &'static str,
+    /// Sections of a second profile, `spare`; empty: there is none.
+    pub spare: &'static str,
+    /// More sections of the main file.
+    pub main: &'static str,
     /// Lines of `[[speech]]` beside name and endpoint.
     pub speech_more: &'static str,
     /// Endpoints of the services.
@@ -56,6 +62,9 @@ impl Default for Setup {
             // SIPp speaks all the time.
             knobs: "barge_in = \"never\"",
             trunk: "",
+            peer: "127.0.0.1",
+            spare: "",
+            main: "",
             speech_more: "",
             speech: NOBODY.to_owned(),
             dialogue: NOBODY.to_owned(),
@@ -68,7 +77,8 @@ impl Default for Setup {
 impl Setup {
     /// Writes the files of a configuration into a folder.
     pub fn write(&self, folder: &Path, ports: &Ports) -> PathBuf {
-        let Setup { limits, knobs, trunk, speech_more, speech, dialogue, fallback, record } = self;
+        let Setup { limits, knobs, trunk, peer, spare, main: more, speech_more, speech, dialogue, fallback, record } =
+            self;
         let (sip, control, web, phone) = (ports.sip(), ports.control(), ports.web(), ports.phone());
         let (first, last) = ports.media().into_inner();
         let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
@@ -83,12 +93,17 @@ impl Setup {
              [prompts]\nfolder = {recordings:?}\n{prompt}\n\
              [recording]\nenabled = {record}\nfolder = \"recordings\"\n\
              [limits]\ncalls = 90\n{limits}\n\
-             [knobs]\n{knobs}\n"
+             [knobs]\n{knobs}\n{more}\n"
         );
-        let profile =
-            format!("[peer]\naddress = \"127.0.0.1:{phone}\"\n[identity]\ncaller = \"4930123456\"\n{trunk}\n");
+        let profile = |port: u16, more: &str| {
+            format!("[peer]\naddress = \"{peer}:{port}\"\n[identity]\ncaller = \"4930123456\"\n{more}\n")
+        };
         fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
-        fs::write(folder.join("sip-profiles/lab.toml"), profile).expect("the profile is written");
+        fs::write(folder.join("sip-profiles/lab.toml"), profile(phone, trunk)).expect("the profile is written");
+        if !spare.is_empty() {
+            let profile = profile(ports.spare(), spare);
+            fs::write(folder.join("sip-profiles/spare.toml"), profile).expect("the profile is written");
+        }
         let path = folder.join("trunkline.toml");
         fs::write(&path, main).expect("the configuration is written");
         path
