@@ -9,7 +9,7 @@ use super::reader::{Found, Section};
 use super::written;
 use crate::sip::auth::{Algorithm, Credentials, RealmCredentials};
 use crate::sip::identity::{Privacy, Source, Written};
-use crate::switchboard::settings::{CallerChoice, CallerNumber, FromUser, Identity, InboundAuth};
+use crate::switchboard::settings::{Called, CallerChoice, CallerNumber, FromUser, Identity, InboundAuth};
 
 /// What `[identity]` says beside domain and caller.
 pub(super) fn identity(section: &mut Section<'_>, account: bool) -> (Identity, CallerChoice) {
@@ -34,6 +34,7 @@ pub(super) fn identity(section: &mut Section<'_>, account: bool) -> (Identity, C
             .place_of("read")
             .wrong("names no header", "write [\"P-Asserted-Identity\", \"From\"], or remove the key");
     }
+    let called = section.parsed("called", called);
     let choice = section.parsed("choice", choice);
     let identity = Identity {
         display: display.map(|found| found.value),
@@ -45,6 +46,7 @@ pub(super) fn identity(section: &mut Section<'_>, account: bool) -> (Identity, C
             || vec![Source::Asserted, Source::RemoteParty, Source::From],
             |found| found.into_iter().map(|found| found.value).collect(),
         ),
+        called: called.map(|found| found.value).unwrap_or_default(),
     };
     (identity, choice.map(|found| found.value).unwrap_or_default())
 }
@@ -225,6 +227,14 @@ fn source(text: &str) -> Result<Source, Wrong> {
         let remedy = "write P-Asserted-Identity, P-Preferred-Identity, Remote-Party-ID or From";
         Wrong::new("is not a header that says who calls", remedy)
     })
+}
+
+fn called(text: &str) -> Result<Called, Wrong> {
+    match text {
+        "request_uri" => Ok(Called::RequestUri),
+        "to" => Ok(Called::To),
+        _ => Err(Wrong::new("is not where a called number stands", "write \"request_uri\" or \"to\"")),
+    }
 }
 
 fn choice(text: &str) -> Result<CallerChoice, Wrong> {

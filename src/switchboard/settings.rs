@@ -133,6 +133,18 @@ pub struct Identity {
     pub diverted_from: Option<String>,
     /// Where the caller of an inbound call is read, the best first.
     pub read: Vec<Source>,
+    /// Where the callee of an inbound call is read.
+    pub called: Called,
+}
+
+/// Where the number that is called stands in an INVITE that comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Called {
+    /// In the Request-URI.
+    #[default]
+    RequestUri,
+    /// In To: the Request-URI is the contact that we have registered, whichever of our numbers is called.
+    To,
 }
 
 /// What stands in the user part of From.

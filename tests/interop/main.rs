@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `trunks` | groups and failover, limits, numbers, identity, passwords of callers, strangers |
@@ -12,11 +13,12 @@
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp and tshark come from Debian's `sip-tester` and `tshark`.
+//! SIPp, tshark and Kamailio come from Debian's `sip-tester`, `tshark` and `kamailio`.
 
 mod bad_input;
 mod bad_services;
 mod inbound;
+mod kamailio;
 mod many_calls;
 mod outbound;
 mod process;

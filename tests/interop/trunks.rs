@@ -1,118 +1,20 @@
 //! Trunks: which one a call goes over, what it says of us there, and who may call. The peers are played by hand, so that each message is
 //! looked at.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
 use tonic::Code;
 use trunkline::proto::control::v1::send_request::Command;
 use trunkline::proto::control::v1::{DialRequest, DrainRequest, ListTrunksRequest, Outcome, SendRequest};
 use trunkline::proto::dialogue::v1::{Hangup, Header};
 use trunkline::sip::auth::{Authenticator, Credentials};
-use trunkline::sip::message::{HeaderName, Message, Method, Request, Response, Writer, parse};
+use trunkline::sip::message::{HeaderName, Method};
 
-use crate::rig::{Happened, PATIENCE, Rig, Setup, ask, soon};
+use crate::rig::{Happened, PATIENCE, Peer, Rig, SDP, Setup, ask, soon};
 
 const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
                      [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n";
 const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
-
-/// The far end of a trunk.
-struct Peer {
-    socket: UdpSocket,
-    rig: SocketAddr,
-}
-
-impl Peer {
-    async fn at(rig: &Rig, address: &str, port: u16) -> Peer {
-        let socket = UdpSocket::bind((address, port)).await.expect("a free port");
-        Peer { socket, rig: ([127, 0, 0, 1], rig.ports.sip()).into() }
-    }
-
-    /// The phone of the trunk `lab`.
-    async fn lab(rig: &Rig) -> Peer {
-        Peer::at(rig, "127.0.0.1", rig.ports.phone()).await
-    }
-
-    /// The phone of the trunk `spare`.
-    async fn spare(rig: &Rig) -> Peer {
-        Peer::at(rig, "127.0.0.1", rig.ports.spare()).await
-    }
-
-    async fn send(&self, payload: &[u8]) {
-        self.socket.send_to(payload, self.rig).await.expect("it is sent");
-    }
-
-    async fn message(&self) -> Message {
-        let mut buffer = vec![0; 65_535];
-        let received = tokio::time::timeout(PATIENCE, self.socket.recv(&mut buffer)).await;
-        let length = received.expect("in time").expect("it is read");
-        parse(&buffer[..length]).expect("a message")
-    }
-
-    /// The next request of a method; what comes before it is passed over.
-    async fn request(&self, method: &Method) -> Request {
-        loop {
-            if let Message::Request(request) = self.message().await
-                && request.method() == method
-            {
-                return request;
-            }
-        }
-    }
-
-    async fn response(&self) -> Response {
-        loop {
-            if let Message::Response(response) = self.message().await
-                && response.code() >= 200
-            {
-                return response;
-            }
-        }
-    }
-
-    async fn answer(&self, request: &Request, code: u16, headers: &[(&str, &str)], sdp: &str) {
-        let mut out = Writer::reply(request, self.rig, code, "By hand", Some("hand"));
-        for (name, value) in headers {
-            out = out.named(name, value);
-        }
-        let contact = format!("<sip:{}>", self.socket.local_addr().expect("it is bound"));
-        let out = out.header(HeaderName::Contact, &contact).finish("application/sdp", sdp.as_bytes());
-        self.send(out.bytes()).await;
-    }
-
-    /// Refuses the next INVITE.
-    async fn refuses(&self, code: u16) -> Request {
-        let invite = self.request(&Method::Invite).await;
-        self.answer(&invite, code, &[], "").await;
-        self.request(&Method::Ack).await;
-        invite
-    }
-
-    /// Answers the next INVITE.
-    async fn takes(&self) -> Request {
-        let invite = self.request(&Method::Invite).await;
-        self.answer(&invite, 200, &[], SDP).await;
-        self.request(&Method::Ack).await;
-        invite
-    }
-
-    /// Calls us, with more headers.
-    async fn calls(&self, callee: &str, cseq: u32, headers: &str) {
-        let at = self.socket.local_addr().expect("it is bound");
-        let (from, length) = (if headers.contains("From:") { "" } else { "From: <sip:200@h>;tag=t\r\n" }, SDP.len());
-        let invite = format!(
-            "INVITE sip:{callee}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{cseq}x{}\r\n{from}To: <sip:{callee}@h>\r\n\
-             Call-ID: hand-{}\r\nCSeq: {cseq} INVITE\r\nContact: <sip:200@{at}>\r\nMax-Forwards: 70\r\n{headers}\
-             Content-Type: application/sdp\r\nContent-Length: {length}\r\n\r\n{SDP}",
-            at.port(),
-            at.port()
-        );
-        self.send(invite.as_bytes()).await;
-    }
-}
 
 async fn group(trunk: &'static str, spare: &'static str) -> Rig {
     Rig::start(Setup { trunk, spare, main: GROUP, ..Setup::default() }).await

@@ -8,7 +8,7 @@ use crate::call::line::Parties;
 use crate::sip::auth::{Guard, Verdict};
 use crate::sip::message::{Fault, HeaderName, Request};
 use crate::sip::{Local, Reply, identity, stateless};
-use crate::switchboard::settings::Trunk;
+use crate::switchboard::settings::{Called, Trunk};
 
 /// The guards of the trunks that want a password.
 pub(super) fn guards(trunks: &[Trunk], rng: &mut rand::rngs::StdRng) -> Vec<Option<Guard>> {
@@ -68,7 +68,11 @@ impl Router {
 
 /// Who calls whom over a trunk, as its rules write numbers.
 pub(super) fn parties(request: &Request, trunk: &Trunk) -> Parties {
-    let called = request.uri().user_text().unwrap_or_default();
+    let called = match trunk.identity.called {
+        Called::RequestUri => request.uri().user_text(),
+        Called::To => request.to().ok().and_then(|to| to.uri.user_text()),
+    };
+    let called = called.unwrap_or_default();
     let identity::Caller { number, name, withheld, diverted_from, diversion_reason } =
         identity::read(request, &trunk.identity.read);
     let numbers = &trunk.numbers;

@@ -2,6 +2,8 @@
 
 mod dialogue;
 mod events;
+mod kamailio;
+mod peer;
 mod ports;
 mod sipp;
 mod speech;
@@ -21,6 +23,8 @@ use trunkline::proto::control::v1::{CallRecord, DialRequest};
 
 pub use dialogue::{Brain, say};
 pub use events::Happened;
+pub use kamailio::Kamailio;
+pub use peer::{Peer, SDP};
 pub use ports::Ports;
 pub use sipp::{Phone, Sipp, Trace};
 pub use speech::{Engine, Hearing, Speaking};
@@ -41,6 +45,8 @@ pub struct Setup {
     pub trunk: &'static str,
     /// Host of its peer.
     pub peer: &'static str,
+    /// Its peer is the proxy, not the phone.
+    pub proxied: bool,
     /// Sections of a second profile, `spare`; empty: there is none.
     pub spare: &'static str,
     /// More sections of the main file.
@@ -63,6 +69,7 @@ impl Default for Setup {
             knobs: "barge_in = \"never\"",
             trunk: "",
             peer: "127.0.0.1",
+            proxied: false,
             spare: "",
             main: "",
             speech_more: "",
@@ -77,8 +84,20 @@ impl Default for Setup {
 impl Setup {
     /// Writes the files of a configuration into a folder.
     pub fn write(&self, folder: &Path, ports: &Ports) -> PathBuf {
-        let Setup { limits, knobs, trunk, peer, spare, main: more, speech_more, speech, dialogue, fallback, record } =
-            self;
+        let Setup {
+            limits,
+            knobs,
+            trunk,
+            peer,
+            proxied,
+            spare,
+            main: more,
+            speech_more,
+            speech,
+            dialogue,
+            fallback,
+            record,
+        } = self;
         let (sip, control, web, phone) = (ports.sip(), ports.control(), ports.web(), ports.phone());
         let (first, last) = ports.media().into_inner();
         let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
@@ -99,7 +118,8 @@ impl Setup {
             format!("[peer]\naddress = \"{peer}:{port}\"\n[identity]\ncaller = \"4930123456\"\n{more}\n")
         };
         fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
-        fs::write(folder.join("sip-profiles/lab.toml"), profile(phone, trunk)).expect("the profile is written");
+        fs::write(folder.join("sip-profiles/lab.toml"), profile(if *proxied { ports.proxy() } else { phone }, trunk))
+            .expect("the profile is written");
         if !spare.is_empty() {
             let profile = profile(ports.spare(), spare);
             fs::write(folder.join("sip-profiles/spare.toml"), profile).expect("the profile is written");

@@ -58,6 +58,11 @@ impl Ports {
         self.base + PHONES
     }
 
+    /// Where Kamailio listens.
+    pub fn proxy(&self) -> u16 {
+        self.base + PHONES - 2
+    }
+
     /// Where the other trunk's phone listens.
     pub fn spare(&self) -> u16 {
         self.base + PHONES - 1
