@@ -23,7 +23,7 @@ use super::info;
 use super::io::{Input, Output};
 use super::knobs::Knobs;
 use super::leg::{self, LegEvent};
-use super::line::{Begin, HungUpBy};
+use super::line::{Begin, HungUpBy, Parties};
 use super::outcome;
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
 use super::transfer;
@@ -46,6 +46,15 @@ pub struct Plan {
     pub call_id: Arc<str>,
     /// The profile.
     pub trunk: String,
+    /// Who calls whom.
+    pub parties: Parties,
+    /// Final answers before any sign of the call upon which another way is asked for; so is silence, and what cannot be sent. Empty:
+    /// there is no other way.
+    pub failover: Vec<u16>,
+    /// How long the INVITE may stay without any answer.
+    pub setup_timeout: Duration,
+    /// How long the call may last.
+    pub longest: Option<Duration>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.
@@ -100,43 +109,47 @@ pub enum Phase {
 
 /// Timers, each with its reason.
 #[derive(Debug, Clone, Copy)]
-enum Timer {
+pub(super) enum Timer {
     /// It has rung long enough: cancel, or answer.
     Ring,
+    /// Nothing at all came back for the INVITE.
+    Setup,
+    /// It has lasted long enough.
+    Longest,
     /// The leg does not say goodbye.
     LegFarewell,
 }
-const TIMERS: usize = 2;
+const TIMERS: usize = 4;
 
 /// One call.
 #[derive(Debug)]
 pub struct Call {
-    plan: Plan,
-    session: Session,
+    pub(super) plan: Plan,
+    pub(super) session: Session,
     conversation: Option<Conversation>,
-    negotiator: Negotiator,
+    pub(super) negotiator: Negotiator,
     /// As it was before a callee changed things that has not answered yet: another one of the fork may, to our first offer.
     first: Option<Negotiator>,
     /// The SDP answer to the offer that was read.
     reply: Option<Vec<u8>>,
     agreed: Option<Negotiated>,
     leg_open: bool,
-    phase: Phase,
-    timers: [Option<Instant>; TIMERS],
-    caller: String,
-    callee: String,
-    rng: StdRng,
+    pub(super) phase: Phase,
+    pub(super) timers: [Option<Instant>; TIMERS],
+    pub(super) rng: StdRng,
     /// Wall time of an instant.
     wall: (Instant, SystemTime),
     started: Instant,
-    rang: Option<Instant>,
+    pub(super) rang: Option<Instant>,
     answered: Option<Instant>,
     ended: Option<Instant>,
     sip_code: u16,
     sip_reason: String,
     outcome: Outcome,
     /// Who ends the call and why, from the moment that somebody wants to.
-    ending: Option<(HungUpBy, String)>,
+    pub(super) ending: Option<(HungUpBy, String)>,
+    /// How the way so far failed, while another one is asked for.
+    pub(super) failed: Option<Event>,
     quality: LineQuality,
     /// Who asked for the transfer that is under way, to whom it goes, since when.
     referring: Option<(HungUpBy, String, Ms)>,
@@ -144,7 +157,7 @@ pub struct Call {
     dead: bool,
     transfers: Vec<Transfer>,
     user_to_user: Vec<ReceivedUui>,
-    out: VecDeque<Output>,
+    pub(super) out: VecDeque<Output>,
 }
 
 impl Call {
@@ -161,13 +174,9 @@ impl Call {
         let mut negotiator = negotiator(&plan, &mut rng);
         dial.offer = if dial.terms.delayed_offer { Vec::new() } else { negotiator.offer(Direction::SendRecv) };
         let session_rng = StdRng::seed_from_u64(rng.random());
-        let caller = dial.from.uri.user_text().unwrap_or_default();
-        let callee = dial.to.uri.user_text().unwrap_or_else(|| dial.to.uri.as_str().to_owned());
         let session = Session::dial(now, local, dial, session_rng);
-        let mut call = Call::new(now, wall, plan, session, negotiator, (caller, callee), rng);
-        call.timers[Timer::Ring as usize] = Some(now + ring_timeout);
-        let (trunk, callee, caller) = (call.plan.trunk.clone(), call.callee.clone(), call.caller.clone());
-        call.tell(now, What::Dialling { trunk, callee, caller });
+        let mut call = Call::new(now, wall, plan, session, negotiator, rng);
+        call.dialling(now, ring_timeout);
         call.pump(now);
         call
     }
@@ -182,16 +191,12 @@ impl Call {
         mut rng: StdRng,
     ) -> Call {
         let negotiator = negotiator(&plan, &mut rng);
-        let invite = session.invite();
-        let caller = invite.from().ok().and_then(|from| from.uri.user_text()).unwrap_or_default();
-        let callee = invite.uri().user_text().unwrap_or_default();
-        let mut call = Call::new(now, wall, plan, session, negotiator, (caller, callee), rng);
+        let mut call = Call::new(now, wall, plan, session, negotiator, rng);
         let values = handing_over::user_to_user(call.session.invite());
         call.note_user_to_user("invite", &values);
         let what = What::Incoming {
             trunk: call.plan.trunk.clone(),
-            caller: call.caller.clone(),
-            callee: call.callee.clone(),
+            parties: call.plan.parties.clone(),
             waiting: matches!(answering, Answering::Told(_)),
             user_to_user: values,
         };
@@ -218,7 +223,6 @@ impl Call {
         plan: Plan,
         mut session: Session,
         negotiator: Negotiator,
-        (caller, callee): (String, String),
         rng: StdRng,
     ) -> Call {
         session.refuse_refers_with(plan.transfer.refuse_refer);
@@ -233,8 +237,6 @@ impl Call {
             leg_open: false,
             phase: Phase::Dialling,
             timers: [None; TIMERS],
-            caller,
-            callee,
             rng,
             wall: (now, wall),
             started: now,
@@ -245,6 +247,7 @@ impl Call {
             sip_reason: String::new(),
             outcome: Outcome::Else,
             ending: None,
+            failed: None,
             quality: LineQuality::default(),
             referring: None,
             dead: false,
@@ -261,12 +264,12 @@ impl Call {
 
     /// The number that calls.
     pub fn caller(&self) -> &str {
-        &self.caller
+        &self.plan.parties.caller
     }
 
     /// The number that is called.
     pub fn callee(&self) -> &str {
-        &self.callee
+        &self.plan.parties.callee
     }
 
     /// Where it stands.
@@ -324,6 +327,7 @@ impl Call {
                     self.out.push_back(Output::Transmit { to: Target::Addr(reply.to), payload: reply.payload });
                 }
             }
+            Input::Route(route) => self.route(now, route),
             Input::Shutdown if self.ending.is_some() => {
                 // There is no time left for what the far end or the recogniser still owes.
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
@@ -358,6 +362,12 @@ impl Call {
                 false => self.answer(now, ExtraHeaders::default()),
             }
         }
+        if self.due(now, Timer::Setup) {
+            self.unheard(now);
+        }
+        if self.due(now, Timer::Longest) {
+            self.hang_up(now, HungUpBy::Network, "max_call_s is over");
+        }
         if self.due(now, Timer::LegFarewell) {
             self.leg_open = false;
         }
@@ -381,7 +391,7 @@ impl Call {
         }
     }
 
-    fn tell(&mut self, now: Instant, what: What) {
+    pub(super) fn tell(&mut self, now: Instant, what: What) {
         let at = self.conversation.as_ref().map_or(Ms(0), |c| c.at(now));
         self.out.push_back(Output::Tell { at, what });
     }
@@ -453,10 +463,13 @@ impl Call {
         }
     }
 
-    fn signalled(&mut self, now: Instant, event: Event) {
+    pub(super) fn signalled(&mut self, now: Instant, event: Event) {
+        let Some(event) = self.elsewhere(event) else { return };
         match event {
+            Event::Trying => self.timers[Timer::Setup as usize] = None,
             Event::Ringing { code: code @ 180.., sdp } => {
                 self.rang.get_or_insert(now);
+                self.timers[Timer::Setup as usize] = None;
                 self.phase = Phase::Ringing;
                 self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
             }
@@ -570,7 +583,8 @@ impl Call {
 
     /// The call is up: media and conversation begin.
     fn up(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
-        self.timers[Timer::Ring as usize] = None;
+        self.timers = [None; TIMERS];
+        self.timers[Timer::Longest as usize] = self.plan.longest.map(|longest| now + longest);
         self.answered = Some(now);
         let first = self.first.take();
         if let Some(sdp) = sdp {
@@ -613,8 +627,7 @@ impl Call {
         Begin {
             call_id: self.plan.call_id.to_string(),
             outbound: !inbound,
-            caller: self.caller.clone(),
-            callee: self.callee.clone(),
+            parties: self.plan.parties.clone(),
             trunk: self.plan.trunk.clone(),
             headers: self.plan.pass_headers.iter().filter(|_| inbound).filter_map(header).collect(),
             user_to_user: self.with_the_call(if inbound { "invite" } else { "answer" }),
@@ -681,7 +694,7 @@ impl Call {
         }
     }
 
-    fn hang_up(&mut self, now: Instant, by: HungUpBy, reason: &str) {
+    pub(super) fn hang_up(&mut self, now: Instant, by: HungUpBy, reason: &str) {
         self.say_goodbye(now, by, reason, Farewell::default());
     }
 
@@ -738,8 +751,8 @@ impl Call {
             call_id: self.plan.call_id.to_string(),
             direction: if self.session.is_outgoing() { "outbound" } else { "inbound" },
             trunk: self.plan.trunk.clone(),
-            caller: self.caller.clone(),
-            callee: self.callee.clone(),
+            caller: self.plan.parties.caller.clone(),
+            callee: self.plan.parties.callee.clone(),
             started_at: self.wall(self.started),
             rang_at: self.rang.map(|at| self.wall(at)),
             answered_at: self.answered.map(|at| self.wall(at)),
@@ -769,7 +782,7 @@ impl Call {
 /// The payload type at which we take RFC 4733 events, whatever the far end's is.
 const TELEPHONE_EVENT: u8 = 101;
 
-fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
+pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
     let capabilities = Capabilities {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use super::knobs::Clamp;
-use super::line::{Heard, Utterance};
+use super::line::{Heard, Parties, Utterance};
 use super::record::CallRecord;
 use super::transfer::Handed;
 use crate::ms::Ms;
@@ -37,6 +37,13 @@ pub enum What {
         /// As whom.
         caller: String,
     },
+    /// The trunk failed before it gave a sign of the call: it is placed anew over another one; `Dialling` follows.
+    Rerouted {
+        /// The profile that failed.
+        trunk: String,
+        /// How.
+        reason: String,
+    },
     /// It rings.
     Ringing {
         /// 180–183.
@@ -55,10 +62,8 @@ pub enum What {
     Incoming {
         /// The profile.
         trunk: String,
-        /// Who.
-        caller: String,
-        /// Whom.
-        callee: String,
+        /// Who, whom, and for whom.
+        parties: Parties,
         /// `Answer` or `Decline` is waited for.
         waiting: bool,
         /// User-to-User as received.

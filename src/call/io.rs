@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::Route;
 use super::action::{Action, Asked};
 use super::event::What;
 use super::knobs::KnobChange;
@@ -12,7 +13,7 @@ use super::record::{CallRecord, LineQuality};
 use crate::ms::Ms;
 use crate::sip::message::{Message, Request, Target};
 use crate::sip::refer::Replaces;
-use crate::sip::session::ExtraHeaders;
+use crate::sip::session::{ExtraHeaders, Session};
 
 /// From the dialogue.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,6 +220,8 @@ pub enum Input {
         /// Empty: the status' own.
         reason: String,
     },
+    /// Where else the call may be placed, or why nowhere; to [`Output::Reroute`].
+    Route(Result<Box<Route>, String>),
     /// We are going down.
     Shutdown,
 }
@@ -233,6 +236,15 @@ pub enum Output {
         to: Target,
         /// The datagram.
         payload: Vec<u8>,
+    },
+    /// The trunk failed before it gave a sign of the call: another way is wanted.
+    Reroute,
+    /// The call goes another way: its signalling so far, which may still have to repeat itself, and the Call-ID by which it is known now.
+    Moved {
+        /// The first way.
+        left: Box<Session>,
+        /// The new one.
+        sip_call_id: String,
     },
     /// The call is up: media flows from now on, recogniser and recorder are connected.
     OpenLeg(Box<leg::Setup>),

@@ -88,10 +88,8 @@ pub struct Begin {
     pub call_id: String,
     /// We dialled; else we were called.
     pub outbound: bool,
-    /// The number that calls.
-    pub caller: String,
-    /// The number that is called.
-    pub callee: String,
+    /// Who calls whom.
+    pub parties: Parties,
     /// The profile.
     pub trunk: String,
     /// Headers that the profile lets through.
@@ -104,6 +102,23 @@ pub struct Begin {
     pub answered_at: SystemTime,
     /// What the orchestrator wants back.
     pub correlation: String,
+}
+
+/// Who calls whom, as the orchestrator writes numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parties {
+    /// The number that calls.
+    pub caller: String,
+    /// The number that is called.
+    pub callee: String,
+    /// The display name of who calls us; empty for none.
+    pub caller_name: String,
+    /// Who calls us does not want to be shown.
+    pub withheld: bool,
+    /// Who was called first, before the call was diverted to us; empty: it was not, or nobody says so.
+    pub diverted_from: String,
+    /// Why, as it came; empty: not said.
+    pub diversion_reason: String,
 }
 
 /// What was heard of a prompt that did not come to its end.

@@ -18,5 +18,8 @@ pub mod line;
 mod outcome;
 pub mod prompt;
 pub mod record;
+mod reroute;
 mod speaker;
 pub mod transfer;
+
+pub use reroute::Route;

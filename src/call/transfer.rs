@@ -52,6 +52,20 @@ pub struct Rules {
     pub refuse_refer: u16,
 }
 
+#[cfg(test)]
+impl Rules {
+    /// As a profile without `[transfer]` has them.
+    pub(crate) fn bare() -> Rules {
+        Rules {
+            domain: "192.0.2.1".to_owned(),
+            subscription: true,
+            referred_by: true,
+            patience: Duration::from_secs(60),
+            refuse_refer: 603,
+        }
+    }
+}
+
 impl Refer {
     /// The REFER. `ours`: who we are in this call.
     pub(super) fn on(self, rules: &Rules, ours: Option<Uri>) -> Result<refer::Refer, String> {

@@ -55,6 +55,9 @@ impl Screen {
             What::Dialling(dialling) => {
                 self.say(None, Voice::Line, &format!("dialling {} over {}", dialling.callee, dialling.trunk));
             }
+            What::Rerouted(told) => {
+                self.say(None, Voice::Line, &format!("{} failed ({}): over another trunk", told.trunk, told.reason));
+            }
             What::Incoming(call) => self.say(None, Voice::Line, &format!("{} calls {}", call.caller, call.callee)),
             What::Ringing(ringing) => self.say(None, Voice::Line, &format!("{} ringing", ringing.sip_code)),
             What::Answered(answered) => {

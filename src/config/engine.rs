@@ -12,7 +12,7 @@ use super::reader::{Found, Section, Source};
 use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
-use super::written;
+use super::{group, written};
 use crate::call::knobs::{KnobChange, Knobs};
 use crate::journal;
 use crate::ms::Ms;
@@ -25,6 +25,7 @@ const CONTROL: SocketAddr = loopback(7070);
 const WEB: SocketAddr = loopback(8080);
 const PORTS: PortRange = PortRange { first: 20_000, last: 29_999 };
 const MOST_CALLS: u64 = 1_000;
+const STRANGERS: u64 = 20;
 const KEEP_EVENTS: u64 = 100_000;
 const CPU_PERCENT: u64 = 90;
 const LATE_MS: u64 = 10;
@@ -41,13 +42,14 @@ pub(super) const fn loopback(port: u16) -> SocketAddr {
 }
 
 /// What the file says; the trunks are yet to come.
-pub(super) struct Engine {
+pub(super) struct Engine<'a> {
     /// The folder of the profiles, as it is shown.
     pub profiles: PathBuf,
     config: Config,
+    groups: Vec<Section<'a>>,
 }
 
-impl Engine {
+impl Engine<'_> {
     pub(super) fn services(&self) -> Services {
         Services {
             dialogues: self.config.switchboard.dialogues.clone(),
@@ -58,6 +60,7 @@ impl Engine {
 
     pub(super) fn config(self, trunks: Vec<Trunk>, disabled: Vec<String>) -> Config {
         let mut config = self.config;
+        config.switchboard.groups = group::read(self.groups, &trunks, &disabled);
         config.switchboard.trunks = trunks;
         config.disabled = disabled;
         config
@@ -65,7 +68,7 @@ impl Engine {
 }
 
 /// Reads the file; what is wrong is told and replaced by its default.
-pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -> Engine {
+pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -> Engine<'a> {
     let base = source.file.parent().unwrap_or(Path::new(""));
     let mut root = source.root(tree);
     let sip = sip::read(root.section("sip"), base);
@@ -85,6 +88,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let keep = events.number("keep", 100..=10_000_000);
     events.done();
     let knobs = knobs(root.section("knobs"));
+    let groups = root.sections("group");
     root.done();
 
     let switchboard = Settings {
@@ -102,7 +106,9 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         rtp_timeout: limits.rtp_timeout,
         dialogues: dialogues.iter().map(|d| d.name.clone()).collect(),
         speech: speech.iter().map(|s| s.name.clone()).collect(),
+        strangers_per_second: limits.strangers,
         trunks: Vec::new(),
+        groups: Vec::new(),
     };
     let ports = rtp.ports.value;
     let config = Config {
@@ -122,7 +128,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         switchboard,
         disabled: Vec::new(),
     };
-    Engine { profiles, config }
+    Engine { profiles, config, groups }
 }
 
 struct MediaRead<'a> {
@@ -198,6 +204,7 @@ fn clashes(sip: &Sip<'_>, media: &MediaRead<'_>, control: &Found<'_, SocketAddr>
 struct Limits {
     calls: usize,
     overload: load::Limits,
+    strangers: u32,
     drain: Duration,
     rtp_timeout: Duration,
     answer_timeout: Duration,
@@ -211,6 +218,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
     let drain = limits.number("drain_s", 0..=86_400);
     let rtp = limits.number("rtp_timeout_s", 5..=3_600);
     let answer = limits.number("answer_timeout_ms", 500..=120_000);
+    let strangers = limits.number("strangers_per_second", 1..=10_000);
     let last_word = limits.number("final_timeout_ms", 200..=30_000);
     limits.done();
     Limits {
@@ -219,6 +227,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
             cpu_percent: number_or(cpu, CPU_PERCENT) as u32,
             lateness: Duration::from_millis(number_or(late, LATE_MS)),
         },
+        strangers: number_or(strangers, STRANGERS) as u32,
         drain: Duration::from_secs(number_or(drain, DRAIN_S)),
         rtp_timeout: Duration::from_secs(number_or(rtp, RTP_TIMEOUT_S)),
         answer_timeout: Duration::from_millis(number_or(answer, ANSWER_TIMEOUT_MS)),

@@ -6,6 +6,9 @@
 //! Every key, with unit, range and default, stands in the `trunkline.toml` and the `sip-profiles` of the repository.
 
 mod engine;
+mod group;
+mod identity;
+mod numbers;
 mod problem;
 mod reader;
 mod sip;

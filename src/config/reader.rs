@@ -257,6 +257,8 @@ impl<'a> Section<'a> {
 
     /// Ends the reading: keys that nobody asked for are mistakes.
     pub(super) fn done(self) {
+        #[cfg(test)]
+        known::add(self.asked.iter().map(|key| self.name(key)));
         let Some(table) = self.table else { return };
         for (key, _) in table.iter() {
             let name = key.get_ref();
@@ -307,4 +309,24 @@ fn parse_text<'a, T>(
 
 fn is_no(value: &DeValue<'_>, wanted: &str) -> String {
     format!("is of type {}, not a {wanted}", value.type_str())
+}
+
+/// Every key that a reader of this thread has asked for: for the test that holds the template against them.
+#[cfg(test)]
+pub(super) mod known {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static KEYS: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn add(keys: impl Iterator<Item = String>) {
+        KEYS.with_borrow_mut(|known| known.extend(keys));
+    }
+
+    /// Takes them all.
+    pub(crate) fn take() -> BTreeSet<String> {
+        KEYS.take()
+    }
 }

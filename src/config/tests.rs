@@ -1,5 +1,7 @@
 //! The files of the repository, and wrong ones.
 
+mod trunks;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -83,7 +85,7 @@ fn the_files_of_the_repository_are_right() {
     let config = load(&root.join("trunkline.toml")).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(
         config.summary(),
-        "trunks: ip-trunk (switched off: registered-trunk, tls-trunk); speech: local; dialogues: script; \
+        "trunks: ip-trunk (switched off: contact-centre, registered-trunk, self-owned-line, template, tls-trunk); speech: local; dialogues: script; \
          SIP on 127.0.0.1:5060 (UDP and TCP), media on 127.0.0.1 ports 20000-29999, control on 127.0.0.1:7070, web on 127.0.0.1:8080"
     );
     let [trunk] = config.switchboard.trunks.as_slice() else {
@@ -118,6 +120,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     };
     assert_eq!(times(&shown), times(&bare));
     let (s, b) = (&shown.switchboard, &bare.switchboard);
+    assert_eq!(s.strangers_per_second, b.strangers_per_second);
     assert_eq!((s.knobs, s.max_calls, &s.user_agent), (b.knobs, b.max_calls, &b.user_agent));
     assert_eq!(s.overload, b.overload);
     assert!(
@@ -233,7 +236,7 @@ fn wrong_engine_files() {
         (
             "[sipp]\n",
             &[
-                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, profiles, events, knobs",
+                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, profiles, events, knobs, group",
             ],
         ),
         (
@@ -536,7 +539,7 @@ fn all_mistakes_of_all_files_come_at_once() {
         "sip-profiles/binary.toml: cannot be read: stream did not contain valid UTF-8; save it as UTF-8",
         "sip-profiles/t.toml:identity.caller: is missing; write the number that is shown when Dial names none",
         "sip-profiles/t.toml:1:peer.address: is missing; write address = \"host:port\" of the operator's SIP server",
-        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: transport, address, sources, ping_s, ping_down_after, ping_up_after",
+        "sip-profiles/t.toml:2:peer.adress: is not known; remove it, or choose from: transport, address, sources, ping_s, ping_down_after, ping_up_after, route",
     ];
     assert_eq!(folder.mistakes(), wanted);
 }
@@ -548,7 +551,7 @@ fn a_file_that_is_not_toml_is_judged_for_that_alone() {
     fs::write(folder.0.join("sip-profiles/u.toml"), "[peer\nadress = 1\n").expect("written");
     let wanted = [
         "m.toml:3: key with no value, expected `=`; correct the TOML",
-        "sip-profiles/t.toml:6:identity.x: is not known; remove it, or choose from: domain, caller",
+        "sip-profiles/t.toml:6:identity.x: is not known; remove it, or choose from: domain, caller, display, from, asserted, preferred, remote_party_id, history, privacy, diverted_from, read, called, choice",
         "sip-profiles/u.toml:1: unclosed table, expected `]`; correct the TOML",
     ];
     assert_eq!(folder.mistakes(), wanted);

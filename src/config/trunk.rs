@@ -1,7 +1,5 @@
 //! `sip-profiles/*.toml`: one trunk a file, named for the file.
 
-use std::env;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,18 +7,17 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
-use super::{sip, written};
+use super::{identity, numbers, sip, written};
 use crate::call::transfer::Rules;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
 use crate::sip::Ways;
-use crate::sip::auth::Credentials;
 use crate::sip::message::Target;
 use crate::sip::ping;
 use crate::sip::session::{Reliability, SHORTEST_INTERVAL, Terms, TimerTerms};
 use crate::sip::transport::Transport;
 use crate::switchboard::NONE;
-use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Registration, Route, Trunk};
+use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Rate, Registration, Route, Trunk};
 
 const RING_TIMEOUT_MS: u64 = 60_000;
 const EXPIRES_S: u64 = 600;
@@ -30,6 +27,8 @@ const TRANSFER_MS: u64 = 60_000;
 const REFUSALS: [u64; 4] = [603, 405, 403, 501];
 const PING_DOWN_AFTER: u32 = 3;
 const PING_UP_AFTER: u32 = 1;
+/// Timer B of RFC 3261.
+const SETUP_TIMEOUT_MS: u64 = 32_000;
 
 /// The services that a profile may name; the first of each is the default.
 pub(super) struct Services {
@@ -62,6 +61,7 @@ pub(super) fn read<'a>(
     let address = peer.parsed("address", |text| written::peer(text, by.unwrap_or_default()));
     let sources = peer.list("sources", written::network);
     let ping = ping(&mut peer);
+    let route = peer.list("route", written::proxy);
     peer.need("address", "write address = \"host:port\" of the operator's SIP server");
 
     // What is switched off may wait for its certificate.
@@ -70,27 +70,34 @@ pub(super) fn read<'a>(
         reachable(&transport, engine);
     }
     let tls = tls(root.section("tls"), address.as_ref(), engine, source.file);
-    let credentials = credentials(root.section("auth"), source.file);
-    let mut identity = root.section("identity");
-    let domain = identity.parsed("domain", written::host);
-    let caller = identity.parsed("caller", written::user);
+    let credentials = identity::credentials(root.section("auth"), source.file);
+    let registers = root.section("registration");
+    let mut who = root.section("identity");
+    let domain = who.parsed("domain", written::host);
+    let caller = who.parsed("caller", written::user);
     let username = credentials.as_ref().map(|c| c.username.clone());
     let caller = caller.map(|found| found.value).or_else(|| {
         let user = username.clone().filter(|user| written::user(user).is_ok());
         if user.is_none() {
-            identity.need("caller", "write the number that is shown when Dial names none");
+            who.need("caller", "write the number that is shown when Dial names none");
         }
         user
     });
-    identity.done();
+    let (identity, choice) = identity::identity(&mut who, credentials.is_some() || registers.is_there());
+    let callers = identity::callers(root.sections("callers"), choice, &who);
+    who.done();
+    let numbers = numbers::numbers(root.section("numbers"));
     let domain = domain.map(|found| found.value).or_else(|| host_of(address.as_ref()));
 
-    let registration =
-        registration(root.section("registration"), username.or_else(|| caller.clone()), domain.as_deref());
+    let registration = registration(registers, username.or_else(|| caller.clone()), domain.as_deref());
 
     let mut limits = root.section("limits");
     let channels = limits.number("channels", 0..=100_000);
     let ring = limits.number("ring_timeout_ms", 1_000..=300_000);
+    let setup = limits.number("setup_timeout_ms", 500..=32_000);
+    let longest = limits.number("max_call_s", 0..=86_400);
+    let per_caller = limits.number("channels_per_caller", 0..=100_000);
+    let rate = rate(&mut limits);
     limits.done();
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
@@ -102,6 +109,8 @@ pub(super) fn read<'a>(
     let transfer = transfer(root.section("transfer"), domain.as_deref());
     let routes = routes(root.sections("inbound"), services);
 
+    let inbound_auth =
+        identity::inbound(root.section("inbound_auth"), source.file, domain.as_deref(), !routes.is_empty());
     let sources = networks(&peer, sources, address.as_ref(), !routes.is_empty());
     peer.done();
     root.done();
@@ -113,10 +122,20 @@ pub(super) fn read<'a>(
         tls,
         ping,
         sources,
+        route: values(route.unwrap_or_default()),
         domain: domain?,
         caller: caller?,
+        identity,
+        callers,
+        choice,
+        numbers,
         credentials,
+        inbound_auth,
         registration,
+        channels_per_caller: per_caller.map_or(0, |found| found.value as usize),
+        rate,
+        setup_timeout: Duration::from_millis(setup.map_or(SETUP_TIMEOUT_MS, |found| found.value)),
+        longest: longest.filter(|found| found.value > 0).map(|found| Duration::from_secs(found.value)),
         channels: channels.map_or(0, |found| found.value as usize),
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
         codecs,
@@ -222,6 +241,7 @@ fn tls(
     let name = name.map(|found| found.value).or_else(|| host_of(address))?;
     let files = ClientFiles { name, ca, identity };
     if !has_tls && !section.is_there() {
+        section.done();
         return None;
     }
     if let Err(error) = files.load() {
@@ -229,59 +249,6 @@ fn tls(
     }
     section.done();
     has_tls.then_some(files)
-}
-
-fn credentials(mut auth: Section<'_>, file: &Path) -> Option<Credentials> {
-    if !auth.is_there() {
-        return None;
-    }
-    let user = auth.parsed("user", written::some);
-    auth.need("user", "write the user name for authentication");
-    let given = auth.parsed("password", written::some);
-    let variable = auth.parsed("password_env", written::some);
-    let kept_in = auth.parsed("password_file", written::some);
-    let keys = ["password", "password_env", "password_file"];
-    let ways = keys.into_iter().filter(|key| auth.has(key)).collect::<Vec<_>>();
-    match ways.as_slice() {
-        [] => auth.need("password", "write password, password_env or password_file"),
-        [_] => {}
-        [_, again, ..] => auth
-            .place_of(again)
-            .wrong(format!("stands beside {}", ways[0]), "keep one of password, password_env and password_file"),
-    }
-    auth.done();
-    // No message here may quote a password.
-    let password = if let Some(given) = given {
-        Some(given.value)
-    } else if let Some(variable) = variable {
-        let value = env::var(&variable.value).ok().filter(|v| !v.is_empty());
-        if value.is_none() {
-            variable.place.wrong(
-                format!("the environment has no {}", variable.value),
-                "set it for the process, or write another name",
-            );
-        }
-        value
-    } else {
-        kept_in.and_then(|kept_in| first_line(&kept_in, file))
-    };
-    Some(Credentials { username: user?.value, password: password? })
-}
-
-fn first_line(kept_in: &Found<'_, String>, file: &Path) -> Option<String> {
-    let path = file.parent().unwrap_or(Path::new("")).join(&kept_in.value);
-    let told = |reason: String| {
-        let remedy = "write the password into its first line, readable for the user that runs trunkline";
-        kept_in.place.wrong(format!("{} {reason}", path.display()), remedy);
-    };
-    match fs::read_to_string(&path) {
-        Err(e) => told(format!("cannot be read: {e}")),
-        Ok(text) => match text.lines().next().map(str::trim_end) {
-            Some(line) if !line.is_empty() => return Some(line.to_owned()),
-            _ => told("is empty".to_owned()),
-        },
-    }
-    None
 }
 
 fn registration(mut section: Section<'_>, user: Option<String>, domain: Option<&str>) -> Option<Registration> {
@@ -319,6 +286,17 @@ fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
         // Below 700, as just read.
         refuse_refer: refuse.map_or(REFUSALS[0], |found| found.value) as u16,
     })
+}
+
+fn rate(limits: &mut Section<'_>) -> Option<Rate> {
+    let per_second = limits.number("calls_per_second", 0..=10_000);
+    let burst = limits.number("burst", 1..=10_000);
+    if burst.is_some() {
+        limits.need("calls_per_second", "write the rate that goes on after the burst, or remove burst");
+    }
+    // Both are at most 10,000.
+    let per_second = per_second.map(|found| found.value as u32).filter(|rate| *rate > 0)?;
+    Some(Rate { per_second, at_once: burst.map_or(per_second, |found| found.value as u32) })
 }
 
 fn codecs(media: &mut Section<'_>) -> Vec<AudioFormat> {

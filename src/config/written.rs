@@ -7,7 +7,7 @@ use super::problem::Wrong;
 use super::values::PortRange;
 use crate::call::knobs::BargeIn;
 use crate::sdp::AudioFormat;
-use crate::sip::message::Target;
+use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
 use crate::sip::transport::Transport;
 use crate::switchboard::settings::{CalleeMatch, Network};
@@ -180,6 +180,20 @@ pub(super) fn user(text: &str) -> Result<String, Wrong> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// A proxy that requests pass.
+pub(super) fn proxy(text: &str) -> Result<Uri, Wrong> {
+    let form = || Wrong::new("is not the address of a proxy", "write it as sip:proxy.example.com;lr");
+    let uri = Uri::parse(text).map_err(|_| form())?;
+    if uri.scheme() != Scheme::Sip || uri.target().is_none() {
+        return Err(form());
+    }
+    if !uri.is_loose() {
+        // A strict router would have to become the Request-URI (RFC 3261 §12.2.1.1); nobody has built one for twenty years.
+        return Err(Wrong::new("has no ;lr", "add ;lr: strict routers are not built"));
+    }
+    Ok(uri)
 }
 
 /// A network, `address/prefix`, or a single address.

@@ -1,6 +1,7 @@
 //! What the orchestrator is told: events, records and states as the contract writes them.
 
 use crate::call::event::{Event, Stage, What};
+use crate::call::line::Parties;
 use crate::call::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
 use crate::journal::Sequenced;
@@ -31,7 +32,9 @@ fn told(what: What) -> Told {
         What::Answered { codec, remote_media } => {
             Told::Answered(happened::Answered { codec: codec.into(), remote_media: remote_media.to_string() })
         }
-        What::Incoming { trunk, caller, callee, waiting, user_to_user } => {
+        What::Rerouted { trunk, reason } => Told::Rerouted(happened::Rerouted { trunk, reason }),
+        What::Incoming { trunk, parties, waiting, user_to_user } => {
+            let Parties { caller, callee, caller_name, withheld, diverted_from, diversion_reason } = parties;
             let values = convert::received(user_to_user.clone());
             let user_to_user = user_to_user.join(", ");
             Told::Incoming(happened::Incoming {
@@ -41,6 +44,10 @@ fn told(what: What) -> Told {
                 waiting,
                 user_to_user,
                 user_to_user_values: values,
+                caller_name,
+                withheld,
+                diverted_from,
+                diversion_reason,
             })
         }
         What::PromptStarted { prompt_id, text, after_utterance } => Told::PromptStarted(happened::PromptStarted {
@@ -249,7 +256,7 @@ pub(super) fn trunk(state: TrunkState) -> proto::TrunkState {
         channels_max: count(state.channels_max),
         registration: registration.into(),
         reason,
-        up: state.down.is_none(),
+        up: state.up,
         down_reason: state.down.unwrap_or_default(),
     }
 }

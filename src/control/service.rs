@@ -156,7 +156,9 @@ fn refused(refused: Refused) -> Status {
 fn refusal(refusal: Refusal) -> Status {
     let code = match &refusal {
         Refusal::Invalid { .. } => Code::InvalidArgument,
-        Refusal::Exhausted { .. } | Refusal::Overload(_) => Code::ResourceExhausted,
+        Refusal::Exhausted { .. } | Refusal::Overload(_) | Refusal::NumberLimit(_) | Refusal::Rate(_) => {
+            Code::ResourceExhausted
+        }
         Refusal::NotFound(_) => Code::NotFound,
         Refusal::TooLate | Refusal::WrongState(_) => Code::FailedPrecondition,
         Refusal::Draining | Refusal::Down { .. } => Code::Unavailable,

@@ -51,7 +51,7 @@ impl Metrics {
         registry.register("sip_datagrams_sent", "SIP datagrams sent", self.sent.clone());
         registry.register(
             "sip_datagrams_dropped",
-            "SIP messages dropped: send (socket or name error), backlog (we are behind), malformed, source (of no trunk), no_call",
+            "SIP messages dropped: send (socket or name error), backlog (we are behind), malformed, source (of no trunk, or not where its call's trunk is), rate (too many of no trunk), no_call",
             self.dropped.clone(),
         );
         registry.register(

@@ -10,7 +10,8 @@
 //! | call | [`session`] | one INVITE, its dialog, all its transactions |
 //! | transfer | [`refer`] | RFC 3515, 3891, 3892, 4488: REFER and its subscription |
 //! | trunk | [`register`], [`ping`] | RFC 3261 §10, client side; §11: is it there |
-//! | both | [`auth`] | RFC 7616 / RFC 8760 digest, client side |
+//! | both | [`auth`] | RFC 7616 / RFC 8760 digest, both sides |
+//! | both | [`identity`] | RFC 3325, RFC 3323, RFC 5806, RFC 7044: who calls, and for whom |
 //! | neither | [`stateless`] | answers to what belongs to no call |
 //! | cargo | [`uui`] | RFC 7433: User-to-User |
 //!
@@ -19,6 +20,7 @@
 
 pub mod auth;
 pub mod dialog;
+pub mod identity;
 pub mod locate;
 pub mod message;
 pub mod ping;

@@ -1,4 +1,4 @@
-//! RFC 3261 §10: one registration of one contact at one registrar, kept alive.
+//! RFC 3261 §10, RFC 3327 (Path), RFC 3608 (Service-Route): one registration of one contact at one registrar, kept alive.
 //!
 //! | what happens | what is done |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | 401, 407 | once more with credentials ([`super::auth`]) |
 //! | 423 | once more with Min-Expires |
 //! | 503, nothing, not to be sent | at the registrar's next address ([`super::locate`]), if there is one |
+//! | 3xx | at the first contact that it names, three times in a row; after a failure again where it began |
 //! | anything else, or nothing | again after 2, 4, 8 … 300 s, half of it at random; Retry-After is kept |
 //!
 //! All REGISTERs have one Call-ID and a CSeq that rises (§10.2.4).
@@ -19,7 +20,7 @@ use rand::rngs::StdRng;
 
 use super::auth::{Authenticator, Credentials};
 use super::locate::{Hop, Next, Spares};
-use super::message::{HeaderName, Method, NameAddr, Response, Target, Uri, Writer, default_reason};
+use super::message::{HeaderName, Method, NameAddr, Response, Scheme, Target, Uri, Writer, default_reason};
 use super::transaction::{Client, ClientAction, ClientInput, Timers};
 use super::{Local, token};
 
@@ -29,6 +30,8 @@ const BACK_OFF_FIRST: Duration = Duration::from_secs(2);
 const BACK_OFF_LAST: Duration = Duration::from_secs(300);
 /// The longest Retry-After that is kept.
 const RETRY_AFTER_LAST: u32 = 3_600;
+/// The most redirections in a row; more is a loop.
+const REDIRECTIONS: u32 = 3;
 /// The shortest time to live taken from a registrar; below it we would do nothing but refresh.
 const EXPIRES_LEAST: u32 = 10;
 
@@ -43,6 +46,8 @@ pub struct Account {
     pub next_hop: Target,
     /// Where it is sent instead when nobody is there (RFC 3263 §4.3), in this order.
     pub spares: Spares,
+    /// Proxies that it is to pass, the nearest first, all of them loose routers.
+    pub route: Vec<Uri>,
     /// For 401 and 407.
     pub credentials: Option<Credentials>,
     /// Seconds of life to ask for, 10 and more.
@@ -94,6 +99,8 @@ pub enum Event {
         expires: u32,
         /// The address the registrar saw us under, when it said so (RFC 3581).
         seen_as: Option<SocketAddr>,
+        /// Service-Route: proxies that calls of ours are to pass, beyond those of the account.
+        service_route: Vec<Uri>,
     },
     /// It did not work; it is tried again by itself.
     Failed {
@@ -133,6 +140,9 @@ pub struct Registration {
     expires: u32,
     goal: Goal,
     failures: u32,
+    /// Where a 3xx has sent us: the Request-URI and the way there.
+    elsewhere: Option<(Uri, Target)>,
+    redirections: u32,
     auth: Authenticator,
     requests: Vec<Client>,
     timers: Timers<1>,
@@ -149,6 +159,8 @@ impl Registration {
             expires: account.expires.max(EXPIRES_LEAST),
             goal: Goal::Bound,
             failures: 0,
+            elsewhere: None,
+            redirections: 0,
             auth: Authenticator::new(account.credentials.clone()),
             requests: Vec::new(),
             timers: Timers::new(),
@@ -183,7 +195,7 @@ impl Registration {
             Input::Timer => {}
             Input::Message(response) => self.receive(now, response),
             Input::TransportError { to } => {
-                if to == self.account.next_hop {
+                if to == self.next_hop() {
                     self.requests.iter_mut().for_each(|r| r.handle(now, ClientInput::TransportError));
                 }
             }
@@ -249,7 +261,7 @@ impl Registration {
             let current = at + 1 == self.requests.len();
             match action {
                 ClientAction::Transmit(payload) => {
-                    let to = self.account.next_hop.clone();
+                    let to = self.next_hop();
                     self.out.push_back(Output::Transmit { to, payload });
                 }
                 _ if !current => {}
@@ -267,8 +279,8 @@ impl Registration {
     fn answered(&mut self, now: Instant, at: usize, response: &Response) {
         match response.code() {
             200..300 => {
-                self.auth.accepted();
-                self.failures = 0;
+                self.auth.accepted_with(response);
+                (self.failures, self.redirections) = (0, 0);
                 if self.goal != Goal::Bound {
                     return self.unregistered();
                 }
@@ -278,7 +290,8 @@ impl Registration {
                 let wait = Duration::from_secs(u64::from(expires)) * share / 100;
                 self.timers.set(Timer::Again as usize, now + wait);
                 let seen_as = response.top_via().ok().and_then(|via| via.seen_as());
-                self.out.push_back(Output::Event(Event::Registered { expires, seen_as }));
+                let service_route = service_route(response);
+                self.out.push_back(Output::Event(Event::Registered { expires, seen_as, service_route }));
             }
             401 | 407 => {
                 let request = self.requests[at].request();
@@ -292,6 +305,14 @@ impl Registration {
                     Err(_) => self.failed_with(now, response),
                 }
             }
+            300..=399 => match elsewhere(response).filter(|_| self.redirections < REDIRECTIONS) {
+                Some(there) => {
+                    self.elsewhere = Some(there);
+                    self.redirections += 1;
+                    self.send(now);
+                }
+                None => self.failed_with(now, response),
+            },
             // §10.2.8: a larger Expires than ours, or the registrar contradicts itself.
             423 => match response.seconds(HeaderName::MinExpires) {
                 Some(least) if least > self.expires => {
@@ -338,6 +359,7 @@ impl Registration {
     }
 
     fn failed(&mut self, now: Instant, code: u16, reason: String, retry_after: Option<u32>) {
+        (self.elsewhere, self.redirections) = (None, 0);
         if self.goal != Goal::Bound {
             return self.unregistered();
         }
@@ -359,21 +381,25 @@ impl Registration {
         }
     }
 
-    /// §10.3 step 8: what our own contact was granted, or the whole response, or what we asked for.
+    /// §10.3 step 8: what our own contact was granted. One that came back as another address (there are borders that rewrite it) is
+    /// lost among the others: then the shortest of all is kept. Else the whole response's time, or what we asked for.
     fn granted(&self, response: &Response) -> u32 {
         let own = self.local.contact_value();
         let own = NameAddr::parse(&own).map(|own| own.uri);
         let same = |uri: &Uri| {
             own.as_ref().is_some_and(|own| own.target() == uri.target() && own.user_text() == uri.user_text())
         };
-        let contact = response
-            .list(HeaderName::Contact)
-            .filter_map(|value| NameAddr::parse(&value))
-            .find(|contact| same(&contact.uri));
-        contact
-            .and_then(|contact| contact.params.value("expires").and_then(|e| e.parse().ok()))
-            .or_else(|| response.expires())
-            .unwrap_or(self.expires)
+        let contacts = || response.list(HeaderName::Contact).filter_map(|value| NameAddr::parse(&value));
+        let life = |contact: NameAddr| contact.params.value("expires").and_then(|e| e.parse::<u32>().ok());
+        let granted = match contacts().find(|contact| same(&contact.uri)) {
+            Some(own) => life(own),
+            None => contacts().filter_map(life).min(),
+        };
+        granted.or_else(|| response.expires()).unwrap_or(self.expires)
+    }
+
+    fn next_hop(&self) -> Target {
+        self.elsewhere.as_ref().map_or_else(|| self.account.next_hop.clone(), |(_, to)| to.clone())
     }
 
     fn send(&mut self, now: Instant) {
@@ -382,10 +408,14 @@ impl Registration {
         let expires = if self.goal == Goal::Bound { self.expires } else { 0 };
         let aor = NameAddr::new(self.account.aor.display.clone(), self.account.aor.uri.clone());
         let branch = token::branch(&mut self.rng);
-        let out = Writer::request(Method::Register, &self.account.registrar);
-        let mut out = self
-            .local
-            .begin(out, self.local.ways.transport, &branch)
+        let registrar = self.elsewhere.as_ref().map_or(&self.account.registrar, |(uri, _)| uri);
+        let mut out =
+            self.local.begin(Writer::request(Method::Register, registrar), self.local.ways.transport, &branch);
+        // Whoever sends us elsewhere knows a way there that is not the account's.
+        for proxy in self.account.route.iter().filter(|_| self.elsewhere.is_none()) {
+            out = out.header(HeaderName::Route, &format!("<{proxy}>"));
+        }
+        out = out
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &format!("{aor};tag={}", self.from_tag))
             .header(HeaderName::To, &aor.to_string())
@@ -395,12 +425,35 @@ impl Registration {
             .header(HeaderName::Contact, &self.local.contact_value())
             .header(HeaderName::UserAgent, &self.local.user_agent)
             .header(HeaderName::Expires, &expires.to_string());
+        // RFC 3327 §5.1: a proxy on the way may put itself between the registrar and us only when we say that we know of it.
+        out = out.header(HeaderName::Supported, "path");
         let uri = out.uri().clone();
         for (name, value) in self.auth.headers(&Method::Register, uri.as_str(), &mut self.rng) {
             out = out.header(name, &value);
         }
         self.requests.push(Client::new(now, out.finish("", b"")));
     }
+}
+
+/// RFC 3608 §5: the proxies in their order. Those that are no loose routers, which it forbids, are left out.
+fn service_route(response: &Response) -> Vec<Uri> {
+    let proxies = response.list(HeaderName::ServiceRoute).filter_map(|value| NameAddr::parse(&value));
+    proxies.map(|proxy| proxy.uri).filter(Uri::is_loose).take(MOST_PROXIES).collect()
+}
+
+/// Longer service routes are somebody's mistake.
+const MOST_PROXIES: usize = 8;
+
+/// The first contact of a redirection to which a REGISTER can go.
+fn elsewhere(response: &Response) -> Option<(Uri, Target)> {
+    let contacts = response.list(HeaderName::Contact).filter_map(|value| NameAddr::parse(&value));
+    let mut uris = contacts.map(|contact| contact.uri).filter(|uri| uri.scheme() == Scheme::Sip);
+    // §10.2: a registrar's Request-URI has no user part.
+    uris.find_map(|uri| {
+        let target = uri.target()?;
+        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some((Uri::parse(&format!("sip:{}{port}", uri.host())).ok()?, target))
+    })
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct Dial {
     pub next_hop: Target,
     /// Where it is sent instead when nobody is there (RFC 3263 §4.3), in this order.
     pub spares: Spares,
+    /// Proxies that the INVITE passes, the nearest first; all of them loose routers (RFC 3608, §8.1.2).
+    pub route: Vec<Uri>,
     /// For 401 and 407.
     pub credentials: Option<Credentials>,
     /// More headers of the INVITE.

@@ -5,15 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use super::NONE;
 use super::order::{DialOrder, Refusal};
-use super::settings::{Settings, Trunk};
+use super::settings::{FromUser, Group, Settings, Trunk};
+use crate::call::Route;
 use crate::call::call::Plan;
 use crate::call::conversation::Rules;
 use crate::call::knobs::Clamp;
+use crate::call::line::Parties;
 use crate::journal::Stem;
-use crate::sip::Local;
-use crate::sip::message::{NameAddr, Target, Uri, escape_user};
+use crate::sip::message::{HeaderName, NameAddr, Target, Uri, escape_user};
 use crate::sip::session::{Dial, ExtraHeaders};
 use crate::sip::transport::Transport;
+use crate::sip::{Local, identity};
 
 /// The range of `ring_timeout`.
 const RING: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
@@ -69,17 +71,31 @@ pub(super) fn local(settings: &Settings, trunk: &Trunk) -> Local {
     }
 }
 
-/// The trunk that an order names, or the only one.
-pub(super) fn trunk<'a>(settings: &'a Settings, name: &str) -> Result<(usize, &'a Trunk), Refusal> {
-    let known = || settings.trunks.iter().map(|t| t.name.as_str()).collect::<Vec<_>>().join(", ");
-    let mut all = settings.trunks.iter().enumerate();
+/// What an order is to be dialled over.
+#[derive(Clone, Copy)]
+pub(super) enum Over<'a> {
+    Trunk(usize),
+    Group(&'a Group),
+}
+
+/// The trunk or group that an order names; else the only group, else the only trunk.
+pub(super) fn over<'a>(settings: &'a Settings, name: &str) -> Result<Over<'a>, Refusal> {
+    let known = || {
+        let groups = settings.groups.iter().map(|group| group.name.as_str());
+        groups.chain(settings.trunks.iter().map(|trunk| trunk.name.as_str())).collect::<Vec<_>>().join(", ")
+    };
     if name.is_empty() {
-        return match settings.trunks.as_slice() {
-            [only] => Ok((0, only)),
+        return match (settings.groups.as_slice(), settings.trunks.as_slice()) {
+            ([only], _) => Ok(Over::Group(only)),
+            ([], [_]) => Ok(Over::Trunk(0)),
             _ => Err(invalid("trunk", format!("name one of: {}", known()))),
         };
     }
-    all.find(|(_, t)| t.name == name).ok_or_else(|| invalid("trunk", format!("{name:?} is none of: {}", known())))
+    if let Some(group) = settings.groups.iter().find(|group| group.name == name) {
+        return Ok(Over::Group(group));
+    }
+    let trunk = settings.trunks.iter().position(|trunk| trunk.name == name);
+    trunk.map(Over::Trunk).ok_or_else(|| invalid("trunk", format!("{name:?} is none of: {}", known())))
 }
 
 /// A configured service; empty is the first one.
@@ -98,6 +114,10 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
     Plan {
         call_id,
         trunk: trunk.name.clone(),
+        parties: Parties::default(),
+        failover: Vec::new(),
+        setup_timeout: trunk.setup_timeout,
+        longest: trunk.longest,
         request_id: String::new(),
         correlation: String::new(),
         variables: Vec::new(),
@@ -119,14 +139,8 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
     }
 }
 
-/// Reads an order.
-pub(super) fn place(
-    order: DialOrder,
-    settings: &Settings,
-    trunk: &Trunk,
-    call_id: Arc<str>,
-    wall: SystemTime,
-) -> Result<Placement, Refusal> {
+/// Whether an order makes sense, whatever trunk it goes over.
+pub(super) fn check(order: &DialOrder, settings: &Settings, wall: SystemTime) -> Result<(), Refusal> {
     for (field, value) in [("correlation", &order.correlation), ("caller_name", &order.caller_name)] {
         if value.len() > LONGEST {
             return Err(invalid(field, format!("longer than {LONGEST} bytes")));
@@ -138,45 +152,128 @@ pub(super) fn place(
     if order.not_after.is_some_and(|deadline| deadline < wall) {
         return Err(Refusal::TooLate);
     }
-    let ring_timeout = order.ring_timeout.unwrap_or(trunk.ring_timeout);
-    if !RING.contains(&ring_timeout) {
+    if order.ring_timeout.is_some_and(|ring| !RING.contains(&ring)) {
         return Err(invalid("ring_timeout", "not between 1 s and 300 s"));
     }
-    let name = if order.recording_name.is_empty() { &call_id } else { order.recording_name.as_str() };
-    let services = Services {
-        dialogue: service("dialogue", &order.dialogue, &settings.dialogues)?,
-        speech: service("speech", &order.speech, &settings.speech)?,
-        name: Stem::parse(name).map_err(|error| invalid("recording.name", error.to_string()))?,
-        record: order.record.unwrap_or(settings.record),
-    };
-    let mut plan = plan(settings, trunk, call_id, &services);
-    let clamps = plan.knobs.apply(&order.knobs);
-    let caller = if order.caller.is_empty() { &trunk.caller } else { &order.caller };
-    let to = address("callee", &order.callee, &trunk.domain)?;
-    let display = (!order.caller_name.is_empty()).then(|| order.caller_name.clone());
-    if display.as_ref().is_some_and(|name| name.contains(['\r', '\n', '\0'])) {
+    if order.caller_name.contains(['\r', '\n', '\0']) {
         return Err(invalid("caller_name", "a line break or NUL"));
     }
-    let mut headers = order.headers;
-    if !order.user_to_user.is_empty() {
-        headers.push(("User-to-User".to_owned(), order.user_to_user));
+    address("callee", &order.callee, NO_DOMAIN)?;
+    if !order.caller.is_empty() {
+        address("caller", &order.caller, NO_DOMAIN)?;
     }
-    let dial = Dial {
-        from: NameAddr::new(display, address("caller", caller, &trunk.domain)?),
+    headers(order)?;
+    service("dialogue", &order.dialogue, &settings.dialogues)?;
+    service("speech", &order.speech, &settings.speech)?;
+    if !order.recording_name.is_empty() {
+        name(&order.recording_name)?;
+    }
+    Ok(())
+}
+
+/// A domain to see by whether a user could stand before one.
+const NO_DOMAIN: &str = "nowhere.invalid";
+
+fn name(name: &str) -> Result<Stem, Refusal> {
+    Stem::parse(name).map_err(|error| invalid("recording.name", error.to_string()))
+}
+
+fn headers(order: &DialOrder) -> Result<ExtraHeaders, Refusal> {
+    let mut headers = order.headers.clone();
+    if !order.user_to_user.is_empty() {
+        headers.push(("User-to-User".to_owned(), order.user_to_user.clone()));
+    }
+    ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))
+}
+
+/// The INVITE of an order over a trunk, shown as `caller`. `service_route` is what the trunk's registrar wants to be passed.
+pub(super) fn dial(order: &DialOrder, trunk: &Trunk, caller: &str, service_route: &[Uri]) -> Result<Dial, Refusal> {
+    let numbers = &trunk.numbers;
+    let written = |field, rules, number: &str| match number.contains(':') {
+        // A whole URI is meant as it stands.
+        true => address(field, number, &trunk.domain),
+        false => address(field, &numbers.apply(rules, number), &trunk.domain),
+    };
+    let to = written("callee", &numbers.callee, &order.callee)?;
+    let shown = &trunk.identity;
+    let display = if order.caller_name.is_empty() { shown.display.clone() } else { Some(order.caller_name.clone()) };
+    let who = NameAddr::new(display, written("caller", &numbers.caller, caller)?);
+    let diverted =
+        shown.diverted_from.as_ref().map(|number| written("identity.diverted_from", &numbers.caller, number));
+    let (mut from, lines) = identity::write(&who, shown.privacy, shown.written, diverted.transpose()?.as_ref(), &to);
+    if shown.from == FromUser::Account && shown.privacy != identity::Privacy::Anonymous {
+        let registered = trunk.registration.as_ref().map(|registration| &registration.user);
+        let account = registered.or(trunk.credentials.as_ref().map(|credentials| &credentials.username));
+        from.uri = address("caller", account.unwrap_or(&trunk.caller), &trunk.domain)?;
+    }
+    let mut headers = headers(order)?;
+    for (name, value) in lines {
+        if headers.iter().any(|(given, _)| HeaderName::parse(given.as_bytes()) == name) {
+            let reason = format!("{} is written by the profile of trunk {}", name.as_str(), trunk.name);
+            return Err(invalid("headers", reason));
+        }
+        headers.push(name, Some(value));
+    }
+    Ok(Dial {
+        from,
         to: NameAddr::new(None, to.clone()),
         request_uri: to,
         next_hop: trunk.peer.clone(),
         spares: Default::default(),
+        route: trunk.route.iter().chain(service_route).cloned().collect(),
         credentials: trunk.credentials.clone(),
-        headers: ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))?,
+        headers,
         // The call makes it, when it knows its port.
         offer: Vec::new(),
         terms: trunk.session,
+    })
+}
+
+/// Another way for a call whose trunk has failed.
+pub(super) fn route(order: &DialOrder, settings: &Settings, trunk: &Trunk, dial: Dial, failover: Vec<u16>) -> Route {
+    Route {
+        trunk: trunk.name.clone(),
+        local: local(settings, trunk),
+        dial,
+        ring_timeout: order.ring_timeout.unwrap_or(trunk.ring_timeout),
+        setup_timeout: trunk.setup_timeout,
+        longest: trunk.longest,
+        formats: trunk.codecs.clone(),
+        failover,
+    }
+}
+
+/// All that a call is, from an order that has been checked.
+pub(super) fn place(
+    order: &DialOrder,
+    settings: &Settings,
+    trunk: &Trunk,
+    call_id: Arc<str>,
+    (caller, dial): (&str, Dial),
+    failover: Vec<u16>,
+) -> Result<Placement, Refusal> {
+    let recording = if order.recording_name.is_empty() { &call_id } else { order.recording_name.as_str() };
+    let services = Services {
+        dialogue: service("dialogue", &order.dialogue, &settings.dialogues)?,
+        speech: service("speech", &order.speech, &settings.speech)?,
+        name: name(recording)?,
+        record: order.record.unwrap_or(settings.record),
     };
-    plan.request_id = order.request_id;
-    plan.correlation = order.correlation;
-    plan.variables = order.variables;
+    let mut plan = plan(settings, trunk, call_id, &services);
+    let clamps = plan.knobs.apply(&order.knobs);
+    plan.parties = Parties { caller: number(caller), callee: number(&order.callee), ..Parties::default() };
+    plan.failover = failover;
+    plan.request_id = order.request_id.clone();
+    plan.correlation = order.correlation.clone();
+    plan.variables = order.variables.clone();
+    let ring_timeout = order.ring_timeout.unwrap_or(trunk.ring_timeout);
     Ok(Placement { dial, transport: trunk.transport, ring_timeout, plan, clamps, services })
+}
+
+/// The number in what may be a whole URI.
+fn number(user: &str) -> String {
+    let uri = Uri::parse(user).ok().filter(|_| user.contains(':'));
+    uri.and_then(|uri| uri.user_text()).unwrap_or_else(|| user.to_owned())
 }
 
 /// A whole `sip:` URI, or a number or user at the trunk's domain.

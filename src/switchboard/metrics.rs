@@ -26,6 +26,16 @@ struct Why {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTrunk {
+    trunk: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Shown {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Which {
     service: &'static str,
 }
@@ -49,6 +59,8 @@ pub struct Metrics {
     up: Family<Trunk, Gauge>,
     ended: Family<Ended, Counter>,
     refused: Family<Why, Counter>,
+    rerouted: Family<OfTrunk, Counter>,
+    authentications: Family<Shown, Counter>,
     pub(super) inbox_full: Counter,
     utterances: Counter,
     interruptions: Counter,
@@ -70,6 +82,8 @@ impl Default for Metrics {
             up: Family::default(),
             ended: Family::default(),
             refused: Family::default(),
+            rerouted: Family::default(),
+            authentications: Family::default(),
             inbox_full: Counter::default(),
             utterances: Counter::default(),
             interruptions: Counter::default(),
@@ -93,6 +107,16 @@ impl Metrics {
         );
         registry.register("calls_ended", "Calls that are over, by trunk, direction and outcome", self.ended.clone());
         registry.register("calls_refused", "Calls refused at the door, by reason", self.refused.clone());
+        registry.register(
+            "calls_rerouted",
+            "Calls placed anew because a trunk failed, by the trunk that did",
+            self.rerouted.clone(),
+        );
+        registry.register(
+            "sip_authentications",
+            "INVITEs held against [inbound_auth], by result",
+            self.authentications.clone(),
+        );
         registry.register(
             "sip_lingering",
             "Ended calls whose signalling may have to repeat itself",
@@ -133,6 +157,16 @@ impl Metrics {
     /// A call was refused before it began.
     pub(super) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Why { reason }).inc();
+    }
+
+    /// A call was placed anew because a trunk failed.
+    pub(super) fn rerouted(&self, trunk: &str) {
+        self.rerouted.get_or_create(&OfTrunk { trunk: trunk.to_owned() }).inc();
+    }
+
+    /// A caller was held against a password.
+    pub(super) fn authenticated(&self, result: &'static str) {
+        self.authentications.get_or_create(&Shown { result }).inc();
     }
 
     /// Something happened on a call.

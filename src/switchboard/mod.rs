@@ -6,17 +6,26 @@
 //! | `router` | the owner of the tables; admission; every SIP message finds its call here |
 //! | `task` | one call's task |
 //! | `dialling` | from an order and a trunk to an INVITE |
+//! | `router/placing` | which trunk and which number a call that we place gets, and another one when that fails |
+//! | `router/arriving` | whose an INVITE is, whether its caller knows the password, who calls |
+//! | `lines`, `rate` | what is in use, what is free, how fast it may go |
+//! | `admission` | how much strangers may cost |
+//! | [`numbers`] | how operators write numbers, and how we do |
 //! | `registrar` | one task for each trunk that registers |
 //! | [`load`] | overload: when new calls are refused so that those that are up are served well |
 //! | `pinger` | one task for each trunk that is asked whether it is there |
 //! | `refused` | INVITEs that were refused, for as long as copies of them may come |
 //! | [`order`], [`settings`] | what the faces ask, and what is configured |
 
+mod admission;
 mod dialling;
+mod lines;
 pub mod load;
 mod metrics;
+pub mod numbers;
 pub mod order;
 mod pinger;
+mod rate;
 mod refused;
 mod registrar;
 mod router;

@@ -17,7 +17,7 @@ pub struct DialOrder {
     pub caller: String,
     /// Shown name; empty: none.
     pub caller_name: String,
-    /// Profile; empty: the only one.
+    /// Profile or group; empty: the only group, else the only profile.
     pub trunk: String,
     /// `None`: the trunk's.
     pub ring_timeout: Option<Duration>,
@@ -55,8 +55,8 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: String,
     },
-    /// A limit was hit.
-    #[error("no channel: {limit}")]
+    /// A limit on calls at a time was hit.
+    #[error("no_channel: {limit}")]
     Exhausted {
         /// Which, with its value.
         limit: String,
@@ -64,6 +64,12 @@ pub enum Refusal {
     /// This process has more to do than it can do well; which limit, what was measured, and the way out.
     #[error("overload: {0}")]
     Overload(String),
+    /// The caller numbers are used up: which limit, with its value.
+    #[error("number_limit: {0}")]
+    NumberLimit(String),
+    /// Too many calls a second: which limit, with its value.
+    #[error("rate: {0}")]
+    Rate(String),
     /// There is no such call.
     #[error("call {0} is not up")]
     NotFound(String),
@@ -131,6 +137,8 @@ pub struct TrunkState {
     pub registration: Registered,
     /// Why it is not dialled now: it does not answer pings.
     pub down: Option<String>,
+    /// Whether it is thought to be able to take calls.
+    pub up: bool,
 }
 
 /// How a registration stands.

@@ -52,6 +52,7 @@ pub(super) fn start(
         aor: NameAddr::new(None, uri(format!("sip:{}@{}", escape_user(&wanted.user), wanted.domain))?),
         next_hop: trunk.peer.clone(),
         spares: Spares::default(),
+        route: trunk.route.clone(),
         credentials: trunk.credentials.clone(),
         expires: u32::try_from(wanted.expires.as_secs()).unwrap_or(u32::MAX),
     };
@@ -86,7 +87,8 @@ impl Task {
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut registration = Registration::new(Instant::now(), local, account, rng);
         // Before the first datagram goes out, the router knows whose the answer is.
-        let _ = self.router.send(Ask::Registers { call_id: registration.call_id().to_owned(), inbox });
+        let _ =
+            self.router.send(Ask::Registers { trunk: self.number, call_id: registration.call_id().to_owned(), inbox });
         loop {
             while let Some(output) = registration.poll() {
                 match output {
@@ -96,7 +98,7 @@ impl Task {
                         }
                     }
                     // Late copies of the answer are nobody's business any more.
-                    Output::Event(Event::Unregistered) => return,
+                    Output::Event(Event::Unregistered) => return self.tell(Event::Unregistered),
                     Output::Event(event) => self.tell(event),
                 }
             }
@@ -136,7 +138,7 @@ impl Task {
                 Ok(hops) => return Some(hops),
                 Err(error) => error.to_string(),
             };
-            let failed = Ask::Registered { trunk: self.number, state: Registered::Failed(reason) };
+            let failed = Ask::Registered { trunk: self.number, state: Registered::Failed(reason), route: Vec::new() };
             // The router is gone: nobody is left to register for.
             self.router.send(failed).ok()?;
             tokio::select! {
@@ -150,9 +152,11 @@ impl Task {
     }
 
     fn tell(&self, event: Event) {
+        let mut route = Vec::new();
         let state = match event {
-            Event::Registered { expires, .. } => {
+            Event::Registered { expires, service_route, .. } => {
                 tracing::info!(trunk = self.name, expires, "registered");
+                route = service_route;
                 Registered::Up
             }
             Event::Failed { code, reason, retry_in } => {
@@ -160,9 +164,9 @@ impl Task {
                 tracing::warn!(trunk = self.name, reason, retry_in_s = retry_in.as_secs(), "registration failed");
                 Registered::Failed(reason)
             }
-            Event::Unregistered => return,
+            Event::Unregistered => Registered::NotAsked,
         };
         // A router that is gone wants to know nothing.
-        let _ = self.router.send(Ask::Registered { trunk: self.number, state });
+        let _ = self.router.send(Ask::Registered { trunk: self.number, state, route });
     }
 }

@@ -4,9 +4,12 @@
 //! else has to be looked up. A message of no call comes from a trunk and is answered without state, or it comes from a stranger and is
 //! dropped without a word.
 
+mod arriving;
+mod placing;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,7 +18,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::admission::Admission;
 use super::dialling::{self, Services};
+use super::lines::Lines;
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
 use super::pinger;
@@ -24,6 +29,7 @@ use super::registrar::{self, Registrar, Told};
 use super::settings::{AnswerRule, Settings, Trunk};
 use super::task::{INBOX, Start, Task, ToTask};
 use super::{Metrics, Shells};
+use crate::call::Route;
 use crate::call::action::Action;
 use crate::call::call::{Answering, Plan};
 use crate::call::io::Input;
@@ -33,12 +39,14 @@ use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::journal::Stem;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
+use crate::sip::auth::Guard;
 use crate::sip::locate::Hop;
 use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Target, Uri, parse, refuse_unreadable};
 use crate::sip::refer::Replaces;
-use crate::sip::session::{self, Dial, ExtraHeaders, Session};
+use crate::sip::session::{self, ExtraHeaders, Session};
 use crate::sip::transport::Transport;
 use crate::sip::{Local, Reply, stateless};
+use arriving::Knock;
 
 /// Seconds after which a caller who was refused for want of room may try again. At the door they differ from call to call, so that those
 /// who were refused in one moment do not all come back in one moment. No more than that: a trunk may take its pause for all its calls.
@@ -123,6 +131,7 @@ pub(super) enum Ask {
     },
     /// A registration is about to begin, under this Call-ID.
     Registers {
+        trunk: usize,
         call_id: String,
         inbox: mpsc::Sender<Told>,
     },
@@ -130,9 +139,30 @@ pub(super) enum Ask {
     Registered {
         trunk: usize,
         state: Registered,
+        /// Proxies that the registrar wants calls to pass.
+        route: Vec<Uri>,
+    },
+    /// A call's trunk has failed: where else may it go?
+    Reroute {
+        call_id: Arc<str>,
+        reply: oneshot::Sender<Result<Elsewhere, String>>,
+    },
+    /// A call goes another way: its signalling so far may have to repeat itself, and it is known by another Call-ID.
+    Moved {
+        call_id: Arc<str>,
+        left: Box<Session>,
+        sip_call_id: String,
+        inbox: mpsc::Sender<ToTask>,
     },
     /// How much this process has to do.
     Load(Sample),
+}
+
+/// Another way for a call, and by which sockets.
+pub(super) struct Elsewhere {
+    pub(super) route: Box<Route>,
+    pub(super) net: Net,
+    pub(super) transport: Option<Transport>,
 }
 
 /// Why there is no room for one more call.
@@ -141,7 +171,8 @@ enum NoRoom {
     Draining,
     Overload(Reason),
     Calls,
-    Channels,
+    /// Of this trunk.
+    Channels(usize),
 }
 
 impl NoRoom {
@@ -150,7 +181,7 @@ impl NoRoom {
             NoRoom::Draining => "draining",
             NoRoom::Overload(reason) => reason.as_str(),
             NoRoom::Calls => "calls",
-            NoRoom::Channels => "channels",
+            NoRoom::Channels(_) => "channels",
         }
     }
 }
@@ -162,8 +193,18 @@ pub(super) type Doors = watch::Sender<Vec<String>>;
 struct Up {
     state: CallState,
     trunk: usize,
+    /// Of a call that we placed.
+    placed: Option<placing::Placed>,
     inbox: mpsc::Sender<ToTask>,
     sent: VecDeque<String>,
+}
+
+/// A Call-ID that is somebody's.
+struct Owned {
+    owner: Owner,
+    trunk: usize,
+    /// Of a trunk whose peer is a name and that lists no sources: who answered first. Nobody else may send requests.
+    heard: Option<IpAddr>,
 }
 
 /// Whose a Call-ID is.
@@ -201,11 +242,15 @@ pub(super) struct Router {
     asks: mpsc::UnboundedSender<Ask>,
     rng: StdRng,
     calls: HashMap<Arc<str>, Up>,
-    owners: HashMap<String, Owner>,
+    owners: HashMap<String, Owned>,
     /// When lingering sessions want to be woken.
     wakes: BinaryHeap<Reverse<(Instant, String)>>,
     channels: Vec<usize>,
+    lines: Lines,
+    guards: Vec<Option<Guard>>,
+    admission: Admission,
     registrations: Vec<Registered>,
+    service_routes: Vec<Vec<Uri>>,
     registrars: Vec<Registrar>,
     /// Why a trunk is not dialled now.
     down: Vec<Option<String>>,
@@ -232,17 +277,22 @@ impl Router {
     ) -> Router {
         let trunks = settings.trunks.len();
         let gate = Gate::new(settings.overload);
+        let mut rng = StdRng::seed_from_u64(seed);
         Router {
+            lines: Lines::new(Instant::now(), &settings.trunks),
+            guards: arriving::guards(&settings.trunks, &mut rng),
+            admission: Admission::new(settings.strangers_per_second, rng.random()),
             settings,
             shells,
             metrics,
             asks,
-            rng: StdRng::seed_from_u64(seed),
+            rng,
             calls: HashMap::new(),
             owners: HashMap::new(),
             wakes: BinaryHeap::new(),
             channels: vec![0; trunks],
             registrations: vec![Registered::NotAsked; trunks],
+            service_routes: vec![Vec::new(); trunks],
             registrars: Vec::new(),
             down: vec![None; trunks],
             ordered: HashMap::new(),
@@ -330,15 +380,13 @@ impl Router {
             let local = dialling::local(&settings, trunk);
             self.metrics.trunk_up(&trunk.name, true);
             match pinger::start(number, trunk, plan, local, self.net(number), self.asks.clone(), rng) {
-                Ok(pinger) => drop(self.owners.insert(pinger.call_id, Owner::Ping(pinger.inbox))),
+                Ok(pinger) => {
+                    let owner = Owner::Ping(pinger.inbox);
+                    self.owners.insert(pinger.call_id, Owned { owner, trunk: number, heard: None });
+                }
                 Err(reason) => tracing::error!(trunk = trunk.name, reason, "the trunk cannot be pinged"),
             }
         }
-    }
-
-    /// Whether a trunk is there to be dialled: it answers its pings, or is not asked.
-    fn is_up(&self, trunk: usize) -> bool {
-        self.down[trunk].is_none()
     }
 
     /// The sockets as a trunk uses them.
@@ -368,21 +416,20 @@ impl Router {
             Ask::Calls { reply } => drop(reply.send(self.calls.values().map(|up| up.state.clone()).collect())),
             Ask::Trunks { reply } => drop(reply.send(self.trunks())),
             Ask::Drain { reply } => {
-                self.draining = true;
-                self.tell_doors();
+                self.drain();
                 let _ = reply.send(self.calls.len());
             }
             Ask::Stop { at_once, reply } => {
-                self.draining = true;
-                self.tell_doors();
+                self.drain();
                 let drain = if at_once { Duration::ZERO } else { self.settings.drain };
                 self.stopping = Some(Stopping { reply, stage: Stage::Draining, until: Instant::now() + drain });
             }
             Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.caller, up.state.callee) = (caller, callee);
+                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
+                    self.owners.insert(sip_call_id, owned);
                 }
-                self.owners.insert(sip_call_id, Owner::Call(inbox));
             }
             Ask::Phase { call_id, phase, dialog } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
@@ -397,8 +444,25 @@ impl Router {
                 self.metrics.trunk_up(&self.settings.trunks[trunk].name, down.is_none());
                 self.down[trunk] = down;
             }
-            Ask::Registers { call_id, inbox } => drop(self.owners.insert(call_id, Owner::Registration(inbox))),
-            Ask::Registered { trunk, state } => self.registrations[trunk] = state,
+            Ask::Registers { trunk, call_id, inbox } => {
+                let owner = Owner::Registration(inbox);
+                self.owners.insert(call_id, Owned { owner, trunk, heard: None });
+            }
+            Ask::Registered { trunk, state, route } => {
+                self.registrations[trunk] = state;
+                self.service_routes[trunk] = route;
+            }
+            Ask::Reroute { call_id, reply } => drop(reply.send(self.reroute(&call_id))),
+            Ask::Moved { call_id, left, sip_call_id, inbox } => {
+                let before = left.call_id().to_owned();
+                if let Some(Owned { trunk, heard, .. }) = self.owners.remove(&before) {
+                    self.linger(before, left, trunk, heard);
+                }
+                if let Some(up) = self.calls.get(&call_id) {
+                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
+                    self.owners.insert(sip_call_id, owned);
+                }
+            }
             Ask::Load(sample) => self.load(sample),
         }
     }
@@ -431,49 +495,38 @@ impl Router {
         self.doors.send_replace(draining.into_iter().chain(overload).collect());
     }
 
-    fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
-        self.forget(Instant::now());
-        if order.request_id.is_empty() || order.request_id.len() > 4_096 {
-            return Err(Refusal::Invalid { field: "request_id", reason: "not 1 to 4,096 bytes".to_owned() });
+    /// Takes no new calls; those for which we are registered are to go elsewhere at once.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.tell_doors();
+        for registrar in &self.registrars {
+            // One whose inbox is full is told again at the end.
+            let _ = registrar.inbox.try_send(Told::Stop);
         }
-        if let Some(call_id) = self.ordered.get(&order.request_id) {
-            return Ok(call_id.clone());
-        }
-        let settings = self.settings.clone();
-        let (number, trunk) = dialling::trunk(&settings, &order.trunk)?;
-        let call_id = self.call_id();
-        let request_id = order.request_id.clone();
-        let placement = dialling::place(order, &settings, trunk, call_id.clone(), SystemTime::now())?;
-        if !self.is_up(number) {
-            self.metrics.refused("down");
-            let reason = self.down[number].clone().unwrap_or_default();
-            return Err(Refusal::Down { trunk: trunk.name.clone(), reason });
-        }
-        if let Err(none) = self.room(number) {
-            self.count_refused(none);
-            return Err(self.refusal(none, trunk));
-        }
-        self.ordered.insert(request_id.clone(), call_id.clone());
-        self.ordered_at.push_back((Instant::now() + REMEMBERED, request_id));
-        let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
-        self.begin(call_id.clone(), number, true, start);
-        Ok(call_id)
     }
 
     /// Whether there is room for one more call on a trunk. Cheap: under a flood this is asked for each INVITE.
     fn room(&self, trunk: usize) -> Result<(), NoRoom> {
-        let channels = self.settings.trunks[trunk].channels;
+        self.open().and_then(|()| self.channel(trunk))
+    }
+
+    /// Whether there is room for one more call at all.
+    fn open(&self) -> Result<(), NoRoom> {
         if self.draining {
             Err(NoRoom::Draining)
         } else if self.calls.len() >= self.settings.max_calls {
             Err(NoRoom::Calls)
-        } else if channels > 0 && self.channels[trunk] >= channels {
-            Err(NoRoom::Channels)
         } else if let Some((reason, ..)) = self.overload {
             Err(NoRoom::Overload(reason))
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a trunk has a channel left.
+    fn channel(&self, trunk: usize) -> Result<(), NoRoom> {
+        let channels = self.settings.trunks[trunk].channels;
+        if channels > 0 && self.channels[trunk] >= channels { Err(NoRoom::Channels(trunk)) } else { Ok(()) }
     }
 
     fn count_refused(&mut self, none: NoRoom) {
@@ -484,12 +537,13 @@ impl Router {
     }
 
     /// What an orchestrator hears of it.
-    fn refusal(&self, none: NoRoom, trunk: &Trunk) -> Refusal {
+    fn refusal(&self, none: NoRoom) -> Refusal {
         match none {
             NoRoom::Draining => Refusal::Draining,
             NoRoom::Calls => Refusal::Exhausted { limit: format!("[limits] calls = {}", self.settings.max_calls) },
-            NoRoom::Channels => {
-                Refusal::Exhausted { limit: format!("trunk {}: [limits] channels = {}", trunk.name, trunk.channels) }
+            NoRoom::Channels(trunk) => {
+                let Trunk { name, channels, .. } = &self.settings.trunks[trunk];
+                Refusal::Exhausted { limit: format!("trunk {name}: [limits] channels = {channels}") }
             }
             NoRoom::Overload(reason) => Refusal::Overload(self.gate.explained(reason)),
         }
@@ -508,7 +562,7 @@ impl Router {
             replaces: String::new(),
             remote_target: String::new(),
         };
-        self.calls.insert(call_id, Up { state, trunk, inbox: inbox.clone(), sent: VecDeque::new() });
+        self.calls.insert(call_id, Up { state, trunk, placed: None, inbox: inbox.clone(), sent: VecDeque::new() });
         self.channels[trunk] += 1;
         self.metrics.calls.inc();
         let task = Task {
@@ -527,22 +581,25 @@ impl Router {
     fn over(&mut self, call_id: &Arc<str>, sip_call_id: String, session: Option<Box<Session>>) {
         if let Some(up) = self.calls.remove(call_id) {
             self.channels[up.trunk] -= 1;
+            if let Some(placed) = &up.placed {
+                self.lines.free(up.trunk, &placed.caller);
+            }
             self.metrics.calls.dec();
         }
-        self.owners.remove(&sip_call_id);
-        if let Some(session) = session {
-            self.linger(sip_call_id, session);
+        let owned = self.owners.remove(&sip_call_id);
+        if let (Some(session), Some(owned)) = (session, owned) {
+            self.linger(sip_call_id, session, owned.trunk, owned.heard);
         }
     }
 
     /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
-    fn linger(&mut self, sip_call_id: String, session: Box<Session>) {
+    fn linger(&mut self, sip_call_id: String, session: Box<Session>, trunk: usize, heard: Option<IpAddr>) {
         if session.is_over() {
             return;
         }
         let Some(deadline) = session.deadline() else { return };
         self.wakes.push(Reverse((deadline, sip_call_id.clone())));
-        self.owners.insert(sip_call_id, Owner::Lingering(session, deadline));
+        self.owners.insert(sip_call_id, Owned { owner: Owner::Lingering(session, deadline), trunk, heard });
         self.metrics.lingering.inc();
     }
 
@@ -604,10 +661,12 @@ impl Router {
     }
 
     fn trunks(&self) -> Vec<TrunkState> {
-        let states = self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations).zip(&self.down);
+        let states =
+            self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations).zip(&self.down).enumerate();
         states
-            .map(|(((trunk, used), registration), down)| TrunkState {
+            .map(|(number, (((trunk, used), registration), down))| TrunkState {
                 name: trunk.name.clone(),
+                up: self.is_up(number),
                 channels_used: *used,
                 channels_max: trunk.channels,
                 registration: registration.clone(),
@@ -638,6 +697,10 @@ impl Router {
             Arrival::Message { transport, source, payload } => (transport, source, payload),
             Arrival::Unsent { call_id, to } => return self.unsent(call_id, to),
         };
+        // A flood from nowhere is not even read. Who belongs to a trunk is never counted.
+        if self.trunk_of(source).is_none() && !self.admission.admits(Instant::now(), source.ip()) {
+            return self.dropped("rate");
+        }
         let message = match parse(&payload) {
             Ok(message) => message,
             Err(error) => {
@@ -650,7 +713,10 @@ impl Router {
         let Ok(sip_call_id) = message.call_id().map(str::to_owned) else {
             return self.dropped("malformed");
         };
-        match self.owners.get(&sip_call_id) {
+        if !self.may_say(&sip_call_id, &message, source) {
+            return self.dropped("source");
+        }
+        match self.owners.get(&sip_call_id).map(|owned| &owned.owner) {
             Some(Owner::Call(inbox)) => {
                 if inbox.try_send(Input::Sip { message, source }.into()).is_err() {
                     self.metrics.inbox_full.inc();
@@ -679,7 +745,7 @@ impl Router {
 
     /// Something did not arrive: whoever sent it is told.
     fn unsent(&mut self, sip_call_id: String, to: Target) {
-        match self.owners.get(&sip_call_id) {
+        match self.owners.get(&sip_call_id).map(|owned| &owned.owner) {
             // One that is too busy to hear of it has its timer B.
             Some(Owner::Call(inbox)) => drop(inbox.try_send(Input::Unsent { to }.into())),
             Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
@@ -688,9 +754,32 @@ impl Router {
         }
     }
 
+    /// Whether a message of a Call-ID that is known comes from where its trunk is. Responses have a branch to know them by; a request
+    /// has nothing but its source that somebody who has read the Call-ID somewhere could not write as well.
+    fn may_say(&mut self, sip_call_id: &str, message: &Message, source: SocketAddr) -> bool {
+        let Some(owned) = self.owners.get_mut(sip_call_id) else { return true };
+        let sources = &self.settings.trunks[owned.trunk].sources;
+        let may = match message {
+            Message::Response(response) => {
+                // Who has no room is not who will hold the call.
+                if response.code() != 503 {
+                    owned.heard.get_or_insert(source.ip());
+                }
+                true
+            }
+            Message::Request(_) if sources.is_empty() => owned.heard == Some(source.ip()),
+            Message::Request(_) => sources.iter().any(|network| network.contains(source.ip())),
+        };
+        // It need not be one of the trunk's sources: a proxy of the operator's may answer what another one was asked.
+        if may && self.trunk_of(source).is_none() {
+            self.admission.trust(Instant::now(), source.ip());
+        }
+        may
+    }
+
     /// A request of no call.
     async fn stray(&mut self, request: Request, transport: Transport, source: SocketAddr) {
-        let Some(number) = self.trunk_of(source) else {
+        let Some(number) = self.trunk_for(&request, source) else {
             return self.dropped("source");
         };
         let settings = self.settings.clone();
@@ -699,22 +788,25 @@ impl Router {
         if !begins_a_call(&request) || request.check().is_err() {
             return self.reply(stateless::answer(&request, source, &local)).await;
         }
-        match Replaces::of(&request) {
-            Ok(None) => {}
-            Ok(Some(replaces)) => return self.replace(request, replaces, source, &local).await,
-            Err(fault) => return self.reply(stateless::refuse(&request, source, &local, fault)).await,
-        }
         // A copy of what was refused gets the same answer, also when there is room by now: its sender may have heard the first one.
         let key = self.refused.key(&request);
         if let Some(answer) = self.refused.before(key) {
             return self.refuse(&request, source, &local, answer, key).await;
         }
+        if let Knock::Shut(reply) = self.knock(number, &request, source, &local) {
+            return self.reply(reply).await;
+        }
+        match Replaces::of(&request) {
+            Ok(None) => {}
+            Ok(Some(replaces)) => return self.replace(request, replaces, source, &local).await,
+            Err(fault) => return self.reply(stateless::refuse(&request, source, &local, fault)).await,
+        }
         if let Err(none) = self.room(number) {
             self.count_refused(none);
             return self.refuse(&request, source, &local, Answer::ComeAgain, key).await;
         }
-        let callee = request.uri().user_text().unwrap_or_default();
-        let route = trunk.routes.iter().find(|route| route.callee.matches(&callee));
+        let parties = arriving::parties(&request, trunk);
+        let route = trunk.routes.iter().find(|route| route.callee.matches(&parties.callee));
         let refusal = match route.map(|route| &route.answer) {
             None => Some((404, "no_route")),
             Some(AnswerRule::Refuse(code)) => Some((*code, "route")),
@@ -737,6 +829,7 @@ impl Router {
             Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
         let mut plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
         plan.early_media = route.early_media;
+        plan.parties = parties;
         let rng = StdRng::seed_from_u64(self.rng.random());
         match Session::incoming(Instant::now(), local, trunk.session, request, source, rng) {
             Ok(session) => {
@@ -744,7 +837,7 @@ impl Router {
                 let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);
                 let inbox = self.begin(call_id, number, false, start);
                 // At once: a retransmission must not begin another call.
-                self.owners.insert(sip_call_id, Owner::Call(inbox));
+                self.owners.insert(sip_call_id, Owned { owner: Owner::Call(inbox), trunk: number, heard: None });
             }
             Err(reply) => {
                 self.metrics.refused("sip");
@@ -756,7 +849,7 @@ impl Router {
     /// An INVITE that wants to take the place of a call (RFC 3891): refused by that call, or for want of one.
     async fn replace(&mut self, invite: Request, replaces: Replaces, source: SocketAddr, local: &Local) {
         self.metrics.refused("replaces");
-        let refusal = match self.owners.get(&replaces.call_id) {
+        let refusal = match self.owners.get(&replaces.call_id).map(|owned| &owned.owner) {
             _ if stateless::unsupported(&invite).is_some() => stateless::refuse_extensions(&invite, source, local),
             Some(Owner::Call(inbox)) => {
                 let input = Input::Replace { invite: Box::new(invite), replaces, source };
@@ -787,7 +880,8 @@ impl Router {
 
     /// Something for an ended call's signalling; its owner has been looked at.
     fn rouse(&mut self, sip_call_id: String, input: session::Input) {
-        let Some(Owner::Lingering(mut session, _)) = self.owners.remove(&sip_call_id) else { return };
+        let Some(Owned { owner, trunk, heard }) = self.owners.remove(&sip_call_id) else { return };
+        let Owner::Lingering(mut session, _) = owner else { return };
         self.metrics.lingering.dec();
         session.handle(Instant::now(), input);
         while let Some(output) = session.poll() {
@@ -797,7 +891,7 @@ impl Router {
                 tokio::spawn(async move { net.send(&to, &payload).await });
             }
         }
-        self.linger(sip_call_id, session);
+        self.linger(sip_call_id, session, trunk, heard);
     }
 
     fn wake(&mut self, now: Instant) {
@@ -806,7 +900,8 @@ impl Router {
         {
             let Some(Reverse((at, sip_call_id))) = self.wakes.pop() else { return };
             // Those of earlier wishes than its last one do not count.
-            if matches!(self.owners.get(&sip_call_id), Some(Owner::Lingering(_, wake)) if *wake == at) {
+            let owner = self.owners.get(&sip_call_id).map(|owned| &owned.owner);
+            if matches!(owner, Some(Owner::Lingering(_, wake)) if *wake == at) {
                 self.rouse(sip_call_id, session::Input::Timer);
             }
         }
@@ -829,7 +924,7 @@ impl Router {
             (stopping.stage, stopping.until) = (Stage::HungUp, now + LAST_CALLS);
         }
         // A BYE that was lost is sent again: nobody else would do it for us.
-        let asks = |owner: &Owner| matches!(owner, Owner::Lingering(session, _) if session.is_asking());
+        let asks = |owned: &Owned| matches!(&owned.owner, Owner::Lingering(session, _) if session.is_asking());
         let heard = || !self.owners.values().any(asks);
         (self.calls.is_empty() && heard()) || (stopping.stage == Stage::Cut && stopping.until <= now)
     }
@@ -862,14 +957,14 @@ fn begins_a_call(request: &Request) -> bool {
 }
 
 /// The record of a call that could not even be placed.
-pub(super) fn never_placed(plan: &Plan, dial: &Dial, reason: &str) -> CallRecord {
+pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
     let now = SystemTime::now();
     CallRecord {
         call_id: plan.call_id.to_string(),
         direction: "outbound",
         trunk: plan.trunk.clone(),
-        caller: dial.from.uri.user_text().unwrap_or_default(),
-        callee: dial.to.uri.user_text().unwrap_or_default(),
+        caller: plan.parties.caller.clone(),
+        callee: plan.parties.callee.clone(),
         started_at: now,
         rang_at: None,
         answered_at: None,

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::load::Limits;
+use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
 use crate::call::transfer;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
 use crate::sip::Ways;
-use crate::sip::auth::Credentials;
-use crate::sip::message::Target;
+use crate::sip::auth::{Algorithm, Credentials};
+use crate::sip::identity::{Privacy, Source, Written};
+use crate::sip::message::{Target, Uri};
 use crate::sip::ping;
 use crate::sip::session::Terms;
 use crate::sip::transport::Transport;
@@ -46,8 +48,34 @@ pub struct Settings {
     pub dialogues: Vec<String>,
     /// Names of the configured speech services; the first one is the default.
     pub speech: Vec<String>,
+    /// Requests a second that a source of no trunk may send before it is not even read.
+    pub strangers_per_second: u32,
     /// The trunks.
     pub trunks: Vec<Trunk>,
+    /// Trunks under one name.
+    pub groups: Vec<Group>,
+}
+
+/// Trunks of which `Dial` gets one that has room.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// No trunk has it.
+    pub name: String,
+    /// At least one.
+    pub members: Vec<Member>,
+    /// Final answers before any other upon which the next member is tried; so is silence, and what cannot be sent.
+    pub failover: Vec<u16>,
+}
+
+/// A trunk in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its number among [`Settings::trunks`].
+    pub trunk: usize,
+    /// The lowest is tried first.
+    pub priority: u16,
+    /// Of those with one priority: how often it is the first.
+    pub weight: u32,
 }
 
 /// One profile.
@@ -65,16 +93,36 @@ pub struct Trunk {
     pub ping: Option<ping::Plan>,
     /// Networks from which its requests may come.
     pub sources: Vec<Network>,
+    /// Proxies that its requests pass, the nearest first; all of them loose routers.
+    pub route: Vec<Uri>,
     /// Host part of From and of Request-URIs that are made from bare numbers.
     pub domain: String,
     /// The number that is shown when `Dial` names none; user part of From and Contact.
     pub caller: String,
+    /// How we show ourselves, and how we read who calls.
+    pub identity: Identity,
+    /// The numbers that may be shown, when `Dial` names none and `choice` asks for them.
+    pub callers: Vec<CallerNumber>,
+    /// Which of them.
+    pub choice: CallerChoice,
+    /// How numbers are written.
+    pub numbers: Numbers,
     /// For challenges.
     pub credentials: Option<Credentials>,
+    /// What callers have to know.
+    pub inbound_auth: Option<InboundAuth>,
     /// Register, and how.
     pub registration: Option<Registration>,
     /// Most calls at a time; 0 for no limit of its own.
     pub channels: usize,
+    /// Most calls that we place at a time with one caller number; 0 for no limit.
+    pub channels_per_caller: usize,
+    /// How fast calls may be placed.
+    pub rate: Option<Rate>,
+    /// How long an INVITE may stay without any answer, before the call counts as not connected.
+    pub setup_timeout: Duration,
+    /// How long a call may last.
+    pub longest: Option<Duration>,
     /// How long a call may ring before it is cancelled.
     pub ring_timeout: Duration,
     /// Codecs to offer and to take, the preferred one first.
@@ -87,6 +135,90 @@ pub struct Trunk {
     pub transfer: transfer::Rules,
     /// What becomes of inbound calls, first match wins; none matches: 404.
     pub routes: Vec<Route>,
+}
+
+/// How we show ourselves on a trunk, and how we read who calls.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// Display name when `Dial` gives none.
+    pub display: Option<String>,
+    /// What stands in From.
+    pub from: FromUser,
+    /// More headers that say who calls.
+    pub written: Written,
+    /// What of it is shown.
+    pub privacy: Privacy,
+    /// The number for which calls are placed (Diversion, History-Info).
+    pub diverted_from: Option<String>,
+    /// Where the caller of an inbound call is read, the best first.
+    pub read: Vec<Source>,
+    /// Where the callee of an inbound call is read.
+    pub called: Called,
+}
+
+/// Where the number that is called stands in an INVITE that comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Called {
+    /// In the Request-URI.
+    #[default]
+    RequestUri,
+    /// In To: the Request-URI is the contact that we have registered, whichever of our numbers is called.
+    To,
+}
+
+/// What stands in the user part of From.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FromUser {
+    /// The number that is shown.
+    #[default]
+    Caller,
+    /// The account: the user of the registration, else that of the credentials. The number stands in the other headers.
+    Account,
+}
+
+/// A number that may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerNumber {
+    /// The number.
+    pub number: String,
+    /// Beginnings of the callees to whom it is shown when it is chosen by area.
+    pub areas: Vec<String>,
+}
+
+/// Which number is shown when `Dial` names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CallerChoice {
+    /// [`Trunk::caller`].
+    #[default]
+    Fixed,
+    /// One after the other.
+    RoundRobin,
+    /// The one with the longest beginning of the callee; else [`Trunk::caller`].
+    ByArea,
+    /// The one with the fewest calls.
+    LeastUsed,
+}
+
+/// So many calls a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub per_second: u32,
+    /// How many at once, at least 1.
+    pub at_once: u32,
+}
+
+/// What whoever calls us over a trunk has to know.
+#[derive(Debug, Clone)]
+pub struct InboundAuth {
+    /// The realm of our challenges.
+    pub realm: String,
+    /// Name and password.
+    pub credentials: Credentials,
+    /// What is offered, the best first.
+    pub algorithms: Vec<Algorithm>,
+    /// The body is to be covered where the caller can.
+    pub integrity: bool,
 }
 
 /// REGISTER.
@@ -172,6 +304,42 @@ impl Network {
                 u128::from(net) & mask == u128::from(ip) & mask
             }
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Trunk {
+    /// A trunk without anything.
+    pub(super) fn bare(name: &str) -> Trunk {
+        Trunk {
+            name: name.to_owned(),
+            peer: Target::new("192.0.2.1", None),
+            transport: None,
+            tls: None,
+            ping: None,
+            sources: Vec::new(),
+            route: Vec::new(),
+            domain: "192.0.2.1".to_owned(),
+            caller: "100".to_owned(),
+            identity: Identity::default(),
+            callers: Vec::new(),
+            choice: CallerChoice::Fixed,
+            numbers: Numbers::default(),
+            credentials: None,
+            inbound_auth: None,
+            registration: None,
+            channels: 0,
+            channels_per_caller: 0,
+            rate: None,
+            setup_timeout: Duration::from_secs(32),
+            longest: None,
+            ring_timeout: Duration::from_secs(60),
+            codecs: vec![AudioFormat::Pcma],
+            session: Terms::default(),
+            transfer: transfer::Rules::bare(),
+            pass_headers: Vec::new(),
+            routes: Vec::new(),
         }
     }
 }

@@ -7,12 +7,13 @@ use std::time::{Instant, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::dialling::{Placement, Services};
-use super::router::Ask;
+use super::router::{Ask, Elsewhere};
 use super::settings::Settings;
 use super::{Metrics, NONE, Shells};
+use crate::call::Route;
 use crate::call::call::{Answering, Call, Phase, Plan};
 use crate::call::event::{Event, What};
 use crate::call::io::{FromDialogue, FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
@@ -26,7 +27,8 @@ use crate::net::Net;
 use crate::sip::Local;
 use crate::sip::locate::Spares;
 use crate::sip::message::Target;
-use crate::sip::session::{self, ExtraHeaders, Session};
+use crate::sip::session::{self, Dial, ExtraHeaders, Session};
+use crate::sip::transport::Transport;
 use crate::speech::Synthesis;
 
 /// Frames that may wait for the recogniser, whose task looks every 100 ms: half a second.
@@ -85,14 +87,8 @@ impl Task {
                 let Placement { mut dial, transport, ring_timeout, mut plan, clamps: clamped, services } = *placement;
                 plan.local_media = local_media;
                 clamps = clamped;
-                let located = self.net.locate(&dial.next_hop, transport, &local.ways, &mut self.rng).await;
-                let mut hops = located.unwrap_or_default().into_iter();
-                let local = match hops.next() {
-                    Some(first) => {
-                        dial.next_hop = Target::Addr(first.address);
-                        dial.spares = Spares::new(hops);
-                        local.towards(first)
-                    }
+                let local = match find(&self.net, &mut self.rng, &mut dial, transport, &local).await {
+                    Some(towards) => towards,
                     None => {
                         nowhere = true;
                         local
@@ -115,8 +111,11 @@ impl Task {
         };
         let _ = self.router.send(known);
         let (media, mut from_media) = mpsc::unbounded_channel();
+        let rng = StdRng::seed_from_u64(self.rng.random());
         let mut wires = Wires {
             task: &self,
+            net: self.net.clone(),
+            rng,
             nowhere,
             call_id: call_id.clone(),
             correlation: correlation.into(),
@@ -204,7 +203,7 @@ impl Task {
                 Some(session)
             }
             Start::Dial(placement, _) => {
-                let record = super::router::never_placed(&placement.plan, &placement.dial, &error.to_string());
+                let record = super::router::never_placed(&placement.plan, &error.to_string());
                 drop(self.shells.journal.finish_call(record, placement.services.name, Ms(0)));
                 None
             }
@@ -214,9 +213,29 @@ impl Task {
     }
 }
 
+/// Finds the peer of a call (RFC 3263): the first of its addresses, and the others to be called when nobody is there. Gives what our messages
+/// say of us to it; `None` when it cannot be found.
+async fn find(
+    net: &Net,
+    rng: &mut StdRng,
+    dial: &mut Dial,
+    transport: Option<Transport>,
+    local: &Local,
+) -> Option<Local> {
+    let located = net.locate(&dial.next_hop, transport, &local.ways, rng).await;
+    let mut hops = located.unwrap_or_default().into_iter();
+    let first = hops.next()?;
+    dial.next_hop = Target::Addr(first.address);
+    dial.spares = Spares::new(hops);
+    Some(local.clone().towards(first))
+}
+
 /// A call's connections to the shells.
 struct Wires<'a> {
     task: &'a Task,
+    /// The sockets, as the trunk of the call uses them.
+    net: Net,
+    rng: StdRng,
     /// The one who is called has no address: nothing can be sent.
     nowhere: bool,
     call_id: Arc<str>,
@@ -237,9 +256,24 @@ impl Wires<'_> {
         let shells = &self.task.shells;
         match output {
             Output::Transmit { to, payload } => {
-                if self.nowhere || self.task.net.send(&to, &payload).await.is_err() {
+                if self.nowhere || self.net.send(&to, &payload).await.is_err() {
                     return Some(Input::Unsent { to });
                 }
+            }
+            Output::Reroute => {
+                let (reply, route) = oneshot::channel();
+                let _ = self.task.router.send(Ask::Reroute { call_id: self.call_id.clone(), reply });
+                let gone = || Err("the switchboard is gone".to_owned());
+                let way = route.await.unwrap_or_else(|_| gone());
+                return Some(Input::Route(match way {
+                    Ok(elsewhere) => Ok(self.go(elsewhere).await),
+                    Err(reason) => Err(reason),
+                }));
+            }
+            Output::Moved { left, sip_call_id } => {
+                let call_id = self.call_id.clone();
+                let _ =
+                    self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
             }
             Output::OpenLeg(setup) => self.open_leg(*setup),
             Output::Leg(command) => self.port.command(command),
@@ -277,6 +311,16 @@ impl Wires<'_> {
             }
         }
         None
+    }
+
+    /// Turns to another trunk, and finds its peer.
+    async fn go(&mut self, elsewhere: Elsewhere) -> Box<Route> {
+        let Elsewhere { mut route, net, transport } = elsewhere;
+        self.net = net;
+        let found = find(&self.net, &mut self.rng, &mut route.dial, transport, &route.local).await;
+        self.nowhere = found.is_none();
+        route.local = found.unwrap_or(route.local);
+        route
     }
 
     fn open_leg(&mut self, setup: Setup) {

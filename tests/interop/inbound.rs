@@ -234,6 +234,34 @@ speech = "none"
 }
 
 #[tokio::test]
+async fn who_has_read_a_call_id_cannot_hang_up_from_elsewhere() {
+    let rig = rig().await;
+    let (answer, caller) = ask(&rig, "100").await;
+    assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
+    let (call_id, _) = rig.incoming(0).await;
+    rig.answered(&call_id).await;
+    let port = caller.local_addr().expect("it is bound").port();
+    let to = answer.lines().find_map(|line| line.strip_prefix("To: ")).expect("a To");
+    let bye = format!(
+        "BYE sip:100@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK-bye;rport\r\n\
+         From: <sip:200@127.0.0.1>;tag=hand\r\nTo: {to}\r\nCall-ID: hand-{port}\r\nCSeq: 2 BYE\r\n\
+         Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    let stranger = tokio::net::UdpSocket::bind("127.0.0.9:0").await.expect("a socket");
+    stranger.send_to(bye.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
+    soon("it is counted", PATIENCE, async || {
+        rig.metric_of("trunkline_sip_datagrams_dropped_total", "source").await == 1.0
+    })
+    .await;
+    caller.send_to(bye.as_bytes(), ("127.0.0.1", rig.ports.sip())).await.expect("it is sent");
+    assert!(crate::rig::received(&caller).await.starts_with("SIP/2.0 200 "));
+    assert_eq!(rig.ended(&call_id).await.hung_up_by, "caller");
+    let mut buffer = [0; 1];
+    assert!(stranger.try_recv(&mut buffer).is_err(), "the stranger has an answer");
+    rig.idle().await;
+}
+
+#[tokio::test]
 async fn the_events_of_a_call_come_in_order_and_without_gaps() {
     let rig = rig().await;
     rig.phone(Phone::new("uac_bye_right_after_ack").calls(5, 10, 5)).await.done().await;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
@@ -11,16 +12,18 @@
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
+//! | `trunks` | groups and failover, limits, numbers, identity, passwords of callers, strangers |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark and baresip come from Debian's `sip-tester`, `tshark` and `baresip-core`.
+//! SIPp, tshark, baresip and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core` and `kamailio`.
 
 mod bad_input;
 mod bad_services;
 mod inbound;
+mod kamailio;
 mod load;
 mod many_calls;
 mod outbound;
@@ -30,4 +33,5 @@ mod rig;
 mod sessions;
 mod transfer;
 mod transports;
+mod trunks;
 mod wire;

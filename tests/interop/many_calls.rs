@@ -17,19 +17,19 @@ async fn settled(rig: &Rig) -> (usize, usize, u64) {
     rig.burden()
 }
 
-/// Two batches: the first one fills what is kept on purpose (buffers, the ring of events), the second may add next to nothing.
+/// Two batches: the first one fills what is kept on purpose (buffers, the ring of events), the second may add next to nothing. Nothing of
+/// the first may linger into the second: the two together would be a higher peak, which the allocator keeps.
 async fn leaves_nothing_behind(rig: Rig, mut batch: impl AsyncFnMut(&Rig)) {
     let fresh = rig.burden();
     batch(&rig).await;
-    rig.idle().await;
-    let first = rig.burden();
+    let first = settled(&rig).await;
     batch(&rig).await;
     let second = settled(&rig).await;
     // One connection to the control port may come and go, another one to the web port.
     assert!(second.0 <= fresh.0 + 3, "files: {fresh:?} {first:?} {second:?}");
     assert!(second.1 <= fresh.1 + 1, "threads: {fresh:?} {first:?} {second:?}");
     // The events of 200 calls are kept for those who watch: some 500 bytes each, five a call.
-    assert!(second.2 <= first.2 + 3_000, "KiB: {fresh:?} {first:?} {second:?}");
+    assert!(second.2 <= first.2 + 1_500, "KiB: {fresh:?} {first:?} {second:?}");
     assert_eq!(rig.metric("trunkline_calls_ended_total").await, 400.0);
     assert_eq!(rig.metric("trunkline_sip_call_inbox_full_total").await, 0.0);
     assert_eq!(rig.metric("trunkline_dialogue_streams").await, 0.0);

@@ -181,6 +181,7 @@ impl Phone {
             to: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
             next_hop: Target::Addr(ROBOT),
             spares: Default::default(),
+            route: Vec::new(),
             credentials: None,
             headers: none(),
             offer: if self.terms.delayed_offer { Vec::new() } else { self.negotiator.offer(Direction::SendRecv) },

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use trunkline::call::call::{Call, Phase, Plan};
 use trunkline::call::io::{HeardFrame, Input, Output, RecordedFrame, ToDialogue};
 use trunkline::call::leg::{self, Leg, LegEvent, Outlet, SLOT};
+use trunkline::call::line::Parties;
 use trunkline::call::transfer::Rules;
 use trunkline::sdp::AudioFormat;
 use trunkline::sip::message::{Message, Method, NameAddr, Target, parse};
@@ -171,6 +172,10 @@ impl World {
         Plan {
             call_id: "call".into(),
             trunk: "trunk".to_owned(),
+            parties: Parties { caller: "4000".to_owned(), callee: "13800000000".to_owned(), ..Parties::default() },
+            failover: Vec::new(),
+            setup_timeout: Duration::from_secs(32),
+            longest: None,
             request_id: "request".to_owned(),
             correlation: "correlation".to_owned(),
             variables: Vec::new(),
@@ -203,6 +208,7 @@ impl World {
             to: name("<sip:13800000000@192.0.2.2>"),
             next_hop: Target::Addr(PHONE),
             spares: Default::default(),
+            route: Vec::new(),
             credentials: None,
             headers: ExtraHeaders::default(),
             offer: Vec::new(),

@@ -159,7 +159,7 @@ async fn wrong_orders_name_the_field() {
 async fn refusals_have_their_codes() {
     let mut served = serve(10).await;
     for (callee, code, message) in [
-        ("full", Code::ResourceExhausted, "no channel: trunk t has 30 channels"),
+        ("full", Code::ResourceExhausted, "no_channel: trunk t has 30 channels"),
         ("busy", Code::ResourceExhausted, "overload: 97 % of 2.0 cores in use"),
         ("late", Code::FailedPrecondition, "not_after has passed"),
         ("drain", Code::Unavailable, "draining: no new calls are taken"),
@@ -311,6 +311,7 @@ async fn states_are_told() {
     let trunks = served.client.list_trunks(proto::ListTrunksRequest {}).await.expect("is served").into_inner().trunks;
     let told: Vec<_> = trunks.iter().map(|t| (t.name.as_str(), t.registration.as_str(), t.reason.as_str())).collect();
     assert_eq!(told, [("a", "none", ""), ("b", "registering", ""), ("c", "registered", ""), ("d", "failed", "403")]);
+    assert_eq!(trunks.iter().map(|t| t.up).collect::<Vec<_>>(), [true, true, true, false]);
     assert!(trunks.iter().all(|t| (t.channels_used, t.channels_max) == (2, 30)));
     let drained = served.client.drain(proto::DrainRequest {}).await.expect("is served").into_inner();
     assert_eq!(drained.calls, 7);

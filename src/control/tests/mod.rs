@@ -112,6 +112,7 @@ impl Switchboard for Fake {
             name: name.into(),
             channels_used: 2,
             channels_max: 30,
+            up: !matches!(registration, Registered::Failed(_)),
             registration,
             down: (name == "d").then(|| "no answer".to_owned()),
         };

@@ -8,7 +8,7 @@ use tonic::{Code, Streaming};
 use super::*;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
-use crate::call::line::{Heard, HungUpBy, Quality, Utterance};
+use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
 use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn};
 use crate::call::transfer::Handed;
 use crate::ms::Ms;
@@ -179,8 +179,14 @@ async fn every_event_is_told_whole() {
         (
             What::Incoming {
                 trunk: "t".into(),
-                caller: "1".into(),
-                callee: "2".into(),
+                parties: Parties {
+                    caller: "1".into(),
+                    callee: "2".into(),
+                    caller_name: "n".into(),
+                    withheld: true,
+                    diverted_from: "3".into(),
+                    diversion_reason: "r".into(),
+                },
                 waiting: true,
                 user_to_user: vec!["u".into(), "04;encoding=hex;purpose=p".into()],
             },
@@ -199,6 +205,10 @@ async fn every_event_is_told_whole() {
                         ..Default::default()
                     },
                 ],
+                caller_name: "n".into(),
+                withheld: true,
+                diverted_from: "3".into(),
+                diversion_reason: "r".into(),
             }),
         ),
         (
@@ -225,6 +235,10 @@ async fn every_event_is_told_whole() {
                 carrier: "answer".into(),
                 values: vec![dialogue::UserToUser { written: "u".into(), ..Default::default() }],
             }),
+        ),
+        (
+            What::Rerouted { trunk: "t".into(), reason: "503".into() },
+            Told::Rerouted(happened::Rerouted { trunk: "t".into(), reason: "503".into() }),
         ),
         (
             What::PromptStarted { prompt_id: "p".into(), text: "hi".into(), after_utterance: Some(Ms(8)) },

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::call::action::{Action, Farewell};
 use crate::call::knobs::{BargeIn, Clamp, KnobChange};
+use crate::call::line::Parties;
 use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::call::transfer::Refer;
@@ -234,8 +235,14 @@ fn every_line_event() {
     let begin = Begin {
         call_id: "c".into(),
         outbound: true,
-        caller: "1".into(),
-        callee: "2".into(),
+        parties: Parties {
+            caller: "1".into(),
+            callee: "2".into(),
+            caller_name: "n".into(),
+            withheld: true,
+            diverted_from: "3".into(),
+            diversion_reason: "r".into(),
+        },
         trunk: "t".into(),
         headers: vec![("X-A".into(), "b".into())],
         user_to_user: vec!["u".into(), "\"v\"".into()],
@@ -248,6 +255,10 @@ fn every_line_event() {
         direction: proto::Direction::Outbound.into(),
         caller: "1".into(),
         callee: "2".into(),
+        caller_name: "n".into(),
+        withheld: true,
+        diverted_from: "3".into(),
+        diversion_reason: "r".into(),
         trunk: "t".into(),
         headers: vec![proto::Header { name: "X-A".into(), value: "b".into() }],
         user_to_user: "u, \"v\"".into(),

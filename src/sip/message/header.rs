@@ -87,6 +87,8 @@ header_names! {
     PPreferredIdentity "P-Preferred-Identity";
     RemotePartyId "Remote-Party-ID";
     Privacy "Privacy";
+    Path "Path";
+    ServiceRoute "Service-Route";
 }
 
 /// A request method (RFC 3261 §7.1 and the RFCs that added more). Methods are case-sensitive.

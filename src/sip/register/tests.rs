@@ -17,6 +17,7 @@ fn account(credentials: Option<Credentials>) -> Account {
         aor: NameAddr::parse("<sip:robot@registrar.example>").unwrap(),
         next_hop: Target::new("192.0.2.9", None),
         spares: Default::default(),
+        route: vec!["sip:edge.example;lr".parse().unwrap()],
         credentials,
         expires: 600,
     }
@@ -30,7 +31,7 @@ fn bench(seed: u64) -> Bench {
         user_agent: "Trunkline".into(),
         ways: Default::default(),
     };
-    let credentials = Credentials { username: "robot".into(), password: "secret".into() };
+    let credentials = Credentials::new("robot", "secret");
     let rng = StdRng::seed_from_u64(seed);
     Bench { now, registration: Registration::new(now, local, account(Some(credentials)), rng) }
 }
@@ -92,7 +93,7 @@ fn registers_with_digest_refreshes_and_unregisters() {
     let contact = "<sip:other@192.0.2.5>;expires=9999, <sip:robot@192.0.2.1:5060>;expires=120";
     b.reply(&second, 200, &[("Contact", contact), ("Expires", "300")]);
     let seen_as = Some("192.0.2.77:4000".parse().unwrap());
-    assert_eq!(b.event(), Event::Registered { expires: 120, seen_as });
+    assert_eq!(b.event(), Event::Registered { expires: 120, seen_as, service_route: Vec::new() });
     let (waited, third) = b.until_sent();
     assert!((96..=108).contains(&waited.as_secs()), "{waited:?}");
     assert!(third.text(HeaderName::Authorization).unwrap().contains("nc=00000002"));
@@ -212,4 +213,99 @@ fn a_registrar_of_several_addresses_is_tried_at_each_before_it_has_failed() {
     assert_eq!(to, "192.0.2.23:5060");
     b.reply(&third, 503, &[]);
     assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+}
+
+/// The answer to a first REGISTER, and for how long it counts.
+fn granted(headers: &[(&str, &str)]) -> u32 {
+    let mut b = bench(6);
+    let first = b.sent();
+    b.reply(&first, 200, headers);
+    match b.event() {
+        Event::Registered { expires, .. } => expires,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_time_is_our_contacts_then_the_shortest_of_all_then_the_responses_then_ours() {
+    let ours = "<sip:robot@192.0.2.1:5060>";
+    for (contacts, expires, wanted) in [
+        (vec![format!("{ours};expires=90")], Some("300"), 90),
+        (vec!["<sip:other@192.0.2.5>;expires=9".into(), format!("{ours};expires=90")], None, 90),
+        (vec![ours.into()], Some("300"), 300),
+        (vec!["<sip:robot@10.0.0.1:1024>;expires=80, <sip:x@10.0.0.2>;expires=70".into()], Some("300"), 70),
+        (vec![ours.into()], None, 600),
+        (vec![], Some("45"), 45),
+        (vec![format!("{ours};expires=1")], None, EXPIRES_LEAST),
+    ] {
+        let mut headers: Vec<_> = contacts.iter().map(|contact| ("Contact", contact.as_str())).collect();
+        headers.extend(expires.map(|expires| ("Expires", expires)));
+        assert_eq!(granted(&headers), wanted, "{contacts:?} {expires:?}");
+    }
+}
+
+#[test]
+fn proxies_on_the_way_are_named_and_those_for_calls_are_told() {
+    let mut b = bench(7);
+    let first = b.sent();
+    assert_eq!(first.text(HeaderName::Route).unwrap(), "<sip:edge.example;lr>");
+    assert!(first.list(HeaderName::Supported).any(|tag| tag == "path"));
+    let answer = [("Path", "<sip:edge.example;lr>"), ("Service-Route", "<sip:home1.example;lr>, <sip:strict.example>")];
+    b.reply(&first, 200, &[answer[0], answer[1], ("Service-Route", "<sip:home2.example;lr>")]);
+    let Event::Registered { service_route, .. } = b.event() else { panic!("not registered") };
+    let names: Vec<_> = service_route.iter().map(Uri::as_str).collect();
+    assert_eq!(names, ["sip:home1.example;lr", "sip:home2.example;lr"]);
+}
+
+#[test]
+fn a_redirection_is_followed_and_a_circle_of_them_is_not() {
+    let mut b = bench(8);
+    let mut request = b.sent();
+    for _ in 0..3 {
+        b.reply(&request, 302, &[("Contact", "<mailto:x@y>, <sip:robot@192.0.2.44:5070>;expires=60")]);
+        match b.registration.poll() {
+            Some(Output::Transmit { to, payload }) => {
+                assert_eq!(to, Target::Addr("192.0.2.44:5070".parse().unwrap()));
+                let Message::Request(next) = parse(&payload).unwrap() else { panic!("a response") };
+                assert_eq!(next.uri().as_str(), "sip:192.0.2.44:5070");
+                assert_eq!(next.text(HeaderName::Route), None);
+                assert_eq!(next.to().unwrap().uri.as_str(), "sip:robot@registrar.example");
+                request = next;
+            }
+            other => panic!("nothing sent: {other:?}"),
+        }
+    }
+    b.reply(&request, 302, &[("Contact", "<sip:192.0.2.44:5070>")]);
+    assert!(matches!(b.event(), Event::Failed { code: 302, .. }));
+    let (_, again) = b.until_sent();
+    assert_eq!(again.uri().as_str(), "sip:registrar.example", "after a failure it begins where it began");
+}
+
+#[test]
+fn where_a_redirection_leads_it_stays_until_that_fails() {
+    let mut b = bench(9);
+    let first = b.sent();
+    b.reply(&first, 301, &[("Contact", "<sip:192.0.2.44>")]);
+    let second = b.sent();
+    b.reply(&second, 200, &[]);
+    b.event();
+    let (_, refresh) = b.until_sent();
+    assert_eq!(refresh.uri().as_str(), "sip:192.0.2.44");
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.44", None) });
+    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+    let (_, again) = b.until_sent();
+    assert_eq!(again.uri().as_str(), "sip:registrar.example");
+}
+
+#[test]
+fn a_refresh_uses_the_nonce_that_was_given_before() {
+    let mut b = bench(10);
+    let first = b.sent();
+    b.reply(&first, 401, &[("WWW-Authenticate", "Digest realm=\"r\", nonce=\"one\", qop=\"auth\"")]);
+    let second = b.sent();
+    b.reply(&second, 200, &[("Authentication-Info", "nextnonce=\"two\"")]);
+    b.event();
+    let (_, refresh) = b.until_sent();
+    let sent = refresh.text(HeaderName::Authorization).unwrap();
+    assert!(sent.contains("nonce=\"two\"") && sent.contains("nc=00000001"), "{sent}");
 }

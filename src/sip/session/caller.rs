@@ -137,7 +137,7 @@ impl Session {
             Ok(dialog) => dialog,
             Err(fault) => return self.end(now, Event::Failed(Failure::Malformed(fault))),
         };
-        self.auth.accepted();
+        self.auth.accepted_with(response);
         let sdp = response.session_body().sdp().map(<[u8]>::to_vec);
         if self.phase == Phase::Inviting && !cancelling {
             self.dialog = Some(dialog);
@@ -170,8 +170,7 @@ impl Session {
     fn hang_up_branch(&mut self, now: Instant, mut dialog: Dialog, tag: String, invite: &Request) {
         self.send_ack(&dialog, tag, invite, b"");
         let (bye, to) = dialog.request(Method::Bye, &self.local, &token::branch(&mut self.rng));
-        let uri = bye.uri().clone();
-        let bye = self.authenticate(bye, &Method::Bye, uri);
+        let bye = self.authenticate(bye, &Method::Bye, b"");
         let bye = bye.header(HeaderName::UserAgent, &self.local.user_agent).finish("", b"");
         self.requests_out.push(RequestOut { to, purpose: Purpose::StrayBye, tx: Client::new(now, bye) });
         if self.dialog.is_none() {
@@ -311,9 +310,13 @@ impl Caller {
         auth: &mut Authenticator,
         rng: &mut StdRng,
     ) -> Request {
-        let Dial { request_uri, to, headers, offer, terms, .. } = &self.dial;
-        let out = local
-            .begin(Writer::request(Method::Invite, request_uri), local.ways.transport, &token::branch(rng))
+        let Dial { request_uri, to, headers, offer, terms, route, .. } = &self.dial;
+        let mut out =
+            local.begin(Writer::request(Method::Invite, request_uri), local.ways.transport, &token::branch(rng));
+        for proxy in route {
+            out = out.header(HeaderName::Route, &format!("<{proxy}>"));
+        }
+        let out = out
             .header(HeaderName::MaxForwards, "70")
             .header(HeaderName::From, &self.from)
             .header(HeaderName::To, &with_tag(to, None))
@@ -325,7 +328,7 @@ impl Caller {
             out = out.header(HeaderName::Require, RELIABLE);
         }
         out = refreshing.ask(terms, out).header(HeaderName::UserAgent, &local.user_agent);
-        for (name, value) in auth.headers(&Method::Invite, request_uri.without_headers(), rng) {
+        for (name, value) in auth.headers_with(&Method::Invite, request_uri.without_headers(), offer, rng) {
             out = out.header(name, &value);
         }
         headers.write(out).finish("application/sdp", offer)

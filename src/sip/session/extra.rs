@@ -103,8 +103,8 @@ impl ExtraHeaders {
         self.push(HeaderName::Reason, reason.map(Reason::to_string));
     }
 
-    /// Adds a header of the session's own, when there is a value.
-    pub(super) fn push(&mut self, name: HeaderName, value: Option<String>) {
+    /// Adds a header of our own, when there is a value.
+    pub(crate) fn push(&mut self, name: HeaderName, value: Option<String>) {
         self.0.extend(value.map(|value| (name.as_str().to_owned(), value)));
     }
 

@@ -203,32 +203,37 @@ impl Session {
         &mut self,
         mut out: Writer<RequestLine>,
         method: &Method,
-        uri: Uri,
+        body: &[u8],
     ) -> Writer<RequestLine> {
-        for (name, value) in self.auth.headers(method, uri.without_headers(), &mut self.rng) {
+        let uri = out.uri().clone();
+        for (name, value) in self.auth.headers_with(method, uri.without_headers(), body, &mut self.rng) {
             out = out.header(name, &value);
         }
         out
     }
 
-    /// The beginning of a new request in the call's dialog, with credentials; `None` without a dialog.
-    pub(super) fn begin(&mut self, method: Method) -> Option<(Writer<RequestLine>, Target)> {
+    /// The beginning of a new request in the call's dialog, with credentials for it and its body; `None` without a dialog.
+    pub(super) fn begin(&mut self, method: Method, body: &[u8]) -> Option<(Writer<RequestLine>, Target)> {
         let tag = self.dialog.as_ref()?.remote_tag().to_owned();
-        self.begin_with(&tag, method)
+        self.begin_with(&tag, method, body)
     }
 
     /// As [`Session::begin`], in the dialog with whoever has this tag.
-    pub(super) fn begin_with(&mut self, tag: &str, method: Method) -> Option<(Writer<RequestLine>, Target)> {
+    pub(super) fn begin_with(
+        &mut self,
+        tag: &str,
+        method: Method,
+        body: &[u8],
+    ) -> Option<(Writer<RequestLine>, Target)> {
         let branch = token::branch(&mut self.rng);
         let local = self.local.clone();
         let (out, to) = self.dialog_with(tag)?.request(method.clone(), &local, &branch);
-        let uri = out.uri().clone();
-        let out = self.authenticate(out, &method, uri);
+        let out = self.authenticate(out, &method, body);
         Some((out.header(HeaderName::UserAgent, &self.local.user_agent), to))
     }
 
     pub(super) fn send_bye(&mut self, now: Instant, farewell: Farewell) {
-        let Some((mut out, to)) = self.begin(Method::Bye) else {
+        let Some((mut out, to)) = self.begin(Method::Bye, b"") else {
             return;
         };
         if let Some(reason) = &farewell.reason {
@@ -239,7 +244,7 @@ impl Session {
     }
 
     pub(super) fn send_info(&mut self, now: Instant, content_type: String, body: Vec<u8>) {
-        let begun = if matches!(self.phase, Phase::Up) { self.begin(Method::Info) } else { None };
+        let begun = if matches!(self.phase, Phase::Up) { self.begin(Method::Info, &body) } else { None };
         let Some((out, to)) = begun else {
             return self.event(Event::InfoAnswered { code: 481 });
         };
@@ -259,6 +264,9 @@ impl Session {
                 if matches!(response.code(), 401 | 407) && self.send_again(now, at, &response) {
                     return;
                 }
+                if response.code() < 300 {
+                    self.auth.accepted_with(&response);
+                }
                 answer.insert(response).code()
             }
             // §8.1.3.1: a timeout counts as 408, a transport error as 503.
@@ -271,9 +279,6 @@ impl Session {
                 503
             }
         };
-        if code < 300 {
-            self.auth.accepted();
-        }
         if let Purpose::Refer(_) = self.requests_out[at].purpose {
             self.refer_answered(now, code, answer.as_ref());
             // RFC 5057 §5.1: a REFER that times out says nothing of the dialog.
@@ -307,7 +312,7 @@ impl Session {
         match purpose {
             Purpose::Bye(farewell) => self.send_bye(now, farewell),
             Purpose::Info { content_type, body } => {
-                let Some((out, to)) = self.begin(Method::Info) else {
+                let Some((out, to)) = self.begin(Method::Info, &body) else {
                     return false;
                 };
                 let info = out.finish(&content_type, &body);

@@ -218,7 +218,7 @@ impl Session {
 
     /// Caller: acknowledges a provisional response, with our answer when it had the offer (§4, §5).
     pub(super) fn send_prack(&mut self, now: Instant, tag: &str, rack: String, sdp: Vec<u8>) {
-        let Some((out, to)) = self.begin_with(tag, Method::Prack) else { return };
+        let Some((out, to)) = self.begin_with(tag, Method::Prack, &sdp) else { return };
         let prack = out.header(HeaderName::RAck, &rack).finish("application/sdp", &sdp);
         let purpose = Purpose::Prack { tag: tag.to_owned(), rack, sdp };
         self.requests_out.push(RequestOut { to, purpose, tx: Client::new(now, prack) });

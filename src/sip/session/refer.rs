@@ -71,7 +71,7 @@ impl Session {
 
     /// Sends it; gives its CSeq.
     fn write_refer(&mut self, now: Instant, refer: &Refer) -> Option<u32> {
-        let (out, to) = self.begin(Method::Refer)?;
+        let (out, to) = self.begin(Method::Refer, b"")?;
         let mut out =
             out.header(HeaderName::Contact, &self.local.contact_value()).header(HeaderName::ReferTo, &refer.refer_to());
         if let Some(by) = refer.referred_by() {

@@ -209,7 +209,7 @@ impl Session {
     }
 
     fn send_reinvite(&mut self, now: Instant, sdp: Vec<u8>) {
-        let Some((out, to)) = self.begin(Method::Invite) else { return };
+        let Some((out, to)) = self.begin(Method::Invite, &sdp) else { return };
         let out = self.refreshing.ask(&self.terms, self.describe(out));
         let invite = out.finish("application/sdp", &sdp);
         self.exchange = Exchange::Ours;
@@ -219,7 +219,7 @@ impl Session {
 
     /// UPDATE: an offer, or without one a refresh of the session timer.
     pub(super) fn send_update(&mut self, now: Instant, tag: &str, sdp: Option<Vec<u8>>) {
-        let Some((out, to)) = self.begin_with(tag, Method::Update) else { return };
+        let Some((out, to)) = self.begin_with(tag, Method::Update, sdp.as_deref().unwrap_or_default()) else { return };
         let mut out = self.describe(out);
         if self.phase == Phase::Up {
             out = self.refreshing.ask(&self.terms, out);

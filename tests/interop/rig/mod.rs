@@ -3,6 +3,8 @@
 mod dialogue;
 mod dns;
 mod events;
+mod kamailio;
+mod peer;
 mod ports;
 mod sipp;
 mod speech;
@@ -23,6 +25,8 @@ use trunkline::proto::control::v1::{CallRecord, DialRequest};
 pub use dialogue::{Brain, say};
 pub use dns::{Zone, a, srv};
 pub use events::Happened;
+pub use kamailio::Kamailio;
+pub use peer::{Peer, SDP};
 pub use ports::Ports;
 pub use sipp::{Phone, Sipp, Trace};
 pub use speech::{Engine, Hearing, Speaking};
@@ -49,6 +53,14 @@ pub struct Setup {
     pub knobs: &'static str,
     /// Sections of the one profile, `lab`, that come after `[peer]` and `[identity]`.
     pub trunk: &'static str,
+    /// Host of its peer.
+    pub host: &'static str,
+    /// Its peer is the proxy, not the phone.
+    pub proxied: bool,
+    /// Sections of a second profile, `spare`; empty: there is none.
+    pub spare: &'static str,
+    /// More sections of the main file.
+    pub main: &'static str,
     /// Lines of `[[speech]]` beside name and endpoint.
     pub speech_more: &'static str,
     /// Endpoints of the services.
@@ -70,6 +82,10 @@ impl Default for Setup {
             // SIPp speaks all the time.
             knobs: "barge_in = \"never\"",
             trunk: "",
+            host: "127.0.0.1",
+            proxied: false,
+            spare: "",
+            main: "",
             speech_more: "",
             speech: NOBODY.to_owned(),
             dialogue: NOBODY.to_owned(),
@@ -90,6 +106,10 @@ impl Setup {
             limits,
             knobs,
             trunk,
+            host,
+            proxied,
+            spare,
+            main: more,
             speech_more,
             speech,
             dialogue,
@@ -110,13 +130,23 @@ impl Setup {
              [prompts]\nfolder = {recordings:?}\n{prompt}\n\
              [recording]\nenabled = {record}\nfolder = \"recordings\"\n\
              [limits]\ncalls = {calls}\n{overload}\n{limits}\n\
-             [knobs]\n{knobs}\n"
+             [knobs]\n{knobs}\n{more}\n"
         );
-        let address = format!("address = \"127.0.0.1:{phone}\"\n");
-        let peer = if peer.contains("address") { peer.clone() } else { (address + peer).trim_end().to_owned() };
-        let profile = format!("[peer]\n{peer}\n[identity]\ncaller = \"4930123456\"\n{trunk}\n");
+        let profile = |port: u16, peer: &str, more: &str| {
+            let address = format!("address = \"{host}:{port}\"\n");
+            let peer = if peer.contains("address") { peer.to_owned() } else { (address + peer).trim_end().to_owned() };
+            format!("[peer]\n{peer}\n[identity]\ncaller = \"4930123456\"\n{more}\n")
+        };
         fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
-        fs::write(folder.join("sip-profiles/lab.toml"), profile).expect("the profile is written");
+        fs::write(
+            folder.join("sip-profiles/lab.toml"),
+            profile(if *proxied { ports.proxy() } else { phone }, peer, trunk),
+        )
+        .expect("the profile is written");
+        if !spare.is_empty() {
+            let profile = profile(ports.spare(), "", spare);
+            fs::write(folder.join("sip-profiles/spare.toml"), profile).expect("the profile is written");
+        }
         let path = folder.join("trunkline.toml");
         fs::write(&path, main).expect("the configuration is written");
         path

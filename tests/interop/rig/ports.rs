@@ -58,6 +58,16 @@ impl Ports {
         self.base + PHONES
     }
 
+    /// Where Kamailio listens.
+    pub fn proxy(&self) -> u16 {
+        self.base + PHONES - 2
+    }
+
+    /// Where the other trunk's phone listens.
+    pub fn spare(&self) -> u16 {
+        self.base + PHONES - 1
+    }
+
     /// SIP and first RTP port of one more SIPp; the first one is the trunk's phone only if it is asked for by [`Ports::phone`].
     pub fn caller(&self) -> (u16, u16) {
         let n = 1 + self.phones.fetch_add(1, Ordering::Relaxed);

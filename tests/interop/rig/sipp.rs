@@ -139,7 +139,7 @@ fn told(status: ExitStatus) -> String {
 }
 
 /// Whether somebody has bound the port: asking the table, since binding it ourselves would be in the way.
-fn is_bound(table: &str, port: u16) -> bool {
+pub(super) fn is_bound(table: &str, port: u16) -> bool {
     let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux");
     let wanted = format!(":{port:04X} ");
     table.lines().any(|line| line.split_once(": ").is_some_and(|(_, rest)| rest[..14].ends_with(&wanted)))

@@ -660,3 +660,26 @@ fn requests_in_the_dialog_go_by_what_the_contact_asks_for() {
         assert_eq!(bench.request(Method::Bye).top_via().unwrap().transport, via_is, "{own} {contact}");
     }
 }
+
+/// RFC 3261 §22.3: a proxy and then the callee ask for credentials, in one call; the CANCEL has the route of its INVITE.
+#[test]
+fn proxy_and_callee_are_both_shown_credentials() {
+    let now = epoch();
+    let dial = Dial { route: vec!["sip:edge.example;lr".parse().unwrap()], ..dial_to(THEIRS) };
+    let mut b = Bench::of(now, Session::dial(now, local(OURS), dial, StdRng::seed_from_u64(1)));
+    let first = b.request(Method::Invite);
+    assert_eq!(first.text(HeaderName::Route).unwrap(), "<sip:edge.example;lr>");
+    b.get(respond(&first, 407, "x", &[("Proxy-Authenticate", "Digest realm=\"p\", nonce=\"1\", qop=\"auth\"")], b""));
+    b.request(Method::Ack);
+    let second = b.request(Method::Invite);
+    let body_too = "Digest realm=\"s\", nonce=\"2\", qop=\"auth-int\"";
+    b.get(respond(&second, 401, "x", &[("WWW-Authenticate", body_too)], b""));
+    b.request(Method::Ack);
+    let third = b.request(Method::Invite);
+    assert!(third.text(HeaderName::ProxyAuthorization).unwrap().contains("nc=00000002"));
+    assert!(third.text(HeaderName::Authorization).unwrap().contains("qop=auth-int"));
+    b.get(respond(&third, 180, "x", &[], b""));
+    b.input(Input::Cancel);
+    let cancel = b.request(Method::Cancel);
+    assert_eq!(cancel.text(HeaderName::Route).unwrap(), "<sip:edge.example;lr>");
+}
