@@ -7,7 +7,7 @@
 //! | lateness of the worst media thread, 99 of 100 ticks | above the limit for 1.5 s | below half of it for 2 s |
 //!
 //! A burst of set-ups of a second therefore refuses nobody, and a load that sways about the limit does not open and close the door call by
-//! call. The gate is pure; [`watch`] is the one who looks.
+//! call. The gate is pure; `watch` is the one who looks.
 
 use std::fmt;
 use std::sync::Arc;
