@@ -123,6 +123,8 @@ pub(super) enum Ask {
         call_id: Arc<str>,
         sip_call_id: String,
         session: Option<Box<Session>>,
+        /// What reached the call's inbox after its end: the answer to its BYE, as a rule.
+        unheard: mpsc::Receiver<ToTask>,
     },
     /// A trunk does not answer pings, or does again.
     Health {
@@ -439,7 +441,7 @@ impl Router {
                     }
                 }
             }
-            Ask::Over { call_id, sip_call_id, session } => self.over(&call_id, sip_call_id, session),
+            Ask::Over { call_id, sip_call_id, session, unheard } => self.over(&call_id, sip_call_id, session, unheard),
             Ask::Health { trunk, down } => {
                 self.metrics.trunk_up(&self.settings.trunks[trunk].name, down.is_none());
                 self.down[trunk] = down;
@@ -578,7 +580,13 @@ impl Router {
         inbox
     }
 
-    fn over(&mut self, call_id: &Arc<str>, sip_call_id: String, session: Option<Box<Session>>) {
+    fn over(
+        &mut self,
+        call_id: &Arc<str>,
+        sip_call_id: String,
+        session: Option<Box<Session>>,
+        mut unheard: mpsc::Receiver<ToTask>,
+    ) {
         if let Some(up) = self.calls.remove(call_id) {
             self.channels[up.trunk] -= 1;
             if let Some(placed) = &up.placed {
@@ -588,7 +596,17 @@ impl Router {
         }
         let owned = self.owners.remove(&sip_call_id);
         if let (Some(session), Some(owned)) = (session, owned) {
-            self.linger(sip_call_id, session, owned.trunk, owned.heard);
+            self.linger(sip_call_id.clone(), session, owned.trunk, owned.heard);
+        }
+        while let Ok(input) = unheard.try_recv() {
+            let ToTask::Call(input) = input else { continue };
+            match *input {
+                Input::Sip { message, source } => {
+                    self.rouse(sip_call_id.clone(), session::Input::Message { message, source });
+                }
+                Input::Unsent { to } => self.rouse(sip_call_id.clone(), session::Input::TransportError { to }),
+                _ => {}
+            }
         }
     }
 

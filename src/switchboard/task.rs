@@ -75,7 +75,7 @@ impl Task {
         };
         let port = match self.shells.media.reserve().await {
             Ok(port) => port,
-            Err(error) => return self.without_media(&call_id, start, &error).await,
+            Err(error) => return self.without_media(&call_id, start, &error, inputs).await,
         };
         let local_media = SocketAddr::new(self.settings.advertised_media, port.port());
         let (now, wall) = (Instant::now(), SystemTime::now());
@@ -178,12 +178,12 @@ impl Task {
         }
         drop(wires);
         let sip_call_id = call.sip_call_id().to_owned();
-        let over = Ask::Over { call_id, sip_call_id, session: Some(Box::new(call.into_session())) };
+        let over = Ask::Over { call_id, sip_call_id, session: Some(Box::new(call.into_session())), unheard: inputs };
         let _ = self.router.send(over);
     }
 
     /// There is no port: an inbound call is refused, an outbound one is over before it began.
-    async fn without_media(self, call_id: &Arc<str>, start: Start, error: &NoPort) {
+    async fn without_media(self, call_id: &Arc<str>, start: Start, error: &NoPort, unheard: mpsc::Receiver<ToTask>) {
         tracing::error!(call = %call_id, reason = %error, "no RTP port for the call");
         self.metrics.refused(match error {
             NoPort::NoFiles => "no_file",
@@ -209,7 +209,7 @@ impl Task {
             }
         };
         let sip_call_id = session.as_ref().map(|s| s.call_id().to_owned()).unwrap_or_default();
-        let _ = self.router.send(Ask::Over { call_id: call_id.clone(), sip_call_id, session });
+        let _ = self.router.send(Ask::Over { call_id: call_id.clone(), sip_call_id, session, unheard });
     }
 }
 
