@@ -5,11 +5,13 @@
 //! dropped without a word.
 
 mod arriving;
+mod hearing;
+mod lingering;
 mod placing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,34 +21,30 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::admission::Admission;
-use super::dialling::{self, Services};
+use super::dialling::{self};
 use super::lines::Lines;
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
 use super::pinger;
-use super::refused::{Answer, Key, Refused};
+use super::refused::Refused;
 use super::registrar::{self, Registrar, Told};
-use super::settings::{AnswerRule, Settings, Trunk};
+use super::settings::{Settings, Trunk};
 use super::task::{INBOX, Start, Task, ToTask};
 use super::{Metrics, Shells};
 use crate::call::Route;
 use crate::call::action::Action;
-use crate::call::call::{Answering, Plan};
+use crate::call::call::Plan;
 use crate::call::io::Input;
 use crate::call::knobs::KnobChange;
 use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
-use crate::journal::Stem;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
 use crate::sip::auth::Guard;
-use crate::sip::locate::Hop;
-use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Target, Uri, parse, refuse_unreadable};
+use crate::sip::message::Uri;
 use crate::sip::refer::Replaces;
 use crate::sip::session::{self, ExtraHeaders, Session};
 use crate::sip::transport::Transport;
-use crate::sip::{Local, Reply, stateless};
-use arriving::Knock;
 
 /// Seconds after which a caller who was refused for want of room may try again. At the door they differ from call to call, so that those
 /// who were refused in one moment do not all come back in one moment. No more than that: a trunk may take its pause for all its calls.
@@ -580,47 +578,6 @@ impl Router {
         inbox
     }
 
-    fn over(
-        &mut self,
-        call_id: &Arc<str>,
-        sip_call_id: String,
-        session: Option<Box<Session>>,
-        mut unheard: mpsc::Receiver<ToTask>,
-    ) {
-        if let Some(up) = self.calls.remove(call_id) {
-            self.channels[up.trunk] -= 1;
-            if let Some(placed) = &up.placed {
-                self.lines.free(up.trunk, &placed.caller);
-            }
-            self.metrics.calls.dec();
-        }
-        let owned = self.owners.remove(&sip_call_id);
-        if let (Some(session), Some(owned)) = (session, owned) {
-            self.linger(sip_call_id.clone(), session, owned.trunk, owned.heard);
-        }
-        while let Ok(input) = unheard.try_recv() {
-            let ToTask::Call(input) = input else { continue };
-            match *input {
-                Input::Sip { message, source } => {
-                    self.rouse(sip_call_id.clone(), session::Input::Message { message, source });
-                }
-                Input::Unsent { to } => self.rouse(sip_call_id.clone(), session::Input::TransportError { to }),
-                _ => {}
-            }
-        }
-    }
-
-    /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
-    fn linger(&mut self, sip_call_id: String, session: Box<Session>, trunk: usize, heard: Option<IpAddr>) {
-        if session.is_over() {
-            return;
-        }
-        let Some(deadline) = session.deadline() else { return };
-        self.wakes.push(Reverse((deadline, sip_call_id.clone())));
-        self.owners.insert(sip_call_id, Owned { owner: Owner::Lingering(session, deadline), trunk, heard });
-        self.metrics.lingering.inc();
-    }
-
     fn up(&mut self, call_id: &str) -> Result<&mut Up, Refusal> {
         self.calls.get_mut(call_id).ok_or_else(|| Refusal::NotFound(call_id.to_owned()))
     }
@@ -705,213 +662,6 @@ impl Router {
         format!("{:032x}", self.rng.random::<u128>()).into()
     }
 
-    fn trunk_of(&self, source: SocketAddr) -> Option<usize> {
-        let known = |trunk: &Trunk| trunk.sources.iter().any(|network| network.contains(source.ip()));
-        self.settings.trunks.iter().position(known)
-    }
-
-    async fn receive(&mut self, arrival: Arrival) {
-        let (transport, source, payload) = match arrival {
-            Arrival::Message { transport, source, payload } => (transport, source, payload),
-            Arrival::Unsent { call_id, to } => return self.unsent(call_id, to),
-        };
-        // A flood from nowhere is not even read. Who belongs to a trunk is never counted.
-        if self.trunk_of(source).is_none() && !self.admission.admits(Instant::now(), source.ip()) {
-            return self.dropped("rate");
-        }
-        let message = match parse(&payload) {
-            Ok(message) => message,
-            Err(error) => {
-                self.dropped("malformed");
-                // A stranger learns nothing, not even that somebody is here.
-                let reply = self.trunk_of(source).and_then(|_| refuse_unreadable(&payload, error, source));
-                return self.reply(reply).await;
-            }
-        };
-        let Ok(sip_call_id) = message.call_id().map(str::to_owned) else {
-            return self.dropped("malformed");
-        };
-        if !self.may_say(&sip_call_id, &message, source) {
-            return self.dropped("source");
-        }
-        match self.owners.get(&sip_call_id).map(|owned| &owned.owner) {
-            Some(Owner::Call(inbox)) => {
-                if inbox.try_send(Input::Sip { message, source }.into()).is_err() {
-                    self.metrics.inbox_full.inc();
-                }
-            }
-            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => {
-                if let Message::Response(response) = message {
-                    let _ = inbox.try_send(Told::Response(response));
-                }
-            }
-            Some(Owner::Lingering(session, _)) if is_another(&message, session.invite()) => {
-                // RFC 3261 §8.1.3.5: who was refused may ask again under the same Call-ID.
-                self.owners.remove(&sip_call_id);
-                self.metrics.lingering.dec();
-                if let Message::Request(request) = message {
-                    self.stray(request, transport, source).await;
-                }
-            }
-            Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::Message { message, source }),
-            None => match message {
-                Message::Request(request) => self.stray(request, transport, source).await,
-                Message::Response(_) => self.dropped("no_call"),
-            },
-        }
-    }
-
-    /// Something did not arrive: whoever sent it is told.
-    fn unsent(&mut self, sip_call_id: String, to: Target) {
-        match self.owners.get(&sip_call_id).map(|owned| &owned.owner) {
-            // One that is too busy to hear of it has its timer B.
-            Some(Owner::Call(inbox)) => drop(inbox.try_send(Input::Unsent { to }.into())),
-            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
-            Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::TransportError { to }),
-            None => {}
-        }
-    }
-
-    /// Whether a message of a Call-ID that is known comes from where its trunk is. Responses have a branch to know them by; a request
-    /// has nothing but its source that somebody who has read the Call-ID somewhere could not write as well.
-    fn may_say(&mut self, sip_call_id: &str, message: &Message, source: SocketAddr) -> bool {
-        let Some(owned) = self.owners.get_mut(sip_call_id) else { return true };
-        let sources = &self.settings.trunks[owned.trunk].sources;
-        let may = match message {
-            Message::Response(response) => {
-                // Who has no room is not who will hold the call.
-                if response.code() != 503 {
-                    owned.heard.get_or_insert(source.ip());
-                }
-                true
-            }
-            Message::Request(_) if sources.is_empty() => owned.heard == Some(source.ip()),
-            Message::Request(_) => sources.iter().any(|network| network.contains(source.ip())),
-        };
-        // It need not be one of the trunk's sources: a proxy of the operator's may answer what another one was asked.
-        if may && self.trunk_of(source).is_none() {
-            self.admission.trust(Instant::now(), source.ip());
-        }
-        may
-    }
-
-    /// A request of no call.
-    async fn stray(&mut self, request: Request, transport: Transport, source: SocketAddr) {
-        let Some(number) = self.trunk_for(&request, source) else {
-            return self.dropped("source");
-        };
-        let settings = self.settings.clone();
-        let trunk = &settings.trunks[number];
-        let local = dialling::local(&settings, trunk).towards(Hop { transport, address: source });
-        if !begins_a_call(&request) || request.check().is_err() {
-            return self.reply(stateless::answer(&request, source, &local)).await;
-        }
-        // A copy of what was refused gets the same answer, also when there is room by now: its sender may have heard the first one.
-        let key = self.refused.key(&request);
-        if let Some(answer) = self.refused.before(key) {
-            return self.refuse(&request, source, &local, answer, key).await;
-        }
-        if let Knock::Shut(reply) = self.knock(number, &request, source, &local) {
-            return self.reply(reply).await;
-        }
-        match Replaces::of(&request) {
-            Ok(None) => {}
-            Ok(Some(replaces)) => return self.replace(request, replaces, source, &local).await,
-            Err(fault) => return self.reply(stateless::refuse(&request, source, &local, fault)).await,
-        }
-        if let Err(none) = self.room(number) {
-            self.count_refused(none);
-            return self.refuse(&request, source, &local, Answer::ComeAgain, key).await;
-        }
-        let parties = arriving::parties(&request, trunk);
-        let route = trunk.routes.iter().find(|route| route.callee.matches(&parties.callee));
-        let refusal = match route.map(|route| &route.answer) {
-            None => Some((404, "no_route")),
-            Some(AnswerRule::Refuse(code)) => Some((*code, "route")),
-            Some(_) => None,
-        };
-        if let Some((code, reason)) = refusal {
-            self.metrics.refused(reason);
-            return self.refuse(&request, source, &local, Answer::Status(code), key).await;
-        }
-        let Some(route) = route else { return };
-        let answering = match &route.answer {
-            AnswerRule::After(time) => Answering::After(*time),
-            AnswerRule::Wait => Answering::Told(trunk.ring_timeout),
-            AnswerRule::Now | AnswerRule::Refuse(_) => Answering::Now,
-        };
-        let call_id = self.call_id();
-        // An id of hexadecimal digits is always a file name.
-        let Ok(name) = Stem::parse(&call_id) else { return };
-        let services =
-            Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
-        let mut plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
-        plan.early_media = route.early_media;
-        plan.parties = parties;
-        let rng = StdRng::seed_from_u64(self.rng.random());
-        match Session::incoming(Instant::now(), local, trunk.session, request, source, rng) {
-            Ok(session) => {
-                let sip_call_id = session.call_id().to_owned();
-                let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);
-                let inbox = self.begin(call_id, number, false, start);
-                // At once: a retransmission must not begin another call.
-                self.owners.insert(sip_call_id, Owned { owner: Owner::Call(inbox), trunk: number, heard: None });
-            }
-            Err(reply) => {
-                self.metrics.refused("sip");
-                self.reply(reply).await;
-            }
-        }
-    }
-
-    /// An INVITE that wants to take the place of a call (RFC 3891): refused by that call, or for want of one.
-    async fn replace(&mut self, invite: Request, replaces: Replaces, source: SocketAddr, local: &Local) {
-        self.metrics.refused("replaces");
-        let refusal = match self.owners.get(&replaces.call_id).map(|owned| &owned.owner) {
-            _ if stateless::unsupported(&invite).is_some() => stateless::refuse_extensions(&invite, source, local),
-            Some(Owner::Call(inbox)) => {
-                let input = Input::Replace { invite: Box::new(invite), replaces, source };
-                if inbox.try_send(input.into()).is_err() {
-                    self.metrics.inbox_full.inc();
-                }
-                return;
-            }
-            Some(Owner::Lingering(session, _)) => session.refuse_replacement(&invite, &replaces, source),
-            Some(Owner::Registration(_) | Owner::Ping(_)) | None => {
-                stateless::refuse(&invite, source, local, stateless::NO_CALL)
-            }
-        };
-        self.reply(refusal).await;
-    }
-
-    /// Refuses an INVITE without state.
-    async fn refuse(&mut self, request: &Request, source: SocketAddr, local: &Local, answer: Answer, key: Key) {
-        self.refused.remember(key, answer, Instant::now());
-        let after = RETRY_SPREAD[(key.spread() % RETRY_SPREAD.len() as u64) as usize];
-        let retry = [(HeaderName::RetryAfter, after)];
-        let (code, headers) = match answer {
-            Answer::Status(code) => (code, &[][..]),
-            Answer::ComeAgain => (503, &retry[..]),
-        };
-        self.reply(stateless::refuse_with(request, source, local, Fault::new(code, ""), headers)).await;
-    }
-
-    /// Something for an ended call's signalling; its owner has been looked at.
-    fn rouse(&mut self, sip_call_id: String, input: session::Input) {
-        let Some(Owned { owner, trunk, heard }) = self.owners.remove(&sip_call_id) else { return };
-        let Owner::Lingering(mut session, _) = owner else { return };
-        self.metrics.lingering.dec();
-        session.handle(Instant::now(), input);
-        while let Some(output) = session.poll() {
-            // Its events have nobody left to hear them, and a name that has to be looked up keeps nobody else waiting.
-            if let session::Output::Transmit { to, payload } = output {
-                let net = self.shells.net.clone();
-                tokio::spawn(async move { net.send(&to, &payload).await });
-            }
-        }
-        self.linger(sip_call_id, session, trunk, heard);
-    }
-
     fn wake(&mut self, now: Instant) {
         while let Some(Reverse((at, _))) = self.wakes.peek()
             && *at <= now
@@ -946,32 +696,11 @@ impl Router {
         let heard = || !self.owners.values().any(asks);
         (self.calls.is_empty() && heard()) || (stopping.stage == Stage::Cut && stopping.until <= now)
     }
-
-    async fn reply(&self, reply: Option<Reply>) {
-        if let Some(Reply { to, payload }) = reply {
-            let _ = self.shells.net.send(&Target::Addr(to), &payload).await;
-        }
-    }
-
-    fn dropped(&self, reason: &'static str) {
-        self.shells.net.metrics().dropped(reason);
-    }
 }
 
 fn tell(up: &Up, input: ToTask) -> Result<(), Refusal> {
     let full = |_| Refusal::WrongState(format!("call {} is too busy to listen; try again", up.state.call_id));
     up.inbox.try_send(input).map_err(full)
-}
-
-/// Whether a message begins another call than this INVITE began, under the same Call-ID.
-fn is_another(message: &Message, before: &Request) -> bool {
-    let Message::Request(request) = message else { return false };
-    let number = |request: &Request| request.cseq().ok().map(|cseq| cseq.number);
-    begins_a_call(request) && number(request) != number(before)
-}
-
-fn begins_a_call(request: &Request) -> bool {
-    *request.method() == Method::Invite && request.to().is_ok_and(|to| to.tag().is_none())
 }
 
 /// The record of a call that could not even be placed.

@@ -102,16 +102,37 @@ fn doubled(samples: &[i16]) -> Vec<i16> {
     (0..samples.len()).flat_map(|n| [samples[n], (judge::IMAGE * between(n)) as i16]).collect()
 }
 
+/// What people and machines say on the telephone.
+const RECORDINGS: [&[u8]; 21] = [
+    include_bytes!("../../../test-audio/caller-afternoon.wav"),
+    include_bytes!("../../../test-audio/caller-friday.wav"),
+    include_bytes!("../../../test-audio/caller-no.wav"),
+    include_bytes!("../../../test-audio/caller-stop-2.wav"),
+    include_bytes!("../../../test-audio/caller-stop.wav"),
+    include_bytes!("../../../test-audio/caller-when-2.wav"),
+    include_bytes!("../../../test-audio/caller-when.wav"),
+    include_bytes!("../../../test-audio/caller-yes-2.wav"),
+    include_bytes!("../../../test-audio/caller-yes.wav"),
+    include_bytes!("../../../test-audio/fallback.wav"),
+    include_bytes!("../../../test-audio/greeting.wav"),
+    include_bytes!("../../../test-audio/human-goodbye.wav"),
+    include_bytes!("../../../test-audio/human-hello.wav"),
+    include_bytes!("../../../test-audio/human-nobody-available.wav"),
+    include_bytes!("../../../test-audio/human-not-understood.wav"),
+    include_bytes!("../../../test-audio/human-one-moment.wav"),
+    include_bytes!("../../../test-audio/human-password.wav"),
+    include_bytes!("../../../test-audio/human-seven.wav"),
+    include_bytes!("../../../test-audio/human-thank-you.wav"),
+    include_bytes!("../../../test-audio/noise-30dbfs.wav"),
+    include_bytes!("../../../test-audio/silence.wav"),
+];
+
 #[test]
 fn the_judge_says_what_earshot_says() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
     let (mut blocks, mut apart, mut others, mut worst) = (0, 0.0, 0, 0.0f32);
     let mut voiced = 0;
-    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
-        let Some(Ok(wav)) = (file.extension().is_some_and(|e| e == "wav")).then(|| hound::WavReader::open(&file))
-        else {
-            continue;
-        };
+    for file in RECORDINGS {
+        let wav = hound::WavReader::new(file).expect("a WAV file");
         let samples: Vec<i16> = wav.into_samples().map(Result::unwrap).collect();
         let (mut ours, mut theirs) = (Judge::default(), Detector::default_boxed());
         for (block, double) in samples.as_chunks::<128>().0.iter().zip(doubled(&samples).as_chunks::<256>().0) {
