@@ -199,7 +199,7 @@ async fn an_attended_transfer_names_the_dialog_of_another_call() {
     hang_up(&rig, &agent_call).await;
     let record = rig.ended(&agent_call).await;
     assert_eq!(parts[0], record.sip_call_id);
-    drop(agent);
+    agent.stop().await;
     let phone = rig.phone(Phone::new("uas_refer_attended_with_uui")).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;

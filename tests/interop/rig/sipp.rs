@@ -111,6 +111,11 @@ impl Sipp {
         sipp
     }
 
+    /// Kills it, and waits until its port is free: another one may be about to take it.
+    pub async fn stop(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
     /// Waits for its end and wants it to be a good one.
     pub async fn done(mut self) -> Trace {
         let status = self.child.wait().await.expect("it can be waited for");
