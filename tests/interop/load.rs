@@ -9,6 +9,8 @@ async fn measured(what: &[&str]) -> serde_json::Value {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_trunkline"))
         .arg("load")
         .args(what)
+        // Other tests, and builds, run beside it.
+        .arg("--no-overload")
         .arg("--json")
         .arg(&json)
         .kill_on_drop(true)

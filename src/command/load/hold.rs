@@ -67,6 +67,7 @@ impl House {
             peer: sip.local_addr().map_err(wrong)?,
             services: Some(port),
             batch_ms: options.batch_ms,
+            no_overload: options.server.no_overload,
         };
         let stage = Stage::start(&plan).await?;
         let bound = phones::Bound::find()?;

@@ -115,6 +115,9 @@ pub struct Server {
     /// Cores for the harness.
     #[arg(long, value_delimiter = ',', value_name = "CORES")]
     own_cpus: Vec<usize>,
+    /// The server refuses no call because it is busy: for a machine that has other work.
+    #[arg(long)]
+    no_overload: bool,
     /// Fail when a bar is missed, and not only when calls fail or packets are lost.
     #[arg(long)]
     assert: bool,

@@ -35,6 +35,7 @@ pub(super) async fn set_up(options: Setup) -> Result<(), Trouble> {
         peer,
         services: None,
         batch_ms: 100,
+        no_overload: options.server.no_overload,
     };
     let stage = Stage::start(&plan).await?;
     stage::pin_all(&options.server.own_cpus)?;

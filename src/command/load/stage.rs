@@ -27,6 +27,8 @@ pub(super) struct Plan {
     /// The services' port; none: no services.
     pub(super) services: Option<u16>,
     pub(super) batch_ms: u32,
+    /// It refuses no call because it is busy.
+    pub(super) no_overload: bool,
 }
 
 /// A server that runs. Killed when dropped.
@@ -50,6 +52,7 @@ impl Stage {
         let last = first + 2 * (plan.calls as u16 + 50).min(22_000) - 1;
         let services = plan.services.unwrap_or(1);
         let Plan { calls, record, peer, batch_ms, .. } = plan;
+        let overload = if plan.no_overload { "cpu_percent = 0\nlate_ms = 0\n" } else { "" };
         let names = if plan.services.is_some() { "" } else { "dialogue = \"none\"\nspeech = \"none\"\n" };
         let main = format!(
             "[sip]\nlisten = \"127.0.0.1:{sip}\"\n[media]\nports = \"{first}-{last}\"\n\
@@ -57,7 +60,7 @@ impl Stage {
              [profiles]\nfolder = \"sip-profiles\"\n\
              [[speech]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\nbatch_ms = {batch_ms}\n\
              [[dialogue]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\n\
-             [recording]\nenabled = {record}\nfolder = \"recordings\"\n[events]\nkeep = 10000\n[limits]\ncalls = {}\ndrain_s = 0\n",
+             [recording]\nenabled = {record}\nfolder = \"recordings\"\n[events]\nkeep = 10000\n[limits]\ncalls = {}\ndrain_s = 0\n{overload}",
             calls + 20
         );
         let profile = format!(
