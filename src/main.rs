@@ -11,6 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use trunkline::{command, config};
 
+/// Gives memory back after a busy hour, where the C library keeps what lies between the pieces that are still in use; and is quicker.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The telephone half of a voice robot: SIP trunk user agent and real-time media server.
 #[derive(Parser)]
 #[command(version, about)]
