@@ -48,8 +48,8 @@ impl Outlet for Sink {
     fn heard(&mut self, frame: &HeardFrame) {
         black_box(frame);
     }
-    fn record(&mut self, frame: &RecordedFrame) {
-        black_box(frame);
+    fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
+        black_box(frame());
     }
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {
         black_box((to, packet));

@@ -20,6 +20,8 @@ const PITCH_MIN: usize = 40;
 const PITCH_MAX: usize = 120;
 /// Three of the longest periods and a quarter to smooth their joint.
 const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
+/// What was heard lies in a longer stretch, so that only every third frame of 20 ms has to move it.
+const STRETCH: usize = HISTORY + 3 * WINDOW;
 /// Samples over which the pitch is sought: 20 ms.
 const WINDOW: usize = 160;
 const MS_10: usize = 80;
@@ -32,8 +34,9 @@ const REST_RISE: usize = 16;
 /// Conceals one stream of 8 kHz audio.
 #[derive(Debug)]
 pub struct Concealer {
-    /// What was last heard, real or made up.
-    history: [i16; HISTORY],
+    /// What was heard, real or made up: the last [`HISTORY`] samples before `end`.
+    heard: [i16; STRETCH],
+    end: usize,
     /// The history at the moment of the loss.
     source: [i16; HISTORY],
     pitch: usize,
@@ -48,7 +51,8 @@ pub struct Concealer {
 impl Default for Concealer {
     fn default() -> Concealer {
         Concealer {
-            history: [0; HISTORY],
+            heard: [0; STRETCH],
+            end: HISTORY,
             source: [0; HISTORY],
             pitch: PITCH_MAX,
             periods: 1,
@@ -118,7 +122,7 @@ impl Concealer {
     }
 
     fn begin(&mut self) {
-        self.source = self.history;
+        self.source.copy_from_slice(&self.heard[self.end - HISTORY..self.end]);
         self.pitch = find_pitch(&self.source);
         self.periods = 1;
         self.place = 0;
@@ -165,8 +169,12 @@ impl Concealer {
 
     fn remember(&mut self, heard: &[i16]) {
         let new = &heard[heard.len().saturating_sub(HISTORY)..];
-        self.history.copy_within(new.len().., 0);
-        self.history[HISTORY - new.len()..].copy_from_slice(new);
+        if self.end + new.len() > STRETCH {
+            self.heard.copy_within(self.end - HISTORY..self.end, 0);
+            self.end = HISTORY;
+        }
+        self.heard[self.end..self.end + new.len()].copy_from_slice(new);
+        self.end += new.len();
     }
 }
 

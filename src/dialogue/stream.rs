@@ -24,7 +24,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// The call's end of its stream. Dropping it closes our side, after all that was told.
 #[derive(Debug)]
 pub struct Handle {
-    told: Option<mpsc::Sender<LineEvent>>,
+    /// In boxes: a channel has room for 32 of them from the beginning, and a call has one or two under way.
+    told: Option<mpsc::Sender<Box<LineEvent>>>,
     overflow: Option<oneshot::Sender<Overflow>>,
 }
 
@@ -36,7 +37,7 @@ impl Handle {
     /// After the stream has ended this does nothing: the inbox was told.
     pub fn tell(&mut self, event: LineEvent) {
         let Some(told) = &self.told else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = told.try_send(event) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = told.try_send(Box::new(event)) {
             self.told = None;
             if let Some(overflow) = self.overflow.take() {
                 // The task may have ended in this moment: then it has said why.
@@ -84,12 +85,12 @@ where
 /// Carries both directions until the dialogue ends it; says what went wrong, if something did.
 async fn converse<T: From<FromDialogue>>(
     channel: Channel,
-    events: mpsc::Receiver<LineEvent>,
+    events: mpsc::Receiver<Box<LineEvent>>,
     inbox: &mpsc::Sender<T>,
     counted: &OfService,
 ) -> Option<String> {
     let mut client = DialogueClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-    let events = ReceiverStream::new(events).map(convert::line_event);
+    let events = ReceiverStream::new(events).map(|event| convert::line_event(*event));
     let mut actions = match client.converse(events).await {
         Ok(response) => response.into_inner(),
         Err(status) => return Some(in_words(&status)),

@@ -50,8 +50,8 @@ pub struct Config {
 pub enum MediaEvent {
     /// From the leg.
     Leg(LegEvent),
-    /// The leg is gone; its last word.
-    Closed(LineQuality),
+    /// The leg is gone; its last word, in a box, since the channel to the call has room for 32 from the beginning.
+    Closed(Box<LineQuality>),
 }
 
 /// Where a leg's events go. Called on the media thread: it must neither block nor take long. It is dropped when no more can come: after

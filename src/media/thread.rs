@@ -238,7 +238,7 @@ impl Thread {
 
     fn open(&mut self, id: LegId, setup: Setup, mut wiring: Wiring) {
         let Some(place) = find(&mut self.places, id) else {
-            (wiring.events)(MediaEvent::Closed(Default::default()));
+            (wiring.events)(MediaEvent::Closed(Box::default()));
             return;
         };
         // What came before the answer waited in the kernel, and its time is not known.
@@ -260,7 +260,7 @@ impl Thread {
         reports.forget(&place.pair.rtcp);
         let Live { leg, wiring, .. } = &mut *live;
         leg.farewell(Instant::now(), &mut Wires { number: id.place, pair: &place.pair, wiring, sums, outbox });
-        (wiring.events)(MediaEvent::Closed(leg.quality()));
+        (wiring.events)(MediaEvent::Closed(Box::new(leg.quality())));
         metrics.legs.dec();
     }
 
@@ -357,9 +357,9 @@ impl Outlet for Wires<'_> {
         }
     }
 
-    fn record(&mut self, frame: &RecordedFrame) {
+    fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
         if let Some(ring) = &mut self.wiring.recorded
-            && ring.push(*frame).is_err()
+            && ring.push(frame()).is_err()
         {
             self.sums.recorder += 1;
         }

@@ -201,7 +201,12 @@ impl Net {
     /// The name has no address, or the system refuses; counted and logged here.
     pub async fn send(&self, to: &Target, payload: &[u8]) -> io::Result<()> {
         let transport = Transport::of_message(payload).filter(|by| self.has[*by as usize]).unwrap_or_default();
-        let result = match self.address(to, transport).await {
+        let at = match to {
+            Target::Addr(at) => Ok(*at),
+            // In a box: the lookup is rare and large, and every call has room in it for a send.
+            Target::Host { .. } => Box::pin(self.look_up(to, transport)).await,
+        };
+        let result = match at {
             Ok(at) if transport.is_reliable() => {
                 return self.streams.send(transport, at, to.clone(), payload, self.client.clone());
             }
@@ -227,10 +232,7 @@ impl Net {
     }
 
     /// The peers that trunks name have been located before; these are names in Contacts and Record-Routes.
-    async fn address(&self, to: &Target, transport: Transport) -> io::Result<SocketAddr> {
-        if let Target::Addr(at) = to {
-            return Ok(*at);
-        }
+    async fn look_up(&self, to: &Target, transport: Transport) -> io::Result<SocketAddr> {
         // A repetition goes where the first one went.
         let mut hash = DefaultHasher::new();
         to.hash(&mut hash);

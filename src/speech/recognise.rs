@@ -159,8 +159,10 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         let mut client = SpeechClient::new(engine.hearing.clone()).max_decoding_message_size(MAX_MESSAGE);
         // Engines may say nothing, not even their headers, before they have heard something: so the audio does not wait for them.
         let mut answers = pin!(
-            async move { client.recognize(ReceiverStream::new(requests)).await.map(Response::into_inner) }
-                .try_flatten_stream()
+            async move {
+                client.recognize(ReceiverStream::new(requests).map(|request| *request)).await.map(Response::into_inner)
+            }
+            .try_flatten_stream()
         );
         let mut heard_from = false;
         let mut no_retry = None;
@@ -286,7 +288,7 @@ async fn reached(end: Option<Instant>) {
 }
 
 /// Waits for room for one more message; false: nobody reads them any more. For ever once our side is closed.
-async fn has_room(out: &Option<mpsc::Sender<proto::RecognizeRequest>>) -> bool {
+async fn has_room(out: &Option<mpsc::Sender<Box<proto::RecognizeRequest>>>) -> bool {
     match out {
         Some(out) => out.reserve().await.is_ok(),
         None => std::future::pending().await,
@@ -319,8 +321,9 @@ fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, Resa
     Ok(Some(message))
 }
 
-fn request(request: Request) -> proto::RecognizeRequest {
-    proto::RecognizeRequest { request: Some(request) }
+/// In a box: a channel has room for 32 of them from the beginning, and four are under way at most.
+fn request(request: Request) -> Box<proto::RecognizeRequest> {
+    Box::new(proto::RecognizeRequest { request: Some(request) })
 }
 
 /// The way to the call.

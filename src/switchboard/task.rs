@@ -75,30 +75,32 @@ impl Task {
         };
         let port = match self.shells.media.reserve().await {
             Ok(port) => port,
-            Err(error) => return self.without_media(&call_id, start, &error, inputs).await,
+            Err(error) => return Box::pin(self.without_media(&call_id, start, &error, inputs)).await,
         };
         let local_media = SocketAddr::new(self.settings.advertised_media, port.port());
         let (now, wall) = (Instant::now(), SystemTime::now());
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut clamps = Vec::new();
         let mut nowhere = false;
+        // In a box: a future has room for whatever it ever holds, at each place where it has held it.
         let (mut call, services) = match start {
             Start::Dial(placement, local) => {
                 let Placement { mut dial, transport, ring_timeout, mut plan, clamps: clamped, services } = *placement;
                 plan.local_media = local_media;
                 clamps = clamped;
-                let local = match find(&self.net, &mut self.rng, &mut dial, transport, &local).await {
+                let finding = Box::pin(find(&self.net, &mut self.rng, &mut dial, transport, &local));
+                let local = match finding.await {
                     Some(towards) => towards,
                     None => {
                         nowhere = true;
                         local
                     }
                 };
-                (Call::dial(now, wall, plan, ring_timeout, local, dial, rng), services)
+                (Box::new(Call::dial(now, wall, plan, ring_timeout, local, dial, rng)), services)
             }
             Start::Incoming(session, mut plan, answering, services) => {
                 plan.local_media = local_media;
-                (Call::incoming(now, wall, *plan, answering, *session, rng), services)
+                (Box::new(Call::incoming(now, wall, *plan, answering, *session, rng)), services)
             }
         };
         // Before the first datagram goes out, the router knows whose the answer is.
@@ -153,7 +155,7 @@ impl Task {
                     Some(MediaEvent::Leg(event)) => Some(Input::Leg(event).into()),
                     Some(MediaEvent::Closed(quality)) => {
                         leg_gone = true;
-                        Some(Input::LegClosed(quality).into())
+                        Some(Input::LegClosed(*quality).into())
                     }
                     None => {
                         leg_gone = true;
@@ -317,7 +319,7 @@ impl Wires<'_> {
     async fn go(&mut self, elsewhere: Elsewhere) -> Box<Route> {
         let Elsewhere { mut route, net, transport } = elsewhere;
         self.net = net;
-        let found = find(&self.net, &mut self.rng, &mut route.dial, transport, &route.local).await;
+        let found = Box::pin(find(&self.net, &mut self.rng, &mut route.dial, transport, &route.local)).await;
         self.nowhere = found.is_none();
         route.local = found.unwrap_or(route.local);
         route

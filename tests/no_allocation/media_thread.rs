@@ -190,7 +190,7 @@ impl Line {
         while let Ok(event) = self.events.pop() {
             match event {
                 MediaEvent::Leg(event) => self.told.take(&event),
-                MediaEvent::Closed(quality) => self.closed = Some(quality),
+                MediaEvent::Closed(quality) => self.closed = Some(*quality),
             }
         }
         if !self.kind.full {

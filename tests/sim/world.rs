@@ -470,8 +470,8 @@ impl Outlet for Wires {
     fn heard(&mut self, frame: &HeardFrame) {
         self.heard.push(*frame);
     }
-    fn record(&mut self, frame: &RecordedFrame) {
-        self.recorded.push(*frame);
+    fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
+        self.recorded.push(frame());
     }
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {
         self.sent.push((to, packet.to_vec()));

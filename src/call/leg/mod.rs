@@ -235,8 +235,8 @@ pub trait Outlet {
     fn event(&mut self, event: LegEvent);
     /// To the recogniser.
     fn heard(&mut self, frame: &HeardFrame);
-    /// To the recorder.
-    fn record(&mut self, frame: &RecordedFrame);
+    /// To the recorder, if there is one: most calls are not recorded, and then the frame is not even made.
+    fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
     /// To the far end, from the RTCP port.
@@ -435,11 +435,10 @@ impl Leg {
         let (heard, origin_of_sound) = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
-        let robot = spoke.unwrap_or([0; FRAME]);
-        self.send(&robot, outlet);
-        outlet.record(&RecordedFrame {
+        self.send(spoke.as_ref(), outlet);
+        outlet.record(|| RecordedFrame {
             robot_at: at,
-            robot,
+            robot: spoke.unwrap_or([0; FRAME]),
             caller_at: (origin_of_sound != Origin::Silence).then_some(heard.at),
             caller: heard.samples,
         });
@@ -623,7 +622,7 @@ impl Leg {
     }
 
     /// One packet: keys first, then the frame. Silence is sent too: it keeps NATs open, and far ends take a pause for a dead line.
-    fn send(&mut self, frame: &[i16; FRAME], outlet: &mut impl Outlet) {
+    fn send(&mut self, frame: Option<&[i16; FRAME]>, outlet: &mut impl Outlet) {
         let mut datagram = [0; LARGEST_PACKET];
         let remote = self.latch.remote();
         if self.media.sends {
@@ -636,8 +635,11 @@ impl Leg {
                     self.sender.event(key.marker, number, key.timestamp, &key.payload, &mut datagram)
                 }
                 None => {
-                    let mut payload = [0; FRAME];
-                    self.media.law.encode(frame, &mut payload);
+                    let law = self.media.law;
+                    let mut payload = [law.silence(); FRAME];
+                    if let Some(frame) = frame {
+                        law.encode(frame, &mut payload);
+                    }
                     self.sender.audio(self.media.payload_type, &payload, &mut datagram)
                 }
             };
@@ -662,7 +664,7 @@ mod tests {
             }
         }
         fn heard(&mut self, _: &HeardFrame) {}
-        fn record(&mut self, _: &RecordedFrame) {}
+        fn record(&mut self, _: impl FnOnce() -> RecordedFrame) {}
         fn send(&mut self, _: SocketAddr, _: &[u8]) {}
         fn report(&mut self, _: SocketAddr, _: &[u8]) {}
     }
