@@ -49,7 +49,12 @@ impl Router {
             }
         };
         let Ok(sip_call_id) = message.call_id().map(str::to_owned) else {
-            return self.dropped("malformed");
+            self.dropped("malformed");
+            // It is nobody's; a trunk's is told why.
+            if let (Message::Request(request), Some(_)) = (message, self.trunk_of(source)) {
+                self.stray(request, transport, source).await;
+            }
+            return;
         };
         if !self.may_say(&sip_call_id, &message, source) {
             return self.dropped("source");
