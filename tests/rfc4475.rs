@@ -10,7 +10,7 @@ use trunkline::sip::message::{
     HeaderName, Message, Method, ParseError, Response, SessionBody, parse, refuse_unreadable,
 };
 use trunkline::sip::session::{Session, Terms};
-use trunkline::sip::{ACCEPT, Local, stateless};
+use trunkline::sip::{ACCEPT, Local, Reply, stateless};
 
 /// What becomes of a message.
 #[derive(Debug, PartialEq)]
@@ -24,15 +24,16 @@ enum Fate {
 }
 use Fate::*;
 
-/// File; fate; what a user agent that has no call for it answers. A `_V` that is refused is well formed all
-/// the same: what refuses it is its meaning. Answers follow RFC 4475, case by case; an INVITE that is in
-/// order would start a call and is answered 503 here.
+/// File; fate; what a user agent that has no call for it answers, to the reason phrase; `None`: nothing, for it is a response, or has
+/// no Via that says where to. A `_V` that is refused is well formed all the same: what refuses it is its meaning. Answers follow
+/// RFC 4475, case by case; an INVITE that is in order would start a call and is answered 503 here. There is no 483: who is the end of a
+/// request's way does not look at its Max-Forwards.
 const TABLE: &[(&str, Fate, Option<&str>)] = &[
     ("TC_BADASPEC_I", Fault(400, "Malformed To"), Some("400 Malformed To")),
     ("TC_BADBRANCH_V", Fine, Some("200 OK")),
     ("TC_BADDATE_V", Fine, Some("503 Service Unavailable")),
     ("TC_BADDN_I", Unread(ParseError::Truncated), Some("400 Truncated Message")),
-    ("TC_BADINV01_I", Fault(400, "Malformed Via"), None),
+    ("TC_BADINV01_I", Fault(400, "Malformed Via"), Some("400 Malformed Via")),
     ("TC_BADVERS_V", Fault(505, "Version Not Supported"), Some("505 Version Not Supported")),
     ("TC_BCAST_V", Fine, None),
     ("TC_BEXT01_V", Fine, Some("420 Bad Extension")),
@@ -45,7 +46,7 @@ const TABLE: &[(&str, Fate, Option<&str>)] = &[
     ("TC_ESC02_V", Fine, Some("501 Not Implemented")),
     ("TC_ESCNULL_V", Fine, Some("405 Method Not Allowed")),
     ("TC_ESCRURI_V", Fine, Some("503 Service Unavailable")),
-    ("TC_INSUF_I", Fault(400, "Missing From"), None),
+    ("TC_INSUF_I", Fault(400, "Missing From"), Some("400 Missing From")),
     ("TC_INTMETH", Fine, Some("501 Not Implemented")),
     ("TC_INV2543_I", Fault(400, "Missing Contact"), Some("400 Missing Contact")),
     ("TC_INVUT_V", Fine, Some("503 Service Unavailable")),
@@ -101,6 +102,28 @@ fn fate(bytes: &[u8]) -> Fate {
     }
 }
 
+fn local() -> Local {
+    Local { contact_user: String::new(), contact: source(), user_agent: "Trunkline".into(), ways: Default::default() }
+}
+
+fn source() -> SocketAddr {
+    "192.0.2.200:5060".parse().unwrap()
+}
+
+/// What a user agent that has no call for it answers.
+fn answered(bytes: &[u8]) -> Option<Reply> {
+    match parse(bytes) {
+        Err(error) => refuse_unreadable(bytes, error, source()),
+        Ok(Message::Request(request)) => stateless::answer(&request, source(), &local()),
+        Ok(Message::Response(_)) => None,
+    }
+}
+
+fn response(reply: &Reply) -> Response {
+    let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("not a response: {reply:?}") };
+    response
+}
+
 #[test]
 fn every_file_meets_its_fate() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rfc4475");
@@ -122,23 +145,11 @@ fn every_file_meets_its_fate() {
 
 #[test]
 fn every_request_that_can_be_answered_is() {
-    let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = Local {
-        contact_user: String::new(),
-        contact: source,
-        user_agent: "Trunkline".into(),
-        ways: Default::default(),
-    };
     for (name, _, expected) in TABLE {
-        let bytes = bytes(name);
-        let reply = match parse(&bytes) {
-            Err(error) => refuse_unreadable(&bytes, error, source),
-            Ok(Message::Request(request)) => stateless::answer(&request, source, &local),
-            Ok(Message::Response(_)) => None,
-        };
-        let line = reply.map(|reply| {
-            let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("{name}: not a response") };
+        let line = answered(&bytes(name)).map(|reply| {
+            let response = response(&reply);
             says_what_to_do(name, &response);
+            assert!(response.top_via().is_ok(), "{name}: it finds its way");
             format!("{} {}", response.code(), response.reason())
         });
         assert_eq!(line.as_deref(), *expected, "{name}");
@@ -174,13 +185,6 @@ const INVITES: &[(&str, Option<(u16, &str)>)] = &[
 
 #[test]
 fn every_invite_in_order_starts_a_call_or_is_refused_as_it_should() {
-    let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = || Local {
-        contact_user: String::new(),
-        contact: source,
-        user_agent: "Trunkline".into(),
-        ways: Default::default(),
-    };
     let mut seen = Vec::new();
     for (name, fate, _) in TABLE {
         let Ok(Message::Request(invite)) = parse(&bytes(name)) else { continue };
@@ -188,11 +192,11 @@ fn every_invite_in_order_starts_a_call_or_is_refused_as_it_should() {
             continue;
         }
         let rng = StdRng::seed_from_u64(1);
-        let outcome = match Session::incoming(Instant::now(), local(), Terms::default(), invite, source, rng) {
+        let outcome = match Session::incoming(Instant::now(), local(), Terms::default(), invite, source(), rng) {
             Ok(_) => None,
             Err(reply) => {
                 let reply = reply.unwrap_or_else(|| panic!("{name}: no answer"));
-                let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("{name}: not a response") };
+                let response = response(&reply);
                 says_what_to_do(name, &response);
                 Some((response.code(), response.reason().into_owned()))
             }
@@ -209,18 +213,46 @@ fn every_invite_in_order_starts_a_call_or_is_refused_as_it_should() {
 /// §3.3.5: each extension that nobody has is named.
 #[test]
 fn a_bad_extension_is_named() {
-    let Message::Request(request) = message("TC_BEXT01_V") else { panic!("a response") };
-    let source: SocketAddr = "192.0.2.200:5060".parse().unwrap();
-    let local = Local {
-        contact_user: String::new(),
-        contact: source,
-        user_agent: "Trunkline".into(),
-        ways: Default::default(),
-    };
-    let reply = stateless::answer(&request, source, &local).expect("an answer");
-    let Ok(Message::Response(response)) = parse(&reply.payload) else { panic!("not a response") };
+    let response = response(&answered(&bytes("TC_BEXT01_V")).expect("an answer"));
     let missing: Vec<_> = response.list(HeaderName::Unsupported).collect();
     assert_eq!(missing, ["nothingSupportsThis", "nothingSupportsThisEither"]);
+}
+
+/// §3.1.2.1 and §3.3.1: what a request has goes into its refusal, what it lacks does not keep it from having one.
+#[test]
+fn what_is_missing_or_malformed_does_not_keep_it_from_its_refusal() {
+    let invite = answered(&bytes("TC_BADINV01_I")).expect("an answer");
+    assert_eq!(invite.to, "192.0.2.200:5060".parse().unwrap());
+    let refused = response(&invite);
+    let vias: Vec<_> = refused.list(HeaderName::Via).collect();
+    assert_eq!(vias, ["SIP/2.0/UDP 192.0.2.15;received=192.0.2.200"]);
+    assert_eq!(refused.call_id(), Ok("badinv01.0ha0isndaksdjasdf3234nas"));
+    let insufficient = response(&answered(&bytes("TC_INSUF_I")).expect("an answer"));
+    assert_eq!(insufficient.top_via().unwrap().branch().as_deref(), Some("z9hG4bKkdj.insuf"));
+    assert_eq!(insufficient.cseq().unwrap().number, 193_942);
+    for absent in [HeaderName::From, HeaderName::To, HeaderName::CallId] {
+        assert!(insufficient.text(absent).is_none(), "{absent:?}");
+    }
+    // Without a Via, or as an ACK, there is none.
+    let insuf = String::from_utf8(bytes("TC_INSUF_I")).unwrap();
+    assert!(answered(insuf.replace("Via:", "Via-Not:").as_bytes()).is_none());
+    assert!(answered(insuf.replace("INVITE", "ACK").as_bytes()).is_none());
+}
+
+/// §3.3.11, RFC 3261 §16.3: only who would pass a request on looks at Max-Forwards.
+#[test]
+fn max_forwards_0_is_no_reason_to_refuse_what_is_for_us() {
+    let Message::Request(options) = message("TC_ZEROMF_V") else { panic!("a response") };
+    assert_eq!(options.max_forwards(), Ok(Some(0)));
+    let described = response(&stateless::answer(&options, source(), &local()).expect("an answer"));
+    assert_eq!(described.code(), 200);
+    assert!(described.text(HeaderName::Allow).is_some() && described.text(HeaderName::Accept).is_some());
+    let invite = String::from_utf8(bytes("TC_LWSSTART_V")).unwrap();
+    assert!(invite.contains("Max-Forwards: 8\r\n"), "{invite}");
+    let invite = invite.replace("Max-Forwards: 8\r\n", "Max-Forwards: 0\r\n");
+    let Ok(Message::Request(invite)) = parse(invite.as_bytes()) else { panic!("a response") };
+    let rng = StdRng::seed_from_u64(1);
+    assert!(Session::incoming(Instant::now(), local(), Terms::default(), invite, source(), rng).is_ok());
 }
 
 #[test]

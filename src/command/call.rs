@@ -75,7 +75,8 @@ pub async fn call(order: Order) -> Done {
                 continue;
             }
         };
-        if event.call_id != call_id {
+        // What is of no call may tell why this one comes to nothing.
+        if !event.call_id.is_empty() && event.call_id != call_id {
             continue;
         }
         screen.show(&event);

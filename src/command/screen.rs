@@ -47,7 +47,7 @@ impl Screen {
         self.print(&line);
     }
 
-    /// An event of a call.
+    /// An event of a call, or of what calls depend on.
     pub(in crate::command) fn show(&self, event: &Event) {
         let at = Some(event.at_ms);
         let Some(what) = &event.event else { return };
@@ -57,6 +57,15 @@ impl Screen {
             }
             What::Rerouted(told) => {
                 self.say(None, Voice::Line, &format!("{} failed ({}): over another trunk", told.trunk, told.reason));
+            }
+            What::Trunk(told) => {
+                let stands = if told.up { "can be dialled" } else { "is down" };
+                let registration = match told.registration.as_str() {
+                    "none" => String::new(),
+                    other => format!(", {other}"),
+                };
+                let reason = if told.reason.is_empty() { String::new() } else { format!(": {}", told.reason) };
+                self.say(None, Voice::Line, &format!("trunk {} {stands}{registration}{reason}", told.trunk));
             }
             What::Incoming(call) => self.say(None, Voice::Line, &format!("{} calls {}", call.caller, call.callee)),
             What::Ringing(ringing) => self.say(None, Voice::Line, &format!("{} ringing", ringing.sip_code)),

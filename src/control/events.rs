@@ -4,23 +4,36 @@ use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
 use crate::call::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
-use crate::journal::Sequenced;
+use crate::journal::{News, Sequenced, Standing};
 use crate::proto::control::v1 as proto;
 use crate::proto::control::v1::event::{self as happened, Event as Told};
 use crate::proto::dialogue::v1 as dialogue;
-use crate::switchboard::order::{CallState, Phase, Registered, TrunkState};
+use crate::switchboard::order::{CallState, Phase, TrunkState};
 
 /// An event with its number.
-pub(super) fn event(event: &Sequenced) -> proto::Event {
-    let Sequenced { sequence, event: Event { call_id, wall, at, correlation, what } } = event;
-    proto::Event {
-        sequence: *sequence,
-        call_id: call_id.to_string(),
-        wall_time: Some((*wall).into()),
-        at_ms: at.0,
-        correlation: correlation.to_string(),
-        event: Some(told(what.clone())),
+pub(super) fn event(sequenced: &Sequenced) -> proto::Event {
+    let sequence = sequenced.sequence;
+    match &sequenced.event {
+        News::Call(Event { call_id, wall, at, correlation, what }) => proto::Event {
+            sequence,
+            call_id: call_id.to_string(),
+            wall_time: Some((*wall).into()),
+            at_ms: at.0,
+            correlation: correlation.to_string(),
+            event: Some(told(what.clone())),
+        },
+        News::Trunk { wall, standing } => proto::Event {
+            sequence,
+            wall_time: Some((*wall).into()),
+            event: Some(Told::Trunk(self::standing(standing.clone()))),
+            ..Default::default()
+        },
     }
+}
+
+fn standing(standing: Standing) -> happened::Trunk {
+    let Standing { trunk, up, registration, reason } = standing;
+    happened::Trunk { trunk, up, registration: registration.into(), reason }
 }
 
 fn told(what: What) -> Told {
@@ -244,18 +257,12 @@ pub(super) fn call(state: CallState) -> proto::CallState {
 
 /// A trunk.
 pub(super) fn trunk(state: TrunkState) -> proto::TrunkState {
-    let (registration, reason) = match state.registration {
-        Registered::NotAsked => ("none", String::new()),
-        Registered::Trying => ("registering", String::new()),
-        Registered::Up => ("registered", String::new()),
-        Registered::Failed(reason) => ("failed", reason),
-    };
     proto::TrunkState {
         name: state.name,
         channels_used: count(state.channels_used),
         channels_max: count(state.channels_max),
-        registration: registration.into(),
-        reason,
+        registration: state.registration.as_str().into(),
+        reason: state.registration.fault().unwrap_or_default().to_owned(),
         up: state.up,
         down_reason: state.down.unwrap_or_default(),
     }

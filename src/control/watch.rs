@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{events, until};
 use crate::call::event::What;
-use crate::journal::{Sequenced, TooOld, Watcher};
+use crate::journal::{News, Sequenced, TooOld, Watcher};
 use crate::proto::control::v1 as proto;
 
 /// At the shutdown: how long the journal may take for an event that it has.
@@ -28,9 +28,9 @@ pub(super) struct Filter {
 
 impl Filter {
     fn wants(&self, sequenced: &Sequenced) -> bool {
-        let event = &sequenced.event;
-        (self.partials || !matches!(event.what, What::Partial { .. }))
-            && (self.call_id.is_empty() || *event.call_id == *self.call_id)
+        let news = &sequenced.event;
+        let partial = matches!(news, News::Call(event) if matches!(event.what, What::Partial { .. }));
+        (self.partials || !partial) && (self.call_id.is_empty() || news.call_id() == self.call_id)
     }
 }
 

@@ -16,7 +16,7 @@ use std::vec;
 use tokio::sync::oneshot;
 
 use super::metrics::Metrics;
-use crate::call::event::Event;
+use super::news::News;
 
 /// Most events of one answer: bounds how long one watcher keeps the bus from the others.
 const BATCH: usize = 256;
@@ -27,7 +27,7 @@ pub struct Sequenced {
     /// From 1, without gaps, anew at each start of the process.
     pub sequence: u64,
     /// What happened.
-    pub event: Event,
+    pub event: News,
 }
 
 /// The events asked for are not kept.
@@ -144,7 +144,7 @@ impl Drop for Watcher {
 #[derive(Debug)]
 pub(super) enum ToBus {
     /// Number this event.
-    Tell(Box<Event>),
+    Tell(Box<News>),
     /// Where does this watcher begin?
     Place { after: u64, from_oldest: bool, reply: oneshot::Sender<Result<u64, TooOld>> },
     /// What comes after `after`?
@@ -243,7 +243,7 @@ impl Ring {
         Ring { kept: VecDeque::new(), keep: keep.max(1), newest: 0 }
     }
 
-    fn push(&mut self, event: Event) -> Arc<Sequenced> {
+    fn push(&mut self, event: News) -> Arc<Sequenced> {
         self.newest += 1;
         let event = Arc::new(Sequenced { sequence: self.newest, event });
         if self.kept.len() == self.keep {

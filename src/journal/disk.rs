@@ -19,6 +19,7 @@ use tracing::warn;
 use super::bus::ToBus;
 use super::metrics::Metrics;
 use super::name::{self, Stem};
+use super::news::News;
 use super::recording::Recording;
 use super::{Finished, event_of};
 use crate::call::event::What;
@@ -61,7 +62,7 @@ impl Finish {
     ) {
         let Finish { mut record, at, reply, .. } = self;
         let tell = |event| {
-            let _ = bus.send(ToBus::Tell(Box::new(event)));
+            let _ = bus.send(ToBus::Tell(Box::new(News::Call(event))));
         };
         for fault in &faults {
             if !record.faults.contains(fault) {

@@ -18,6 +18,7 @@ mod bus;
 mod disk;
 mod metrics;
 mod name;
+mod news;
 mod recording;
 mod timeline;
 
@@ -40,6 +41,7 @@ use crate::ms::Ms;
 
 pub use bus::{Sequenced, TooOld, Watcher};
 pub use name::{BadName, Stem};
+pub use news::{News, Standing};
 
 use bus::ToBus;
 use disk::ToDisk;
@@ -85,10 +87,15 @@ pub fn start(settings: &Settings) -> io::Result<Handle> {
 }
 
 impl Handle {
-    /// Takes an event; it gets the next number. Never waits.
+    /// Takes a call's event; it gets the next number. Never waits.
     pub fn tell(&self, event: Event) {
         // Refused only when the thread is gone, which it is not before the last handle.
-        let _ = self.bus.send(ToBus::Tell(Box::new(event)));
+        let _ = self.bus.send(ToBus::Tell(Box::new(News::Call(event))));
+    }
+
+    /// A trunk stands differently; told in the same order as what happens on calls. Never waits.
+    pub fn tell_trunk(&self, standing: Standing) {
+        let _ = self.bus.send(ToBus::Tell(Box::new(News::Trunk { wall: SystemTime::now(), standing })));
     }
 
     /// All events after number `after`; with `after` 0 those from now on, or all that are kept if `from_oldest`.

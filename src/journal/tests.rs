@@ -48,8 +48,15 @@ fn no_input(call_id: &str, count: u32) -> Event {
     }
 }
 
+fn of_call(sequenced: &Sequenced) -> &Event {
+    match &sequenced.event {
+        News::Call(event) => event,
+        other => panic!("not expected: {other:?}"),
+    }
+}
+
 fn count(event: &Sequenced) -> u32 {
-    match event.event.what {
+    match of_call(event).what {
         What::NoInput { count } => count,
         ref other => panic!("not expected: {other:?}"),
     }
@@ -125,7 +132,7 @@ async fn numbers_have_no_gaps_whoever_tells() {
     for wanted in 1..=4_000 {
         let event = all.next().await.expect("not over").expect("not lost");
         assert_eq!(event.sequence, wanted);
-        let next = next_of.entry(event.event.call_id.to_string()).or_default();
+        let next = next_of.entry(event.event.call_id().to_owned()).or_default();
         assert_eq!(count(&event), *next, "each teller's events keep their order");
         *next += 1;
     }
@@ -213,15 +220,15 @@ async fn a_call_ends_with_its_files_and_ended_is_last() {
     let mut all = journal.watch(0, true).await.expect("kept");
     assert_eq!(count(&all.next().await.expect("more").expect("kept")), 1);
     let ready = all.next().await.expect("more").expect("kept");
-    match &ready.event.what {
+    match &of_call(&ready).what {
         What::RecordReady { wav: w, json: j } => {
             assert_eq!((Path::new(w), Path::new(j)), (&*wav, &*json))
         }
         other => panic!("not expected: {other:?}"),
     }
-    assert_eq!((&*ready.event.correlation, ready.event.at), ("order 17", Ms(100)));
+    assert_eq!((&*of_call(&ready).correlation, of_call(&ready).at), ("order 17", Ms(100)));
     let ended = all.next().await.expect("more").expect("kept");
-    match &ended.event.what {
+    match &of_call(&ended).what {
         What::Ended(record) => assert_eq!(Path::new(&record.wav), wav),
         other => panic!("not expected: {other:?}"),
     }
@@ -310,7 +317,7 @@ async fn a_disk_that_refuses_harms_nobody() {
     assert_eq!(finished.faults.len(), 2, "{:?}", finished.faults);
     let mut all = journal.watch(0, true).await.expect("kept");
     let only = all.next().await.expect("more").expect("kept");
-    match &only.event.what {
+    match &of_call(&only).what {
         What::Ended(record) => assert_eq!(record.faults, finished.faults),
         other => panic!("not expected: {other:?}"),
     }

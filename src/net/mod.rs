@@ -62,6 +62,8 @@ pub enum Arrival {
         call_id: String,
         /// Where it was to go.
         to: Target,
+        /// What kept it, in words.
+        why: String,
     },
 }
 

@@ -50,6 +50,8 @@ pub type Allowed = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 type Id = u64;
 
+const CROWDED: &str = "too many messages wait for connections";
+
 /// What the owner of the table is told.
 enum Told {
     Send {
@@ -76,7 +78,8 @@ enum Told {
     Gone {
         id: Id,
         left: Vec<Parcel>,
-        connected: bool,
+        /// Why it did not come about, if it did not.
+        unmade: Option<String>,
     },
 }
 
@@ -158,7 +161,7 @@ impl Streams {
         let parcel = Parcel { to, payload: payload.into(), again: false };
         self.told.try_send(Told::Send { transport, at, parcel, client }).map_err(|_| {
             self.metrics.unsent("queue");
-            io::Error::other("too many messages wait for connections")
+            io::Error::other(CROWDED)
         })
     }
 }
@@ -184,7 +187,7 @@ impl Owner {
                         open.listens = Some(at);
                     }
                 }
-                Some(Told::Gone { id, left, connected }) => self.gone(id, left, connected),
+                Some(Told::Gone { id, left, unmade }) => self.gone(id, left, unmade),
                 None => return,
             }
         }
@@ -203,7 +206,7 @@ impl Owner {
         if let Some(open) = self.open.values().find(fits) {
             return match open.parcels.try_send(parcel) {
                 Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(parcel)) => self.unsent(parcel, "queue"),
+                Err(mpsc::error::TrySendError::Full(parcel)) => self.unsent(parcel, "queue", CROWDED),
                 Err(mpsc::error::TrySendError::Closed(parcel)) => self.connect(transport, at, parcel, client),
             };
         }
@@ -212,9 +215,9 @@ impl Owner {
 
     fn connect(&mut self, transport: Transport, at: SocketAddr, parcel: Parcel, client: Option<Arc<Client>>) {
         let at = if parcel.is_response() { way_back(&parcel.payload) } else { Some(at) };
-        let Some(at) = at else { return self.unsent(parcel, "connect") };
+        let Some(at) = at else { return self.unsent(parcel, "connect", "nobody knows where to") };
         if transport == Transport::Tls && client.is_none() {
-            return self.unsent(parcel, "connect");
+            return self.unsent(parcel, "connect", "TLS is not configured");
         }
         let (id, connection, mut inbox) = self.add(transport, at, false, client.clone());
         let told = self.told.clone();
@@ -227,16 +230,15 @@ impl Owner {
                 Ok(result) => result,
                 Err(_) => Err(("connect", io::Error::from(io::ErrorKind::TimedOut))),
             };
-            let connected = stream.is_ok();
-            let left = match stream {
-                Ok(stream) => connection.run(stream, &mut inbox, |_| {}).await,
+            let (left, unmade) = match stream {
+                Ok(stream) => (connection.run(stream, &mut inbox, |_| {}).await, None),
                 Err((reason, error)) => {
                     connection.metrics.failed(reason);
                     tracing::warn!(peer = %at, %transport, %error, "SIP connection could not be made");
-                    Vec::new()
+                    (Vec::new(), Some(error.to_string()))
                 }
             };
-            finish(id, left, connected, inbox, &told).await;
+            finish(id, left, unmade, inbox, &told).await;
         });
     }
 
@@ -276,7 +278,7 @@ impl Owner {
                         );
                         connection.metrics.refused("handshake");
                         tracing::warn!(%peer, error, "TLS handshake failed");
-                        return finish(id, Vec::new(), false, inbox, &told).await;
+                        return finish(id, Vec::new(), Some(error), inbox, &told).await;
                     }
                 },
                 _ => Box::new(stream),
@@ -288,7 +290,7 @@ impl Owner {
                 }
             };
             let left = connection.run(stream, &mut inbox, known).await;
-            finish(id, left, true, inbox, &told).await;
+            finish(id, left, None, inbox, &told).await;
         });
     }
 
@@ -308,11 +310,15 @@ impl Owner {
         (id, Connection { transport, peer, inbound, limits, metrics, arrivals }, inbox)
     }
 
-    fn gone(&mut self, id: Id, left: Vec<Parcel>, connected: bool) {
+    fn gone(&mut self, id: Id, left: Vec<Parcel>, unmade: Option<String>) {
         let Some(open) = self.open.remove(&id) else { return };
         for mut parcel in left {
-            if !connected || std::mem::replace(&mut parcel.again, true) {
-                self.unsent(parcel, if connected { "lost" } else { "connect" });
+            if let Some(error) = &unmade {
+                self.unsent(parcel, "connect", error);
+                continue;
+            }
+            if std::mem::replace(&mut parcel.again, true) {
+                self.unsent(parcel, "lost", "the connection was lost");
                 continue;
             }
             let at = match (&parcel.to, open.inbound, open.listens) {
@@ -324,14 +330,14 @@ impl Owner {
         }
     }
 
-    fn unsent(&self, parcel: Parcel, reason: &'static str) {
+    fn unsent(&self, parcel: Parcel, reason: &'static str, why: &str) {
         self.metrics.unsent(reason);
         if parcel.is_response() {
             // It is said again when its request is.
             return;
         }
         let Some(call_id) = call_id(&parcel.payload) else { return };
-        if self.arrivals.try_send(Arrival::Unsent { call_id, to: parcel.to }).is_err() {
+        if self.arrivals.try_send(Arrival::Unsent { call_id, to: parcel.to, why: why.to_owned() }).is_err() {
             self.metrics.dropped("backlog");
         }
     }
@@ -350,7 +356,7 @@ fn same(one: &Option<Arc<Client>>, other: &Option<Arc<Client>>) -> bool {
 async fn finish(
     id: Id,
     mut left: Vec<Parcel>,
-    connected: bool,
+    unmade: Option<String>,
     mut inbox: mpsc::Receiver<Parcel>,
     told: &mpsc::Sender<Told>,
 ) {
@@ -358,7 +364,7 @@ async fn finish(
     while let Some(parcel) = inbox.recv().await {
         left.push(parcel);
     }
-    let _ = told.send(Told::Gone { id, left, connected }).await;
+    let _ = told.send(Told::Gone { id, left, unmade }).await;
 }
 
 async fn dial(

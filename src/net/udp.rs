@@ -100,12 +100,12 @@ impl Udp {
                 () = arrivals.closed() => return,
             };
             match told {
-                Ok(Some((to, quoted))) => {
+                Ok(Some((to, quoted, why))) => {
                     self.metrics.unsent("icmp");
                     tracing::debug!(%to, "the network says that a SIP datagram did not arrive");
                     // Answers are repeated when their request is.
                     let Some(call_id) = call_id(&quoted).filter(|_| !quoted.starts_with(b"SIP/")) else { continue };
-                    let unsent = Arrival::Unsent { call_id, to: Target::Addr(to) };
+                    let unsent = Arrival::Unsent { call_id, to: Target::Addr(to), why };
                     if arrivals.try_send(unsent).is_err() {
                         self.metrics.dropped("backlog");
                     }
@@ -122,25 +122,26 @@ fn is_about_another(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
 }
 
-/// The next error of the queue: whom it is about, and the beginning of what was sent. `None`: one that says nothing of the peer.
-fn next_error(socket: &UdpSocket) -> io::Result<Option<(SocketAddr, Vec<u8>)>> {
+/// The next error of the queue: whom it is about, the beginning of what was sent, and what the network says. `None`: one that says nothing
+/// of the peer.
+fn next_error(socket: &UdpSocket) -> io::Result<Option<(SocketAddr, Vec<u8>, String)>> {
     // A router quotes 576 bytes at most (RFC 1812 §4.3.2.3), headers included.
     let mut quoted = [0; 576];
     let mut control = cmsg_space!(sock_extended_err, sockaddr_in6);
     let mut slices = [IoSliceMut::new(&mut quoted)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
     let read = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
-    let unreachable = read.cmsgs().is_ok_and(|mut all| {
-        all.any(|control| match control {
+    let unreachable = read.cmsgs().ok().and_then(|mut all| {
+        all.find_map(|control| match control {
             ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
-                is_about_another(&io::Error::from_raw_os_error(error.ee_errno.cast_signed()))
+                Some(io::Error::from_raw_os_error(error.ee_errno.cast_signed())).filter(is_about_another)
             }
-            _ => false,
+            _ => None,
         })
     });
     let to = read.address.as_ref().and_then(address);
     let length = read.bytes;
-    Ok(to.filter(|_| unreachable).map(|to| (to, quoted[..length].to_vec())))
+    Ok(to.zip(unreachable).map(|(to, error)| (to, quoted[..length].to_vec(), error.kind().to_string())))
 }
 
 fn address(of: &SockaddrStorage) -> Option<SocketAddr> {

@@ -333,14 +333,18 @@ impl Headers {
 
     /// Where a response to this request goes when it came from `source` (§18.2.2, RFC 3581).
     pub fn reply_to(&self, source: SocketAddr) -> SocketAddr {
-        self.top_via().map_or(source, |via| via.reply_to(source))
+        self.came_by().map_or(source, |via| via.reply_to(source))
     }
 
-    /// Whether a response can be made and sent back: a Via that reads, and something to copy as From, To,
-    /// Call-ID and CSeq.
+    /// Whether a response can be sent back: the top Via says where to, at least. Whatever else is missing or malformed is what the
+    /// response is about.
     pub fn is_answerable(&self) -> bool {
-        let copied = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
-        self.top_via().is_ok() && copied.into_iter().all(|name| self.all(name).next().is_some())
+        self.came_by().is_some()
+    }
+
+    /// The top Via, as far as it reads.
+    fn came_by(&self) -> Option<Via> {
+        Via::salvage(&self.list(HeaderName::Via).next()?)
     }
 
     fn number(&self, name: HeaderName, malformed: Fault) -> Result<Option<u64>, Fault> {

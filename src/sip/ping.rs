@@ -47,6 +47,8 @@ pub enum Input {
     TransportError {
         /// As it stood in [`Output::Transmit`].
         to: Target,
+        /// What kept it, in words.
+        why: String,
     },
     /// The deadline may have passed.
     Timer,
@@ -96,6 +98,8 @@ pub struct Ping {
     to: Option<Target>,
     spares: Spares,
     request: Option<Client>,
+    /// What kept it from being sent.
+    kept_by: String,
     timers: Timers<2>,
     out: VecDeque<Output>,
 }
@@ -114,6 +118,7 @@ impl Ping {
             to: None,
             spares: Spares::default(),
             request: None,
+            kept_by: String::new(),
             timers: Timers::new(),
             out: VecDeque::new(),
             local,
@@ -173,8 +178,9 @@ impl Ping {
             }
             Input::Located(_) => {}
             Input::Message(response) => self.receive(now, response),
-            Input::TransportError { to } => {
+            Input::TransportError { to, why } => {
                 if let Some(request) = self.request.as_mut().filter(|_| self.to.as_ref() == Some(&to)) {
+                    self.kept_by = why;
                     request.handle(now, ClientInput::TransportError);
                 }
             }
@@ -205,7 +211,10 @@ impl Ping {
                 },
                 // Timer F is longer than our patience.
                 ClientAction::TimedOut => {}
-                ClientAction::Unreachable => self.missed(now, true, "it could not be sent"),
+                ClientAction::Unreachable => {
+                    let what = format!("it could not be sent: {}", std::mem::take(&mut self.kept_by));
+                    self.missed(now, true, &what);
+                }
             }
         }
     }
@@ -399,8 +408,9 @@ mod tests {
         assert!(second.cseq().unwrap().number > first.cseq().unwrap().number);
         b.answer(&second, 503);
         b.next();
-        b.input(Input::TransportError { to: Target::Addr("192.0.2.2:5060".parse().unwrap()) });
-        assert_eq!(b.events, [Output::Down { reason: "192.0.2.2:5060: it could not be sent".into() }]);
+        let to = Target::Addr("192.0.2.2:5060".parse().unwrap());
+        b.input(Input::TransportError { to, why: "refused".into() });
+        assert_eq!(b.events, [Output::Down { reason: "192.0.2.2:5060: it could not be sent: refused".into() }]);
         // An answer, a failure, and two answers.
         for (code, events) in [(200, 1), (408, 1), (200, 1), (486, 2)] {
             let (wait, ping) = b.next();

@@ -9,8 +9,8 @@ use md5::{Digest, Md5};
 use super::message::{Fault, HeaderName, Headers, Method, Request, Scheme, StatusLine, Uri, Writer, default_reason};
 use super::{ACCEPT, ALLOW, Local, Reply, SUPPORTED};
 
-/// Answers a request that no call takes. `None` for ACK, which is never answered, and for what lacks a
-/// header that a response needs.
+/// Answers a request that no call takes. `None` for ACK, which is never answered, and for one whose Via does
+/// not say where an answer goes.
 ///
 /// OPTIONS outside a dialog → 200 with what we can do (§11.2); inside one we do not know → 481, and so
 /// for every other in-dialog request and CANCEL; methods we do not take → 405 with Allow, unknown ones
@@ -48,7 +48,7 @@ pub fn answer(request: &Request, source: SocketAddr, local: &Local) -> Option<Re
     }
 }
 
-/// Answers a request with a refusal: `None` for ACK and for what lacks a header that a response needs.
+/// Answers a request with a refusal: `None` for ACK and for one whose Via does not say where an answer goes.
 /// The reason phrase is the fault's own.
 pub fn refuse(request: &Request, source: SocketAddr, local: &Local, fault: Fault) -> Option<Reply> {
     refuse_with(request, source, local, fault, &[])
@@ -205,6 +205,7 @@ mod tests {
         }
         assert!(ask("ACK", "To: <sip:x@b>\r\n").is_none());
         assert!(ask("ACK", "").is_none());
-        assert!(ask("BYE", "").is_none());
+        let missing = ask("BYE", "").unwrap();
+        assert_eq!((missing.code(), missing.reason().as_ref()), (400, "Missing To"));
     }
 }

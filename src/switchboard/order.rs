@@ -153,3 +153,23 @@ pub enum Registered {
     /// It failed and will be tried again.
     Failed(String),
 }
+
+impl Registered {
+    /// As the contract writes it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Registered::NotAsked => "none",
+            Registered::Trying => "registering",
+            Registered::Up => "registered",
+            Registered::Failed(_) => "failed",
+        }
+    }
+
+    /// Why it failed, if it did.
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Registered::Failed(reason) => Some(reason),
+            Registered::NotAsked | Registered::Trying | Registered::Up => None,
+        }
+    }
+}

@@ -70,7 +70,7 @@ impl Task {
             let input = tokio::select! {
                 told = told.recv() => match told {
                     Some(Told::Response(response)) => Input::Message(response),
-                    Some(Told::Unsent(to)) => Input::TransportError { to },
+                    Some(Told::Unsent { to, why }) => Input::TransportError { to, why },
                     Some(Told::Stop) | None => return,
                 },
                 () = super::task::until(deadline) => Input::Timer,
@@ -82,8 +82,8 @@ impl Task {
     async fn carry(&mut self, output: Output) {
         let down = match output {
             Output::Transmit { to, payload } => {
-                if self.net.send(&to, &payload).await.is_err() {
-                    self.ping.handle(Instant::now(), Input::TransportError { to });
+                if let Err(error) = self.net.send(&to, &payload).await {
+                    self.ping.handle(Instant::now(), Input::TransportError { to, why: error.to_string() });
                 }
                 return;
             }

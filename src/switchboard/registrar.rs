@@ -22,7 +22,12 @@ pub(super) enum Told {
     /// A response with its Call-ID.
     Response(Response),
     /// What it sent there did not arrive.
-    Unsent(Target),
+    Unsent {
+        /// Where it was to go.
+        to: Target,
+        /// What kept it, in words.
+        why: String,
+    },
     /// Take the binding back, and end.
     Stop,
 }
@@ -109,7 +114,10 @@ impl Task {
             let input = tokio::select! {
                 told = told.recv() => match told {
                     Some(Told::Response(response)) => Input::Message(response),
-                    Some(Told::Unsent(to)) => Input::TransportError { to },
+                    Some(Told::Unsent { to, why }) => {
+                        tracing::debug!(trunk = self.name, %to, why, "what was sent to the registrar did not arrive");
+                        Input::TransportError { to }
+                    }
                     Some(Told::Stop) => Input::Unregister,
                     // The router is gone without a word: nobody is left to register for.
                     None => return,
@@ -143,7 +151,7 @@ impl Task {
             self.router.send(failed).ok()?;
             tokio::select! {
                 told = told.recv() => match told {
-                    Some(Told::Response(_) | Told::Unsent(_)) => {}
+                    Some(Told::Response(_) | Told::Unsent { .. }) => {}
                     Some(Told::Stop) | None => return None,
                 },
                 () = tokio::time::sleep(again) => again = (again * 2).min(LOOK_AGAIN_LAST),

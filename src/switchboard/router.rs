@@ -8,6 +8,7 @@ mod arriving;
 mod hearing;
 mod lingering;
 mod placing;
+mod standing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -38,6 +39,7 @@ use crate::call::io::Input;
 use crate::call::knobs::KnobChange;
 use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
+use crate::journal::Standing;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
 use crate::sip::auth::Guard;
@@ -254,6 +256,8 @@ pub(super) struct Router {
     registrars: Vec<Registrar>,
     /// Why a trunk is not dialled now.
     down: Vec<Option<String>>,
+    /// How a trunk stands, as it was last told.
+    told: Vec<Standing>,
     /// `request_id` of `Dial` → call, and when to forget it.
     ordered: HashMap<String, Arc<str>>,
     ordered_at: VecDeque<(Instant, String)>,
@@ -295,6 +299,7 @@ impl Router {
             service_routes: vec![Vec::new(); trunks],
             registrars: Vec::new(),
             down: vec![None; trunks],
+            told: Vec::new(),
             ordered: HashMap::new(),
             ordered_at: VecDeque::new(),
             draining: false,
@@ -309,6 +314,8 @@ impl Router {
     pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut arrivals: mpsc::Receiver<Arrival>) {
         self.register();
         self.ping();
+        // How they stand at the start is no news: `ListTrunks` tells it.
+        self.told = (0..self.settings.trunks.len()).map(|trunk| self.standing(trunk)).collect();
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -443,6 +450,7 @@ impl Router {
             Ask::Health { trunk, down } => {
                 self.metrics.trunk_up(&self.settings.trunks[trunk].name, down.is_none());
                 self.down[trunk] = down;
+                self.tell_standing(trunk);
             }
             Ask::Registers { trunk, call_id, inbox } => {
                 let owner = Owner::Registration(inbox);
@@ -451,6 +459,7 @@ impl Router {
             Ask::Registered { trunk, state, route } => {
                 self.registrations[trunk] = state;
                 self.service_routes[trunk] = route;
+                self.tell_standing(trunk);
             }
             Ask::Reroute { call_id, reply } => drop(reply.send(self.reroute(&call_id))),
             Ask::Moved { call_id, left, sip_call_id, inbox } => {
@@ -633,21 +642,6 @@ impl Router {
             }
         }
         Ok(sent)
-    }
-
-    fn trunks(&self) -> Vec<TrunkState> {
-        let states =
-            self.settings.trunks.iter().zip(&self.channels).zip(&self.registrations).zip(&self.down).enumerate();
-        states
-            .map(|(number, (((trunk, used), registration), down))| TrunkState {
-                name: trunk.name.clone(),
-                up: self.is_up(number),
-                channels_used: *used,
-                channels_max: trunk.channels,
-                registration: registration.clone(),
-                down: down.clone(),
-            })
-            .collect()
     }
 
     fn forget(&mut self, now: Instant) {

@@ -12,7 +12,7 @@ use trunkline::proto::control::v1::send_request::{Command, Mute, SendKeys};
 use trunkline::proto::control::v1::*;
 use trunkline::proto::dialogue::v1::{Header, Knobs, Say, Segment, Text};
 
-use crate::rig::{Happened, Phone, Rig, Setup, say, soon};
+use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, Setup, say, soon};
 
 const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -109,6 +109,36 @@ async fn sip_that_is_cut_off_or_too_large_begins_no_call() {
     })
     .await;
     assert_eq!(rig.metric("trunkline_calls_ended_total").await, 1.0);
+}
+
+/// RFC 4475 §3.1.2.1, §3.3.1 and §3.3.11, over the wire.
+#[tokio::test]
+async fn a_trunk_is_told_what_is_wrong_and_a_stranger_nothing() {
+    let rig = Rig::start(Setup { trunk: ANSWERED, ..Setup::default() }).await;
+    let (peer, stranger) = (Peer::at(&rig, "127.0.0.1", 0).await, Peer::at(&rig, "127.0.0.9", 0).await);
+    let sent = |peer: &Peer, name: &str, via: &str| {
+        let file = format!("{}/tests/rfc4475/{name}.dat", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).expect("a torture message");
+        let at = peer.socket.local_addr().expect("it is bound");
+        text.replace(via, &format!("Via: SIP/2.0/UDP {at}"))
+    };
+    for (name, via, expected) in [
+        ("TC_BADINV01_I", "Via: SIP/2.0/UDP 192.0.2.15", "400 Malformed Via"),
+        ("TC_INSUF_I", "Via: SIP/2.0/UDP 192.0.2.95", "400 Missing From"),
+        ("TC_ZEROMF_V", "Via: SIP/2.0/UDP host1.example.com", "200 OK"),
+    ] {
+        stranger.send(sent(&stranger, name, via).as_bytes()).await;
+        peer.send(sent(&peer, name, via).as_bytes()).await;
+        let response = peer.response().await;
+        assert_eq!(format!("{} {}", response.code(), response.reason()), expected, "{name}");
+    }
+    soon("the stranger is counted", PATIENCE, async || {
+        // What has no Call-ID is malformed, whoever sent it.
+        rig.metric_of("trunkline_sip_datagrams_dropped_total", "source").await == 2.0
+            && rig.metric_of("trunkline_sip_datagrams_dropped_total", "malformed").await == 2.0
+    })
+    .await;
+    assert!(stranger.socket.try_recv(&mut [0; 1]).is_err(), "the stranger has an answer");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
-//! | `trunks` | groups and failover, limits, numbers, identity, passwords of callers, strangers |
+//! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |

@@ -151,15 +151,62 @@ async fn a_name_that_is_gone_ends_the_call_and_says_so() {
     rig.idle().await;
 }
 
-/// PEM files of an authority and of 127.0.0.1.
-fn certificates(folder: &Path) -> [PathBuf; 3] {
+#[tokio::test]
+async fn a_trunk_whose_name_is_gone_is_told_with_the_reason() {
+    let zone = Zone::serve(Vec::new()).await;
+    let setup = Setup {
+        sip: format!("resolver = \"{}\"", zone.at),
+        peer: "address = \"gone.test\"\nsources = [\"127.0.0.1\"]\nping_s = 5\nping_down_after = 1".into(),
+        ..Setup::default()
+    };
+    let rig = Rig::start(setup).await;
+    let down = rig.stood("lab", 0).await;
+    assert_eq!((down.up, down.reason.as_str()), (false, "gone.test: there is no such name"));
+}
+
+#[tokio::test]
+async fn a_trunk_whose_certificate_has_expired_is_told_with_the_reason() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let ours = certificates(&folder.0, 4096);
+    let theirs = folder.0.join("theirs");
+    fs::create_dir_all(&theirs).expect("a folder");
+    let [ca, certificate, key] = certificates(&theirs, 2020);
+    let _server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{}", ports.phone()), "-cert"])
+        .arg(&certificate)
+        .arg("-key")
+        .arg(&key)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("openssl: {error}; Debian has it in the package openssl"));
+    soon("it listens", PATIENCE, async || tokio::net::TcpStream::connect(("127.0.0.1", ports.phone())).await.is_ok())
+        .await;
+    let (listen, _) = ports.caller();
+    let [_, own, own_key] = &ours;
+    let sip = format!("[sip.tls]\nlisten = \"127.0.0.1:{listen}\"\ncertificate = {own:?}\nkey = {own_key:?}\n");
+    let peer = format!(
+        "address = \"127.0.0.1:{}\"\ntransport = \"tls\"\nping_s = 5\nping_down_after = 1\n[tls]\nca = {ca:?}",
+        ports.phone()
+    );
+    let rig = Rig::at(ports, folder, Setup { sip, peer, ..Setup::default() }).await;
+    let down = rig.stood("lab", 0).await;
+    assert!(!down.up && down.reason.contains("it could not be sent: "), "{down:?}");
+    assert!(down.reason.contains("certificate") && down.reason.contains("expired"), "{down:?}");
+}
+
+/// PEM files of an authority and of 127.0.0.1, good until the end of a year.
+fn certificates(folder: &Path, until: i32) -> [PathBuf; 3] {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     // OpenSSL takes one whose name is its issuer's for self-signed.
     params.distinguished_name.push(DnType::CommonName, "authority");
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+    params.not_after = rcgen::date_time_ymd(until, 12, 31);
     let certificate = params.signed_by(&key, &issuer).expect("signed");
     let files = ["ca.pem", "own.pem", "own.key"].map(|name| folder.join(name));
     for (file, text) in files.iter().zip([issuer.pem(), certificate.pem(), key.serialize_pem()]) {
@@ -171,7 +218,7 @@ fn certificates(folder: &Path) -> [PathBuf; 3] {
 /// A trunk over TLS in both directions, and its files.
 async fn secure(trunk: &'static str) -> (Rig, [PathBuf; 3], u16) {
     let (ports, folder) = (Ports::take(), Folder::new());
-    let files = certificates(&folder.0);
+    let files = certificates(&folder.0, 4096);
     let [ca, certificate, key] = &files;
     let (listen, _) = ports.caller();
     let sip = format!("[sip.tls]\nlisten = \"127.0.0.1:{listen}\"\ncertificate = {certificate:?}\nkey = {key:?}\n");

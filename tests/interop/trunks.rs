@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tonic::Code;
 use trunkline::proto::control::v1::send_request::Command;
-use trunkline::proto::control::v1::{DialRequest, DrainRequest, ListTrunksRequest, Outcome, SendRequest};
+use trunkline::proto::control::v1::{DialRequest, DrainRequest, Event, ListTrunksRequest, Outcome, SendRequest};
 use trunkline::proto::dialogue::v1::{Hangup, Header};
 use trunkline::sip::auth::{Authenticator, Credentials};
 use trunkline::sip::message::{HeaderName, Method};
@@ -249,6 +249,82 @@ async fn a_call_goes_out_as_its_profile_says() {
         (status.code(), status.message()),
         (Code::InvalidArgument, "headers: P-Asserted-Identity is written by the profile of trunk lab")
     );
+}
+
+#[tokio::test]
+async fn a_trunk_that_flaps_is_told_and_the_other_one_does_not_notice() {
+    const PINGED: &str = "ping_s = 5\nping_down_after = 1";
+    let setup = Setup { peer: PINGED.into(), spare: "[media]", main: GROUP, ..Setup::default() };
+    let rig = Rig::start(setup).await;
+    // Nobody is there yet: the network says so at once.
+    let down = rig.stood("lab", 0).await;
+    assert_eq!((down.up, down.registration.as_str()), (false, "none"));
+    assert!(down.reason.ends_with(": it could not be sent: connection refused"), "{down:?}");
+    let refused = rig.control().dial(over(&rig, "lab")).await.expect_err("it is down");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    let spare = Peer::spare(&rig).await;
+    let call_id = rig.dial(over(&rig, "spare")).await;
+    spare.takes().await;
+    rig.answered(&call_id).await;
+
+    let lab = Peer::lab(&rig).await;
+    let ping = lab.request(&Method::Options).await;
+    lab.answer(&ping, 200, &[], "").await;
+    let up = rig.stood("lab", 1).await;
+    assert_eq!((up.up, up.reason.as_str()), (true, ""), "{up:?}");
+    let over_lab = rig.dial(over(&rig, "lab")).await;
+    lab.refuses(486).await;
+    assert_eq!(rig.ended(&over_lab).await.outcome(), Outcome::Linebusy);
+
+    // Another answer is no news; another silence is.
+    let ping = lab.request(&Method::Options).await;
+    lab.answer(&ping, 200, &[], "").await;
+    drop(lab);
+    let down = rig.stood("lab", 2).await;
+    assert!(!down.up && !down.reason.is_empty(), "{down:?}");
+
+    hang_up(&rig, &call_id).await;
+    let bye = spare.request(&Method::Bye).await;
+    spare.answer(&bye, 200, &[], "").await;
+    assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
+    let mut seen = Vec::new();
+    let ended = |event: &Event| event.call_id == call_id && matches!(event.event, Some(Happened::Ended(_)));
+    rig.find("", |event| {
+        seen.push(event.clone());
+        ended(event).then_some(())
+    })
+    .await;
+    let numbers: Vec<_> = seen.iter().map(|event| event.sequence).collect();
+    assert_eq!(numbers, (1..=seen.len() as u64).collect::<Vec<_>>(), "one numbering, without gaps");
+    let stood = seen.iter().filter(|event| matches!(event.event, Some(Happened::Trunk(_)))).count();
+    assert_eq!(stood, 3, "only what changed is told: {seen:?}");
+    // Who watches the call hears of the call.
+    rig.find(&call_id, |event| {
+        assert_eq!(event.call_id, call_id);
+        ended(event).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registration_that_fails_and_recovers_is_told_once_each() {
+    let trunk = "[auth]\nuser = \"robot\"\npassword = \"secret\"\n[registration]\n";
+    let rig = Rig::start(Setup { trunk, ..Setup::default() }).await;
+    let stood = async |n| {
+        let stood = rig.stood("lab", n).await;
+        (stood.up, stood.registration, stood.reason)
+    };
+    let failed = |reason: &str| (false, "failed".to_owned(), reason.to_owned());
+    // Nobody is there yet: the network says so at once.
+    assert_eq!(stood(0).await, failed("503 Service Unavailable"));
+    let lab = Peer::lab(&rig).await;
+    // Refused twice for the same reason: one event.
+    for code in [403, 403, 200] {
+        let register = lab.request(&Method::Register).await;
+        lab.answer(&register, code, &[("Expires", "3600")], "").await;
+    }
+    assert_eq!(stood(1).await, failed("403 By hand"));
+    assert_eq!(stood(2).await, (true, "registered".to_owned(), String::new()));
 }
 
 #[tokio::test]

@@ -79,8 +79,14 @@ impl Bench {
     }
 
     async fn unsent(&mut self) -> (String, Target) {
+        let (call_id, to, _) = self.kept_back().await;
+        (call_id, to)
+    }
+
+    /// What did not arrive, and why.
+    async fn kept_back(&mut self) -> (String, Target, String) {
         match self.arrival().await {
-            Arrival::Unsent { call_id, to } => (call_id, to),
+            Arrival::Unsent { call_id, to, why } => (call_id, to, why),
             other => panic!("{other:?}"),
         }
     }

@@ -117,7 +117,8 @@ async fn an_expired_certificate_is_not_believed() {
     let (mut client, own) = secure(&authority.server("robot.example.com"));
     let trunk = client.net.for_trunk(&authority.client("sip.example.com")).unwrap();
     trunk.send(&Target::Addr(at), request("INVITE", "TLS", own, "e1").as_bytes()).await.unwrap();
-    assert_eq!(client.unsent().await.0, "e1");
+    let (call_id, _, why) = client.kept_back().await;
+    assert!(call_id == "e1" && why.contains("certificate expired"), "{call_id}: {why}");
     assert_eq!(counted(&client.metrics, "sip_connections_failed_total{reason=\"handshake\"}"), 1.0);
 }
 

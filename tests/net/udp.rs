@@ -21,7 +21,7 @@ async fn a_peer_that_is_gone_is_told_at_once() {
     let mut bench = Bench::new();
     let gone = free("127.0.0.1");
     bench.send(gone, &request("INVITE", "UDP", bench.at, "lost")).await;
-    assert_eq!(bench.unsent().await, ("lost".to_owned(), Target::Addr(gone)));
+    assert_eq!(bench.kept_back().await, ("lost".to_owned(), Target::Addr(gone), "connection refused".to_owned()));
     // Answers that are lost are nobody's grief; and the error of one datagram keeps no other from going out.
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let at = peer.local_addr().unwrap();

@@ -98,6 +98,34 @@ async fn filters() {
     assert_eq!(numbers(&mut served.watch(oldest()).await, 3).await, [1, 2, 5]);
 }
 
+/// What is of no call has its place among the others, and does not reach who watches one call.
+#[tokio::test]
+async fn a_trunk_that_changes_is_told_in_order() {
+    let mut served = serve(100).await;
+    let down = journal::Standing {
+        trunk: "t".into(),
+        up: false,
+        registration: "failed",
+        reason: "no answer; 403 Forbidden".into(),
+    };
+    served.journal.tell(silence("a", 1));
+    served.journal.tell_trunk(down);
+    served.journal.tell(silence("a", 2));
+    let mut all = served.watch(oldest()).await;
+    assert_eq!(next(&mut all).await.call_id, "a");
+    let told = next(&mut all).await;
+    assert!(told.wall_time.is_some());
+    let reason = "no answer; 403 Forbidden".into();
+    let trunk = happened::Trunk { trunk: "t".into(), up: false, registration: "failed".into(), reason };
+    let expected = proto::Event { sequence: 2, event: Some(Told::Trunk(trunk)), ..Default::default() };
+    assert_eq!(proto::Event { wall_time: None, ..told }, expected);
+    assert_eq!(next(&mut all).await.sequence, 3);
+    let of_a = proto::WatchRequest { call_id: "a".into(), ..oldest() };
+    assert_eq!(numbers(&mut served.watch(of_a).await, 2).await, [1, 3]);
+    let after = proto::WatchRequest { after_sequence: 1, ..Default::default() };
+    assert_eq!(numbers(&mut served.watch(after).await, 2).await, [2, 3]);
+}
+
 #[tokio::test]
 async fn a_slow_client_holds_up_nobody_and_is_told() {
     let mut served = serve(1_000).await;

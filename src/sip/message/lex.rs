@@ -123,6 +123,13 @@ impl Params {
         Some(Params { text: out })
     }
 
+    /// Those parameters of a malformed text that read by themselves.
+    pub(super) fn salvage(text: &str) -> Params {
+        let pieces = split(text.as_bytes(), b';').filter_map(|piece| std::str::from_utf8(piece).ok());
+        let read = |piece: &str| Params::parse(&format!(";{piece}"));
+        Params { text: pieces.filter_map(read).map(|params| params.text).collect() }
+    }
+
     /// The value of `name`: `None` when absent, `Some("")` when it stands without a value. Quoted
     /// values come without their quotes.
     pub fn value(&self, name: &str) -> Option<Cow<'_, str>> {

@@ -29,6 +29,19 @@ pub struct Via {
 impl Via {
     /// Reads one Via value (one element of a comma-joined list); `None` when it is malformed.
     pub fn parse(text: &str) -> Option<Via> {
+        let (via, params) = Via::hop(text)?;
+        Some(Via { params: Params::parse(params)?, ..via })
+    }
+
+    /// As much of a Via as says where an answer goes: its hop, and those of its parameters that read (RFC 4475 §3.1.2.1). `None` when
+    /// not even the hop reads.
+    pub(super) fn salvage(text: &str) -> Option<Via> {
+        let (via, params) = Via::hop(text)?;
+        Some(Via { params: Params::salvage(params), ..via })
+    }
+
+    /// Protocol, transport and sent-by, and the text of the parameters.
+    fn hop(text: &str) -> Option<(Via, &str)> {
         let mut parts = text.splitn(3, '/');
         let name = parts.next()?.trim();
         let version = parts.next()?.trim();
@@ -52,13 +65,9 @@ impl Via {
             "" => None,
             port => Some(port.strip_prefix(':').and_then(parse_port)?),
         };
-        Some(Via {
-            protocol: format!("{name}/{version}"),
-            transport: transport.to_owned(),
-            host: host.to_owned(),
-            port,
-            params: Params::parse(&rest[semicolon..])?,
-        })
+        let (transport, host) = (transport.to_owned(), host.to_owned());
+        let via = Via { protocol: format!("{name}/{version}"), transport, host, port, params: Params::default() };
+        Some((via, &rest[semicolon..]))
     }
 
     /// The branch, when it is there and not empty.
@@ -152,6 +161,21 @@ mod tests {
             ["SIP/2.0/UDP", "SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP h:x", "UDP h", "SIP/2.0/UDP [::1", ""]
         {
             assert_eq!(Via::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_reads_is_enough_to_answer() {
+        for (broken, left) in [
+            ("SIP/2.0/UDP 192.0.2.15;;,;,,", "SIP/2.0/UDP 192.0.2.15"),
+            ("SIP/2.0/UDP h:5070;;branch=z9hG4bKa;a b;rport;=1", "SIP/2.0/UDP h:5070;branch=z9hG4bKa;rport"),
+            ("SIP/2.0/UDP h;branch=z9hG4bKa;x=\"", "SIP/2.0/UDP h;branch=z9hG4bKa"),
+        ] {
+            assert_eq!(Via::parse(broken), None, "{broken}");
+            assert_eq!(Via::salvage(broken).unwrap().to_string(), left);
+        }
+        for nothing in ["SIP/2.0/UDP", "SIP/2.0/UDP h:x;branch=a", ";", ""] {
+            assert_eq!(Via::salvage(nothing), None, "{nothing}");
         }
     }
 

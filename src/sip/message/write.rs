@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Field, HeaderName, Headers, Message, Method, Request, Response, Span, Uri, lex};
+use super::{Field, HeaderName, Headers, Message, Method, Request, Response, Span, Uri, Via, lex};
 use crate::sip::transport::LARGE;
 
 /// Builds one message, header by header, in the order of the calls.
@@ -80,17 +80,20 @@ impl Writer<StatusLine> {
     }
 
     /// A response to `request` (§8.2.6): Via with `received` and `rport`, From, To with our `tag` when
-    /// it has none, Call-ID and CSeq, byte for byte as they came. A 100 takes Timestamp along (§8.2.6.1).
+    /// it has none, Call-ID and CSeq, byte for byte as they came. Of a Via that is malformed, what reads; what a request lacks, its
+    /// response lacks as well. A 100 takes Timestamp along (§8.2.6.1).
     pub fn reply(request: &Headers, source: SocketAddr, code: u16, reason: &str, tag: Option<&str>) -> Self {
         let mut out = Writer::response(code, reason);
         let mut top = true;
         for value in request.all(HeaderName::Via) {
             for element in super::split(value, b',').filter(|e| !e.is_empty()) {
-                let stamped = if top { request.top_via().ok().map(|via| via.stamped(source)) } else { None };
-                out = match stamped {
-                    Some(via) => out.header(HeaderName::Via, &via),
-                    None => out.raw(HeaderName::Via, element),
-                };
+                // One without a hop leads nowhere, and could keep others from reading the response.
+                if let Some(via) = Via::salvage(&String::from_utf8_lossy(element)) {
+                    out = match top {
+                        true => out.header(HeaderName::Via, &via.stamped(source)),
+                        false => out.raw(HeaderName::Via, element),
+                    };
+                }
                 top = false;
             }
         }

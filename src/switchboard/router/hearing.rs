@@ -33,7 +33,7 @@ impl Router {
     pub(super) async fn receive(&mut self, arrival: Arrival) {
         let (transport, source, payload) = match arrival {
             Arrival::Message { transport, source, payload } => (transport, source, payload),
-            Arrival::Unsent { call_id, to } => return self.unsent(call_id, to),
+            Arrival::Unsent { call_id, to, why } => return self.unsent(call_id, to, why),
         };
         // A flood from nowhere is not even read. Who belongs to a trunk is never counted.
         if self.trunk_of(source).is_none() && !self.admission.admits(Instant::now(), source.ip()) {
@@ -49,7 +49,12 @@ impl Router {
             }
         };
         let Ok(sip_call_id) = message.call_id().map(str::to_owned) else {
-            return self.dropped("malformed");
+            self.dropped("malformed");
+            // It is nobody's; a trunk's is told why.
+            if let (Message::Request(request), Some(_)) = (message, self.trunk_of(source)) {
+                self.stray(request, transport, source).await;
+            }
+            return;
         };
         if !self.may_say(&sip_call_id, &message, source) {
             return self.dropped("source");
@@ -82,11 +87,11 @@ impl Router {
     }
 
     /// Something did not arrive: whoever sent it is told.
-    pub(super) fn unsent(&mut self, sip_call_id: String, to: Target) {
+    pub(super) fn unsent(&mut self, sip_call_id: String, to: Target, why: String) {
         match self.owners.get(&sip_call_id).map(|owned| &owned.owner) {
             // One that is too busy to hear of it has its timer B.
             Some(Owner::Call(inbox)) => drop(inbox.try_send(Input::Unsent { to }.into())),
-            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => drop(inbox.try_send(Told::Unsent(to))),
+            Some(Owner::Registration(inbox) | Owner::Ping(inbox)) => drop(inbox.try_send(Told::Unsent { to, why })),
             Some(Owner::Lingering(..)) => self.rouse(sip_call_id, session::Input::TransportError { to }),
             None => {}
         }

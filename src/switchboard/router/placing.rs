@@ -8,7 +8,7 @@ use super::{Elsewhere, REMEMBERED, Router};
 use crate::sip::session::Dial;
 use crate::switchboard::dialling::{self, Over};
 use crate::switchboard::lines;
-use crate::switchboard::order::{DialOrder, Refusal, Registered};
+use crate::switchboard::order::{DialOrder, Refusal};
 use crate::switchboard::task::Start;
 
 /// What a call that we placed has taken, and what it may still take.
@@ -112,11 +112,6 @@ impl Router {
             self.metrics.refused(reason);
         }
         refusal
-    }
-
-    /// Whether a trunk is thought to be able to take calls.
-    pub(super) fn is_up(&self, number: usize) -> bool {
-        self.down[number].is_none() && !matches!(self.registrations[number], Registered::Failed(_))
     }
 
     /// Another way for a call whose trunk has failed before it gave a sign of the call.

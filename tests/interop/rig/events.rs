@@ -43,6 +43,19 @@ impl Rig {
         found.unwrap_or_else(|| panic!("not among the events in {} s:\n{}", patience.as_secs(), seen.join("\n")))
     }
 
+    /// How a trunk stood after its n-th change, from 0.
+    pub async fn stood(&self, trunk: &str, n: usize) -> trunkline::proto::control::v1::event::Trunk {
+        let mut count = 0;
+        self.find("", |event| {
+            let Some(Happened::Trunk(stands)) = &event.event else { return None };
+            assert_eq!((event.call_id.as_str(), event.correlation.as_str(), event.at_ms), ("", "", 0));
+            assert!(event.wall_time.is_some());
+            count += usize::from(stands.trunk == trunk);
+            (count > n).then(|| stands.clone())
+        })
+        .await
+    }
+
     /// Waits for the answer.
     pub async fn answered(&self, call_id: &str) {
         self.find(call_id, |event| matches!(event.event, Some(Happened::Answered(_))).then_some(())).await;
