@@ -12,7 +12,8 @@ use trunkline::sip::message::{HeaderName, Method, Request};
 use crate::rig::{Folder, Happened, Kamailio, PATIENCE, Peer, Ports, Rig, SDP, Setup, certificates, soon};
 
 const TRUNK: &str = "called = \"to\"\n[auth]\nuser = \"robot\"\npassword = \"secret\"\n[registration]\n\
-                     [[inbound]]\ncallee = \"300\"\nanswer = { after_ms = 300 }\nearly_media = true\ndialogue = \"none\"\nspeech = \"none\"\n\
+                     [[inbound]]\ncallee = \"300\"\nanswer = { after_ms = 300 }\nearly_media = true\n\
+                     dialogue = \"none\"\nspeech = \"none\"\n\
                      [[inbound]]\ncallee = \"*\"\nanswer = { after_ms = 300 }\ndialogue = \"none\"\nspeech = \"none\"\n";
 
 /// A Trunkline that is registered, and a phone behind the same proxy.
