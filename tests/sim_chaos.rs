@@ -91,6 +91,11 @@ fn chaos(seed: u64) -> (Seen, Vec<String>) {
     });
     let mut orders: Vec<_> = orders.collect();
     let hang_up = Action::Hangup { now: true, reason: "enough".to_owned(), farewell: Default::default() };
+    // One of them holds the line for a while.
+    if seed.is_multiple_of(3) {
+        let at = rng.random_range(5_000..LAST_WORD - 4_000);
+        orders.extend([(at, Order::Do(Action::Hold(true))), (at + 3_500, Order::Do(Action::Hold(false)))]);
+    }
     orders.extend(held.then_some((HANG_UP + 2_000, Order::Do(hang_up))));
     let mut scenario = Scenario {
         talk,

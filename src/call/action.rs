@@ -26,6 +26,8 @@ pub enum Action {
     },
     /// Have the far end call somebody else.
     Refer(Box<Refer>),
+    /// Put the far end on hold, or resume.
+    Hold(bool),
     /// Change knobs.
     Set(KnobChange),
     /// Send partial results to the dialogue, or no longer.

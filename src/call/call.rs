@@ -7,6 +7,7 @@
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
 mod handing_over;
+mod offers;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -133,6 +134,7 @@ pub struct Call {
     /// The SDP answer to the offer that was read.
     reply: Option<Vec<u8>>,
     agreed: Option<Negotiated>,
+    hold: offers::Hold,
     leg_open: bool,
     pub(super) phase: Phase,
     pub(super) timers: [Option<Instant>; TIMERS],
@@ -234,6 +236,7 @@ impl Call {
             first: None,
             reply: None,
             agreed: None,
+            hold: offers::Hold::default(),
             leg_open: false,
             phase: Phase::Dialling,
             timers: [None; TIMERS],
@@ -449,6 +452,7 @@ impl Call {
                 let reason = if reason.is_empty() { "cancelled" } else { &reason };
                 self.say_goodbye(now, HungUpBy::Operator, reason, farewell);
             }
+            (Action::Hold(on), Some(_)) => self.hold(now, on),
             // A far end that takes no RTP events gets them by signalling.
             (Action::SendKeys(keys), Some(_)) if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none()) => {
                 for key in keys.chars() {
@@ -481,12 +485,11 @@ impl Call {
             Event::Confirmed { sdp } => self.up(now, sdp),
             Event::Reoffer { sdp } => self.reoffered(now, sdp),
             Event::ReofferConfirmed { sdp: Some(sdp) } => self.renegotiated(now, &sdp),
-            Event::ReofferAnswered { sdp } => self.reoffer_answered(sdp.as_deref()),
-            Event::ReofferRefused { .. } => self.negotiator.withdraw(),
-            Event::OfferWanted => {
-                let sdp = self.negotiator.offer_again();
-                self.session.handle(now, session::Input::Reoffer { sdp });
+            Event::ReofferAnswered { sdp } => self.reoffer_answered(now, sdp.as_deref()),
+            Event::ReofferRefused { code } => {
+                self.reoffer_refused(now, code, "the far end refused the offer".to_owned())
             }
+            Event::OfferWanted => self.offer_wanted(now),
             Event::Refused(refusal) => {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
@@ -612,6 +615,7 @@ impl Call {
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
         self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs, begin));
+        self.note_hold(now);
     }
 
     fn wall_clock(&self, now: Instant) -> leg::WallClock {
@@ -641,57 +645,6 @@ impl Call {
         let (reply, agreed) = self.negotiator.answer(offer)?;
         (self.reply, self.agreed) = (Some(reply), Some(agreed));
         Ok(())
-    }
-
-    fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
-        if self.session.is_outgoing() && self.answered.is_none() {
-            self.first.get_or_insert_with(|| self.negotiator.clone());
-        }
-        let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
-        let input = match taken {
-            Ok(()) => {
-                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer_whole());
-                session::Input::AnswerReoffer { sdp }
-            }
-            Err(error) => {
-                session::Input::RejectReoffer { code: error.status(), headers: refusal(error.status(), Some(error)) }
-            }
-        };
-        self.session.handle(now, input);
-        match taken {
-            // The callee's offer, since we made none: without it there is no call.
-            Err(error) if self.agreed.is_none() && self.session.is_outgoing() => {
-                self.hang_up(now, HungUpBy::Network, &format!("SDP offer: {error}"));
-            }
-            _ => self.media_changed(),
-        }
-    }
-
-    /// The far end answers an offer of ours. An answer that does not fit leaves the media as they were.
-    fn reoffer_answered(&mut self, answer: Option<&[u8]>) {
-        match answer.and_then(|answer| self.negotiator.accept(answer).ok()) {
-            Some(agreed) => {
-                self.agreed = Some(agreed);
-                self.media_changed();
-            }
-            None => self.negotiator.withdraw(),
-        }
-    }
-
-    fn renegotiated(&mut self, now: Instant, answer: &[u8]) {
-        match self.negotiator.accept(answer) {
-            Ok(agreed) => {
-                self.agreed = Some(agreed);
-                self.media_changed();
-            }
-            Err(error) => self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
-        }
-    }
-
-    fn media_changed(&mut self) {
-        if let Some(agreed) = self.agreed.filter(|_| self.leg_open) {
-            self.out.push_back(Output::Leg(leg::Command::Media(media(&agreed))));
-        }
     }
 
     pub(super) fn hang_up(&mut self, now: Instant, by: HungUpBy, reason: &str) {

@@ -10,6 +10,8 @@
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
 
+mod holding;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -128,6 +130,9 @@ pub struct Conversation {
     refer_due: bool,
     /// Begun, and its result not known.
     referring: bool,
+    /// The far end is on hold; and the dialogue owes an answer after the resume.
+    held: bool,
+    owed: bool,
     /// The dialogue has gone in the belief that the call is handed over.
     gone: Option<String>,
     given_up: bool,
@@ -163,6 +168,8 @@ impl Conversation {
             refer: None,
             refer_due: false,
             referring: false,
+            held: false,
+            owed: false,
             gone: None,
             given_up: false,
             ended: false,
@@ -415,14 +422,9 @@ impl Conversation {
                 self.timers[Timer::NoInput as usize] = None;
                 self.speaker.say(prompt, answers, &self.knobs, &mut self.out);
             }
-            Action::Stop => {
-                let (last, dropped) = self.speaker.stop(&mut self.out);
-                self.out.extend(last.map(|last| Output::Leg(leg::Command::Stop { last })));
-                let at = self.at(now);
-                for entry in dropped {
-                    self.prompt_stopped(now, entry, at, (Ms(0), 0, Ms(0)), Stopped::Asked);
-                }
-            }
+            Action::Stop => self.stop(now),
+            // The call's own business.
+            Action::Hold(_) => {}
             Action::Hangup { now: at_once, reason, farewell } => {
                 self.hangup = Some((by, reason, farewell));
                 self.hangup_due |= at_once;
@@ -450,7 +452,7 @@ impl Conversation {
             Action::Partials(on) => self.wants_partials = on,
             Action::Wait(time) => {
                 let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
-                self.timers[Timer::Dialogue as usize] = Some(now + time);
+                self.owe(now, time);
             }
             Action::Label { key, value } => {
                 self.told.labels.insert(key, value);
@@ -458,6 +460,15 @@ impl Conversation {
             Action::SendKeys(keys) => self.out.push_back(Output::Leg(leg::Command::SendKeys(keys))),
         }
         self.rest(now);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        let (last, dropped) = self.speaker.stop(&mut self.out);
+        self.out.extend(last.map(|last| Output::Leg(leg::Command::Stop { last })));
+        let at = self.at(now);
+        for entry in dropped {
+            self.prompt_stopped(now, entry, at, (Ms(0), 0, Ms(0)), Stopped::Asked);
+        }
     }
 
     /// The call is over. What the robot was saying is recorded as far as it went; what the caller was saying is waited for:
@@ -527,7 +538,7 @@ impl Conversation {
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
         if takes_turn {
-            self.timers[Timer::Dialogue as usize] = None;
+            self.owes_nothing();
         }
         self.act(now, action, HungUpBy::Robot);
     }
@@ -685,7 +696,7 @@ impl Conversation {
     /// Tells the dialogue something that it has to answer.
     fn ask(&mut self, now: Instant, line: Line) -> u64 {
         if self.rules.dialogue && !self.given_up && self.hangup.is_none() && !self.is_leaving() {
-            self.timers[Timer::Dialogue as usize] = Some(now + self.rules.dialogue_timeout);
+            self.owe(now, self.rules.dialogue_timeout);
         }
         self.tell(now, line);
         self.last_event
@@ -729,7 +740,7 @@ impl Conversation {
         if std::mem::replace(&mut self.given_up, true) {
             return;
         }
-        self.timers[Timer::Dialogue as usize] = None;
+        self.owes_nothing();
         if let Some(path) = self.rules.fallback_prompt.clone() {
             let prompt =
                 Prompt { id: "fallback".to_owned(), barge_in: Some(BargeIn::Never), ..Prompt::of(Source::File(path)) };
@@ -741,13 +752,15 @@ impl Conversation {
 
     /// Nothing may be left to do now: then the hang-up that was waited for comes, or the caller's silence begins to count.
     fn rest(&mut self, now: Instant) {
-        if !self.speaker.idle() {
+        // What waits for the end of a hold holds nothing up.
+        if !self.held && !self.speaker.idle() {
             self.timers[Timer::NoInput as usize] = None;
             self.timers[Timer::Grace as usize] = None;
         } else if self.refer.is_some() || (self.hangup.is_some() && !self.referring) {
             let heard = self.answered + self.last_word.as_duration() + GRACE;
             self.timers[Timer::Grace as usize].get_or_insert(heard.max(now));
-        } else if self.speaking.is_some()
+        } else if self.held
+            || self.speaking.is_some()
             || self.referring
             || !self.pending.is_empty()
             || self.timers[Timer::Dialogue as usize].is_some()

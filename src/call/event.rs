@@ -163,6 +163,17 @@ pub enum What {
         /// In words.
         reason: String,
     },
+    /// The call is on hold, or no longer; or the far end refused that.
+    Hold {
+        /// We hold the far end.
+        by_us: bool,
+        /// The far end holds us.
+        by_far_end: bool,
+        /// With what it refused; 0: it is so now.
+        sip_code: u16,
+        /// The refusal in words.
+        reason: String,
+    },
     /// The far end wanted to refer us to somebody else.
     ReferRefused {
         /// To whom.

@@ -28,6 +28,8 @@ pub(super) struct Speaker {
     opened: Option<PromptNo>,
     /// The next segment to hand to the leg.
     feed: Option<(PromptNo, u32)>,
+    /// The leg is given no new prompt.
+    paused: bool,
 }
 
 /// A prompt on its way.
@@ -128,6 +130,20 @@ impl Speaker {
         self.unwant(&dropped, out);
         let last = self.opened.filter(|_| !self.prompts.is_empty());
         (last, dropped.into_values().collect())
+    }
+
+    /// What is asked for from now on waits, with its first sounds made.
+    pub(super) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// And is said.
+    pub(super) fn resume(&mut self, out: &mut VecDeque<Output>) {
+        self.paused = false;
+        if self.feed.is_none() {
+            self.open_next(self.opened.unwrap_or(PromptNo(0)), out);
+            self.forward(out);
+        }
     }
 
     /// The leg stopped a prompt. An interruption (not `asked` for) empties the queue as a whole: with the last that the leg knew
@@ -288,7 +304,7 @@ impl Speaker {
     }
 
     fn open(&mut self, no: PromptNo, out: &mut VecDeque<Output>) {
-        let Some(entry) = self.prompts.get(&no) else { return };
+        let Some(entry) = self.prompts.get(&no).filter(|_| !self.paused) else { return };
         let (Some(barge_in), Some(protect)) = (entry.prompt.barge_in, entry.prompt.protect) else { return };
         self.feed = Some((no, 0));
         self.opened = Some(no);

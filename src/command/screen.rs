@@ -123,6 +123,19 @@ impl Screen {
                 let said = format!("{stage}: to {}{code} {}", transfer.target, transfer.reason);
                 self.say(at, Voice::Line, &format!("transfer {}", said.trim_end()));
             }
+            What::Hold(hold) => {
+                let who = match (hold.by_us, hold.by_far_end) {
+                    (false, false) => "nobody is on hold",
+                    (true, false) => "the far end is on hold",
+                    (false, true) => "we are on hold",
+                    (true, true) => "both sides are on hold",
+                };
+                let refused = match hold.sip_code {
+                    0 => String::new(),
+                    code => format!(", still: {code} {}", hold.reason),
+                };
+                self.say(at, Voice::Line, &format!("{who}{refused}"));
+            }
             What::ReferRefused(refer) => {
                 self.say(at, Voice::Line, &format!("REFER to {} refused with {}", refer.target, refer.sip_code));
             }

@@ -107,6 +107,9 @@ fn told(what: What) -> Told {
             sip_code: sip_code.into(),
             reason,
         }),
+        What::Hold { by_us, by_far_end, sip_code, reason } => {
+            Told::Hold(happened::Hold { by_us, by_far_end, sip_code: sip_code.into(), reason })
+        }
         What::ReferRefused { target, sip_code } => {
             Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into() })
         }

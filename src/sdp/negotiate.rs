@@ -154,6 +154,8 @@ pub struct Negotiator {
     /// What we want of the stream: a hold of ours outlasts what the far side offers meanwhile.
     wanted: Direction,
     offered: bool,
+    /// And was answered: what it says holds when the next one is refused.
+    answered: bool,
 }
 
 /// What an offer of ours may be taken back to.
@@ -196,6 +198,7 @@ impl Negotiator {
             before: None,
             wanted: Direction::SendRecv,
             offered: false,
+            answered: false,
         }
     }
 
@@ -240,8 +243,14 @@ impl Negotiator {
         last.write()
     }
 
+    /// Whether our last word, agreed on or offered, holds the far side.
+    pub fn holds(&self) -> bool {
+        !self.wanted.receives()
+    }
+
     fn keep(&mut self) {
-        if !self.offered
+        let answered = std::mem::take(&mut self.answered);
+        if (answered || !self.offered)
             && let Some(said) = self.last.clone()
         {
             self.before = Some(Agreement { said, streams: self.streams.clone(), wanted: self.wanted });
@@ -313,6 +322,7 @@ impl Negotiator {
         // We never offer rtcp-mux, so an answer cannot accept it (RFC 5761 §5.1.1).
         negotiated.rtcp_mux = false;
         negotiated.rtcp = rtcp_address(media, negotiated.remote);
+        self.answered = true;
         Ok(negotiated)
     }
 

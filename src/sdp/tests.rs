@@ -134,6 +134,22 @@ fn a_refused_offer_leaves_what_was_agreed_and_uses_its_number_up() {
 }
 
 #[test]
+fn a_refused_offer_takes_nothing_back_that_an_answered_one_has_agreed() {
+    let mut ours = negotiator();
+    ours.answer(&offer(&["m=audio 5000 RTP/AVP 8"])).unwrap();
+    ours.offer(Direction::SendOnly);
+    ours.accept(&offer(&["m=audio 5000 RTP/AVP 8", "a=recvonly"])).unwrap();
+    assert!(ours.holds());
+    // Asked for twice, because of a glare.
+    ours.offer(Direction::SendRecv);
+    ours.offer(Direction::SendRecv);
+    ours.withdraw();
+    assert!(ours.holds());
+    let again = parse(&ours.offer_again()).unwrap();
+    assert_eq!(again.direction(&again.media[0]), Direction::SendOnly);
+}
+
+#[test]
 fn failures_are_named() {
     for (lines, error) in [
         (&["m=video 5000 RTP/AVP 31"][..], NegotiationError::NoAudio),

@@ -152,6 +152,8 @@ pub enum Input {
         /// Our offer.
         sdp: Vec<u8>,
     },
+    /// Something is to be offered anew: [`Event::OfferWanted`] asks for it as soon as that may be.
+    WantOffer,
     /// Send an INFO.
     Info {
         /// Content-Type of the body.
@@ -224,8 +226,8 @@ pub enum Event {
     },
     /// The far side took its re-INVITE back; the session stays as it was.
     ReofferWithdrawn,
-    /// Give [`Input::Reoffer`] with an offer as things stand now: the one before could not be made in its time, or the session has to be
-    /// refreshed, for which an offer that changes nothing will do.
+    /// Give [`Input::Reoffer`] with an offer as things stand now: it was wanted ([`Input::WantOffer`]), the one before could not be made in its
+    /// time, or the session has to be refreshed, for which an offer that changes nothing will do.
     OfferWanted,
     /// Our offer was answered.
     ReofferAnswered {
@@ -525,6 +527,7 @@ impl Session {
             Input::AnswerReoffer { sdp } => self.answer_reoffer(now, sdp),
             Input::RejectReoffer { code, headers } => self.reject_reoffer(now, code, &headers),
             Input::Reoffer { sdp } => self.reoffer(now, sdp),
+            Input::WantOffer => self.wanted = self.phase != Phase::Over,
             Input::Info { content_type, body } => self.send_info(now, content_type, body),
             Input::Refer(refer) => self.send_refer(now, *refer),
         }

@@ -18,7 +18,8 @@
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark, baresip and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core` and `kamailio`.
+//! SIPp, tshark, baresip and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `kamailio` and
+//! `kamailio-tls-modules`.
 
 mod bad_input;
 mod bad_services;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use trunkline::proto::control::v1::send_request::Command;
+use trunkline::proto::control::v1::send_request::{Command, Hold};
 use trunkline::proto::control::v1::{CallRecord, Outcome, SendRequest};
 use trunkline::proto::dialogue::v1::Hangup;
 
-use crate::rig::{Phone, Rig, Setup, Trace};
+use crate::rig::{Happened, Phone, Rig, Setup, Trace};
 
 /// 100 is answered at once, 300 rings with 183 and SDP.
 const ROUTES: &str = r#"
@@ -209,4 +209,56 @@ async fn a_session_that_the_phone_does_not_refresh_is_over() {
 #[tokio::test]
 async fn a_called_phone_holds_and_resumes() {
     kept_up("", "uas_holds_and_resumes", 2).await;
+}
+
+async fn send(rig: &Rig, call_id: &str, command: Command) {
+    let request = SendRequest { call_id: call_id.into(), command: Some(command), ..Default::default() };
+    rig.control().send(request).await.expect("it is up");
+}
+
+/// Asks for hold or resume, and waits for the n-th time that something is told of it, from 0: held by us, refused with.
+async fn hold(rig: &Rig, call_id: &str, on: bool, n: usize) -> (bool, u32) {
+    send(rig, call_id, Command::Hold(Hold { on })).await;
+    let mut count = 0;
+    rig.find(call_id, |event| {
+        let Some(Happened::Hold(hold)) = &event.event else { return None };
+        assert!(!hold.by_far_end, "{hold:?}");
+        count += 1;
+        (count > n).then_some((hold.by_us, hold.sip_code))
+    })
+    .await
+}
+
+/// Holds, resumes, is refused, and hangs up.
+async fn is_held(rig: &Rig, call_id: &str) -> CallRecord {
+    rig.answered(call_id).await;
+    assert_eq!(hold(rig, call_id, true, 0).await, (true, 0));
+    assert_eq!(hold(rig, call_id, false, 1).await, (false, 0));
+    assert_eq!(hold(rig, call_id, true, 2).await, (false, 488));
+    send(rig, call_id, Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
+    rig.ended(call_id).await
+}
+
+#[tokio::test]
+async fn a_caller_is_held_and_resumed_and_may_refuse() {
+    let rig = Rig::start(Setup { trunk: ROUTES, ..Setup::default() }).await;
+    let phone = rig.phone(Phone::new("uac_is_held")).await;
+    let (call_id, _) = rig.incoming(0).await;
+    let record = is_held(&rig, &call_id).await;
+    assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "enough"));
+    let trace = phone.done().await;
+    assert_eq!((trace.received("INVITE"), trace.received("ACK")), (4, 4));
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn a_called_phone_is_held_and_resumed_and_may_refuse() {
+    let rig = Rig::start(Setup::default()).await;
+    let phone = rig.phone(Phone::new("uas_is_held")).await;
+    let call_id = rig.dial(rig.order()).await;
+    let record = is_held(&rig, &call_id).await;
+    assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "enough"));
+    let trace = phone.done().await;
+    assert_eq!((trace.received("INVITE"), trace.received("ACK")), (5, 5));
+    rig.idle().await;
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::process::Command;
@@ -13,7 +12,7 @@ use trunkline::proto::control::v1::send_request::Command as Order;
 use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome, SendRequest};
 use trunkline::proto::dialogue::v1::{Hangup, Header};
 
-use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, soon, srv};
+use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, certificates, soon, srv};
 
 const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -195,24 +194,6 @@ async fn a_trunk_whose_certificate_has_expired_is_told_with_the_reason() {
     let down = rig.stood("lab", 0).await;
     assert!(!down.up && down.reason.contains("it could not be sent: "), "{down:?}");
     assert!(down.reason.contains("certificate") && down.reason.contains("expired"), "{down:?}");
-}
-
-/// PEM files of an authority and of 127.0.0.1, good until the end of a year.
-fn certificates(folder: &Path, until: i32) -> [PathBuf; 3] {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // OpenSSL takes one whose name is its issuer's for self-signed.
-    params.distinguished_name.push(DnType::CommonName, "authority");
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
-    params.not_after = rcgen::date_time_ymd(until, 12, 31);
-    let certificate = params.signed_by(&key, &issuer).expect("signed");
-    let files = ["ca.pem", "own.pem", "own.key"].map(|name| folder.join(name));
-    for (file, text) in files.iter().zip([issuer.pem(), certificate.pem(), key.serialize_pem()]) {
-        fs::write(file, text).expect("written");
-    }
-    files
 }
 
 /// A trunk over TLS in both directions, and its files.

@@ -43,6 +43,8 @@ pub enum Act {
     HangUp,
     /// Re-INVITE with this direction.
     Hold(Direction),
+    /// Refuses the next offer with this status.
+    Refuse(u16),
     /// Sends no more RTP.
     Mute,
     /// Sends RTP again.
@@ -112,6 +114,7 @@ pub struct Phone {
     /// From, To and Call-ID of our own requests, once there is a dialog.
     dialog: Option<(String, String, String)>,
     reinvites: u32,
+    refuses: Option<u16>,
     stream: Option<Stream>,
     /// Of the stream's clock, in parts per million: more is faster.
     drift: i32,
@@ -161,6 +164,7 @@ impl Phone {
             agreed: None,
             dialog: None,
             reinvites: 0,
+            refuses: None,
             stream: None,
             drift,
             out: VecDeque::new(),
@@ -332,6 +336,7 @@ impl Phone {
             }
             (Act::HangUp, ..) => self.signal(now, Input::Cancel),
             (Act::Hold(direction), ..) => self.reinvite(direction),
+            (Act::Refuse(code), ..) => self.refuses = Some(code),
             (Act::Notify(state, sipfrag), ..) => self.notify(state, sipfrag),
             (act, None, _) => panic!("{act:?} before the answer"),
         }
@@ -381,6 +386,9 @@ impl Phone {
             | Event::ReofferAnswered { sdp: Some(sdp) } => {
                 self.agreed = Some(self.negotiator.accept(sdp).expect("an answer"));
                 return;
+            }
+            Event::Reoffer { .. } if self.refuses.is_some() => {
+                Input::RejectReoffer { code: self.refuses.take().expect("it is there"), headers: none() }
             }
             Event::Reoffer { sdp: Some(sdp) } => {
                 let (sdp, agreed) = self.negotiator.answer(sdp).expect("G.711");

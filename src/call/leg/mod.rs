@@ -69,7 +69,7 @@ pub struct Media {
     pub rtcp: SocketAddr,
     /// We may send: not while the far end holds us.
     pub sends: bool,
-    /// The far end may send: its silence means something.
+    /// The far end may send: its silence means something, and without it nothing that comes is heard.
     pub receives: bool,
 }
 
@@ -502,7 +502,12 @@ impl Leg {
         let law = self.media.law;
         let decode = |_: PayloadType, payload: &[u8], out: &mut [i16]| law.decode(payload, out);
         let frame = self.frames.next(&mut self.jitter, slot, !self.noisy, decode, &mut samples);
-        (self.voiced, self.noisy) = match frame.sound {
+        // Whom we hold may go on sending: it is not heard.
+        let sound = if self.media.receives { frame.sound } else { Origin::Silence };
+        if !self.media.receives {
+            samples = [0; FRAME];
+        }
+        (self.voiced, self.noisy) = match sound {
             Origin::Silence => (false, false),
             Origin::Audio | Origin::Concealed => {
                 let verdict = self.vad.push(&samples);
@@ -537,7 +542,7 @@ impl Leg {
             None => {}
         }
         let label = if self.mouth.playing() { Label::UnderPrompt } else { Label::Open };
-        (HeardFrame { at, label, samples }, frame.sound)
+        (HeardFrame { at, label, samples }, sound)
     }
 
     /// Mouth: who may stop it does; then the next frame of what is to be said.
@@ -571,6 +576,9 @@ impl Leg {
 
     /// A key was pressed. One press is one, though some far ends tell it by RTP and by INFO.
     fn press(&mut self, key: event::Key, way: Way) {
+        if !self.media.receives {
+            return;
+        }
         let now = self.last;
         let again = self.last_press.is_some_and(|(before, by, at)| {
             let close = now.zip(at).is_some_and(|(now, at)| now.saturating_duration_since(at) < SAME_PRESS);

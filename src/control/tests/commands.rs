@@ -248,6 +248,8 @@ async fn every_command() {
         Command::Set(knobs),
         Command::Hangup(dialogue::Hangup { reason: "done".into(), cause: 31, ..Default::default() }),
         Command::Label(dialogue::Label { key: "k".into(), value: "v".into() }),
+        Command::Hold(send_request::Hold { on: true }),
+        Command::Hold(send_request::Hold { on: false }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
@@ -255,13 +257,14 @@ async fn every_command() {
     let now = dialogue::Hangup { now: true, ..Default::default() };
     assert!(send(Some(Command::Hangup(now))).await.expect("is done"), "it came before the answer");
     let took = served.fake.took();
-    assert_eq!(took.len(), 7);
+    assert_eq!(took.len(), 9);
     assert!(took[0].starts_with("send c r Say(Prompt {"), "{}", took[0]);
     assert_eq!(
         took[3],
         "send c r Hangup { now: false, reason: \"done\", farewell: Farewell { headers: ExtraHeaders([]), cause: Some(31) } }"
     );
-    assert_eq!(took[5], "send c r SendKeys(\"0123456789*#ABCD\")");
+    assert_eq!(took[5..7], ["send c r Hold(true)", "send c r Hold(false)"]);
+    assert_eq!(took[7], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };
         let status = served.client.send(request).await.expect_err("is refused");
@@ -281,7 +284,6 @@ async fn every_command() {
         (Command::Collect(Default::default()), "collect: key collections"),
         (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
-        (Command::Hold(Default::default()), "hold: holds"),
         (Command::RecordPause(Default::default()), "record_pause: pauses of the recording"),
         (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
     ] {

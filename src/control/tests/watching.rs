@@ -254,6 +254,10 @@ async fn every_event_is_told_whole() {
             }),
         ),
         (
+            What::Hold { by_us: true, by_far_end: false, sip_code: 488, reason: "no".into() },
+            Told::Hold(happened::Hold { by_us: true, by_far_end: false, sip_code: 488, reason: "no".into() }),
+        ),
+        (
             What::ReferRefused { target: "sip:8@h".into(), sip_code: 603 },
             Told::ReferRefused(happened::ReferRefused { target: "sip:8@h".into(), sip_code: 603 }),
         ),

@@ -17,6 +17,15 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts it between the Trunkline of a rig and its phone; it listens when this returns.
     pub async fn start(rig: &Rig) -> Kamailio {
+        Kamailio::with(rig, None).await
+    }
+
+    /// The same for a Trunkline that speaks TLS to it, on this port; with PEM files of an authority, of a certificate and of its key.
+    pub async fn start_secure(rig: &Rig, port: u16, files: &[PathBuf; 3]) -> Kamailio {
+        Kamailio::with(rig, Some((port, files))).await
+    }
+
+    async fn with(rig: &Rig, tls: Option<(u16, &[PathBuf; 3])>) -> Kamailio {
         let folder = rig.folder().join("kamailio");
         fs::create_dir_all(&folder).expect("a folder");
         let (port, config) = (rig.ports.proxy(), folder.join("kamailio.cfg"));
@@ -27,19 +36,32 @@ impl Kamailio {
         let text = ports.iter().fold(text.replacen("#!KAMAILIO", "#!kamailio", 1), |text, (name, port)| {
             text.replace(name, &port.to_string())
         });
-        fs::write(&config, text.replacen("#!kamailio", "#!KAMAILIO", 1)).expect("it is written");
+        let mut text = text.replacen("#!kamailio", "#!KAMAILIO", 1);
+        if let Some((secure, [authority, certificate, key])) = tls {
+            text = text.replace("SECURE", &secure.to_string());
+            for (name, file) in [("\"AUTHORITY\"", authority), ("\"CERTIFICATE\"", certificate), ("\"KEY\"", key)] {
+                text = text.replace(name, &format!("{file:?}"));
+            }
+        }
+        fs::write(&config, text).expect("it is written");
         let log = folder.join("log");
         let child = Command::new("kamailio")
             .args(["-f".as_ref(), config.as_os_str(), "-Y".as_ref(), folder.as_os_str()])
-            .args(["-DD", "-E", "-m", "32", "-M", "4"])
+            .args(["-DD", "-E", "-m", "32", "-M", "8"])
+            .args(tls.iter().flat_map(|_| ["-A", "WITH_TLS"]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("a file for its log"))
             .spawn()
-            .unwrap_or_else(|error| panic!("kamailio: {error}; Debian has it in the package kamailio"));
+            .unwrap_or_else(|error| {
+                panic!("kamailio: {error}; Debian has it in the packages kamailio and kamailio-tls-modules")
+            });
         let kamailio = Kamailio { child, log };
         let what = format!("Kamailio listens; its log: {}", kamailio.log.display());
-        super::soon(&what, Duration::from_secs(15), async || super::sipp::is_bound("udp", port)).await;
+        super::soon(&what, Duration::from_secs(15), async || {
+            super::sipp::is_bound("udp", port) && tls.is_none_or(|(port, _)| super::sipp::is_bound("tcp", port))
+        })
+        .await;
         kamailio
     }
 }

@@ -1,5 +1,6 @@
 //! The rig of a test: one Trunkline with a configuration of its own, and what stands around it.
 
+mod certificates;
 mod dialogue;
 mod dns;
 mod events;
@@ -22,6 +23,7 @@ use tonic::transport::Channel;
 use trunkline::proto::control::v1::control_client::ControlClient;
 use trunkline::proto::control::v1::{CallRecord, DialRequest};
 
+pub use certificates::certificates;
 pub use dialogue::{Brain, say};
 pub use dns::{Zone, a, srv};
 pub use events::Happened;

@@ -74,6 +74,27 @@ impl Peer {
         }
     }
 
+    /// The next response that is not final, but for a 100.
+    pub async fn provisional(&self) -> Response {
+        loop {
+            if let Message::Response(response) = self.message().await
+                && (101..200).contains(&response.code())
+            {
+                return response;
+            }
+        }
+    }
+
+    /// The next INVITE within a call.
+    pub async fn reinvite(&self) -> Request {
+        loop {
+            let invite = self.request(&Method::Invite).await;
+            if invite.to().expect("one").tag().is_some() {
+                return invite;
+            }
+        }
+    }
+
     pub async fn answer(&self, request: &Request, code: u16, headers: &[(&str, &str)], sdp: &str) {
         let mut out = Writer::reply(request, self.next_hop, code, "By hand", Some("hand"));
         if code < 300 {
@@ -130,29 +151,42 @@ impl Peer {
 
     /// A request within a call, after an INVITE of ours and its answer: by the route that this names.
     pub async fn after(&self, answer: &Response, method: &str, cseq: u32) {
+        self.after_with(answer, method, cseq, "", "").await;
+    }
+
+    /// As [`Peer::after`], with more headers, each with its line break, and a body.
+    pub async fn after_with(&self, answer: &Response, method: &str, cseq: u32, more: &str, body: &str) {
         let mut routes: Vec<_> = answer.list(HeaderName::RecordRoute).collect();
         // What comes last is nearest to us.
         routes.reverse();
         let (from, to) = (answer.from().expect("one"), answer.to().expect("one"));
-        self.within(answer, &routes, &format!("From: {from}\r\nTo: {to}\r\n"), method, cseq).await;
+        let parties = format!("From: {from}\r\nTo: {to}\r\n");
+        self.within(answer, &routes, &(parties + more), method, cseq, body).await;
     }
 
     /// A request within a call that came to us.
     pub async fn back(&self, invite: &Request, method: &str, cseq: u32) {
+        self.back_with(invite, method, cseq, "", "").await;
+    }
+
+    /// As [`Peer::back`], with more headers, each with its line break, and a body.
+    pub async fn back_with(&self, invite: &Request, method: &str, cseq: u32, more: &str, body: &str) {
         let routes: Vec<_> = invite.list(HeaderName::RecordRoute).collect();
         let (from, to) = (invite.to().expect("one"), invite.from().expect("one"));
-        self.within(invite, &routes, &format!("From: {from};tag=hand\r\nTo: {to}\r\n"), method, cseq).await;
+        let parties = format!("From: {from};tag=hand\r\nTo: {to}\r\n");
+        self.within(invite, &routes, &(parties + more), method, cseq, body).await;
     }
 
     /// A request to the contact of what came from there, along a route.
-    async fn within(&self, theirs: &Headers, routes: &[Cow<'_, str>], parties: &str, method: &str, cseq: u32) {
+    async fn within(&self, theirs: &Headers, routes: &[Cow<'_, str>], more: &str, method: &str, cseq: u32, body: &str) {
         let at = self.socket.local_addr().expect("it is bound");
         let contact = theirs.contact().expect("right").expect("one").uri;
         let routes: String = routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
         let call_id = theirs.call_id().expect("one");
         let request = format!(
-            "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{cseq}\r\n{routes}{parties}\
-             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            "{method} {contact} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{cseq}\r\n{routes}{more}\
+             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         self.send(request.as_bytes()).await;
     }

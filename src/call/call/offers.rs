@@ -1,0 +1,120 @@
+//! Offers within a call, theirs and ours: other media, a hold of either side, the resume.
+
+use super::*;
+
+/// Who holds whom.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// We are to hold the far end.
+    wanted: bool,
+    /// What the offer that is out makes of that.
+    asked: Option<bool>,
+    /// As it was agreed and told: by us, by the far end.
+    by: (bool, bool),
+}
+
+impl Call {
+    /// Puts the far end on hold by `sendonly` (RFC 3264 §8.4), or resumes; nothing, when that is so already, or asked for. It takes effect
+    /// when the far end has consented: one that refuses leaves the call as it was.
+    pub(super) fn hold(&mut self, now: Instant, on: bool) {
+        if std::mem::replace(&mut self.hold.wanted, on) != on {
+            self.session.handle(now, session::Input::WantOffer);
+        }
+    }
+
+    /// An offer may be made now: of the hold that is to be, or of all as it is.
+    pub(super) fn offer_wanted(&mut self, now: Instant) {
+        let on = self.hold.wanted;
+        let sdp = if on == self.negotiator.holds() {
+            self.negotiator.offer_again()
+        } else {
+            self.hold.asked = Some(on);
+            self.negotiator.offer(if on { Direction::SendOnly } else { Direction::SendRecv })
+        };
+        self.session.handle(now, session::Input::Reoffer { sdp });
+    }
+
+    pub(super) fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
+        if self.session.is_outgoing() && self.answered.is_none() {
+            self.first.get_or_insert_with(|| self.negotiator.clone());
+        }
+        let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
+        let input = match taken {
+            Ok(()) => {
+                let sdp = self.reply.take().unwrap_or_else(|| self.negotiator.offer_whole());
+                session::Input::AnswerReoffer { sdp }
+            }
+            Err(error) => {
+                session::Input::RejectReoffer { code: error.status(), headers: refusal(error.status(), Some(error)) }
+            }
+        };
+        self.session.handle(now, input);
+        match taken {
+            // The callee's offer, since we made none: without it there is no call.
+            Err(error) if self.agreed.is_none() && self.session.is_outgoing() => {
+                self.hang_up(now, HungUpBy::Network, &format!("SDP offer: {error}"));
+            }
+            Ok(()) if sdp.is_some() => self.agreed_anew(now),
+            _ => self.media_changed(),
+        }
+    }
+
+    /// The far end answers an offer of ours. An answer that does not fit leaves the media as they were.
+    pub(super) fn reoffer_answered(&mut self, now: Instant, answer: Option<&[u8]>) {
+        match answer.map(|answer| self.negotiator.accept(answer)) {
+            Some(Ok(agreed)) => {
+                self.agreed = Some(agreed);
+                self.agreed_anew(now);
+            }
+            Some(Err(error)) => self.reoffer_refused(now, 488, format!("SDP answer: {error}")),
+            None => self.reoffer_refused(now, 488, "the far end gave no SDP answer".to_owned()),
+        }
+    }
+
+    /// An offer of ours came to nothing: what was agreed before holds.
+    pub(super) fn reoffer_refused(&mut self, now: Instant, sip_code: u16, reason: String) {
+        self.negotiator.withdraw();
+        let Some(asked) = self.hold.asked.take() else { return };
+        // Unless the contrary has been asked for meanwhile, which is so now.
+        if self.hold.wanted == asked {
+            self.hold.wanted = self.negotiator.holds();
+        }
+        let (by_us, by_far_end) = self.hold.by;
+        self.tell(now, What::Hold { by_us, by_far_end, sip_code, reason });
+    }
+
+    pub(super) fn renegotiated(&mut self, now: Instant, answer: &[u8]) {
+        match self.negotiator.accept(answer) {
+            Ok(agreed) => {
+                self.agreed = Some(agreed);
+                self.agreed_anew(now);
+            }
+            Err(error) => self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
+        }
+    }
+
+    fn agreed_anew(&mut self, now: Instant) {
+        self.media_changed();
+        self.note_hold(now);
+    }
+
+    pub(super) fn media_changed(&mut self) {
+        if let Some(agreed) = self.agreed.filter(|_| self.leg_open) {
+            self.out.push_back(Output::Leg(leg::Command::Media(media(&agreed))));
+        }
+    }
+
+    /// Offer and answer are there: tells who holds whom, if that is new.
+    pub(super) fn note_hold(&mut self, now: Instant) {
+        let Some(agreed) = self.agreed.filter(|_| self.leg_open) else { return };
+        let (by_us, by_far_end) = (self.negotiator.holds(), !agreed.sends);
+        if self.hold.asked == Some(by_us) {
+            self.hold.asked = None;
+        }
+        let before = std::mem::replace(&mut self.hold.by, (by_us, by_far_end));
+        if before != (by_us, by_far_end) {
+            self.tell(now, What::Hold { by_us, by_far_end, sip_code: 0, reason: String::new() });
+        }
+        self.converse(|c| c.hold(now, by_us));
+    }
+}
