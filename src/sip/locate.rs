@@ -33,9 +33,10 @@ pub struct Hop {
 pub struct Spares(VecDeque<Hop>);
 
 impl Spares {
-    /// Takes those that follow the first one.
-    pub fn new(hops: impl IntoIterator<Item = Hop>) -> Spares {
-        Spares(hops.into_iter().collect())
+    /// The address to begin with, and those that follow it; `None`: there is none.
+    pub fn of(hops: &[Hop]) -> Option<(Hop, Spares)> {
+        let (first, others) = hops.split_first()?;
+        Some((*first, Spares(others.iter().copied().collect())))
     }
 
     /// §4.3: whether a request that went to nobody goes somewhere else now, and how. Nobody is there when nothing came back, when it could

@@ -166,10 +166,9 @@ impl Ping {
             }
             Input::Located(Ok(hops)) if self.due => {
                 self.due = false;
-                let mut hops = hops.into_iter();
-                match hops.next() {
-                    Some(first) => {
-                        self.spares = Spares::new(hops);
+                match Spares::of(&hops) {
+                    Some((first, spares)) => {
+                        self.spares = spares;
                         self.turn_to(first);
                         self.send(now);
                     }
@@ -191,7 +190,7 @@ impl Ping {
     fn receive(&mut self, now: Instant, response: Response) {
         let (Ok(via), Ok(())) = (response.top_via(), response.check()) else { return };
         let Some(request) = &mut self.request else { return };
-        if request.request().top_via().is_ok_and(|sent| sent.branch().is_some() && sent.branch() == via.branch()) {
+        if request.request().top_via().is_ok_and(|sent| sent.is_answered_by(&via)) {
             request.handle(now, ClientInput::Response(response));
         }
     }

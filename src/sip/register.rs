@@ -243,8 +243,7 @@ impl Registration {
             return;
         };
         let ours = |client: &&mut Client| {
-            cseq.method == Method::Register
-                && client.request().top_via().is_ok_and(|sent| sent.branch().is_some() && sent.branch() == via.branch())
+            cseq.method == Method::Register && client.request().top_via().is_ok_and(|sent| sent.is_answered_by(&via))
         };
         if let Some(client) = self.requests.iter_mut().find(ours) {
             client.handle(now, ClientInput::Response(response));
@@ -340,11 +339,11 @@ impl Registration {
 
     /// An attempt that is under way keeps its addresses: a failure is told by the address.
     fn located(&mut self, hops: &[Hop]) {
-        if let Some((first, spares)) = hops.split_first()
+        if let Some((first, spares)) = Spares::of(hops)
             && !self.requests.iter().any(Client::is_pending)
         {
-            self.turn_to(*first);
-            self.account.spares = Spares::new(spares.iter().copied());
+            self.turn_to(first);
+            self.account.spares = spares;
         }
     }
 

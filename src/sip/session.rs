@@ -636,10 +636,8 @@ impl Session {
         let (Ok(via), Ok(cseq)) = (response.top_via(), response.cseq()) else {
             return;
         };
-        let Some(branch) = via.branch() else { return };
         let ours = |request: &Request| {
-            request.top_via().is_ok_and(|via| via.branch().as_deref() == Some(&*branch))
-                && *request.method() == cseq.method
+            request.top_via().is_ok_and(|sent| sent.is_answered_by(&via)) && *request.method() == cseq.method
         };
         if let Some(out) = self.invites_out.iter_mut().find(|out| ours(out.tx.request())) {
             out.tx.handle(now, ClientInput::Response(response));

@@ -82,11 +82,10 @@ struct Task {
 impl Task {
     async fn run(mut self, mut account: Account, inbox: mpsc::Sender<Told>, mut told: mpsc::Receiver<Told>) {
         let Some(hops) = self.find(&mut told).await else { return };
-        let mut hops = hops.into_iter();
         let mut local = self.local.clone();
-        if let Some(first) = hops.next() {
+        if let Some((first, spares)) = Spares::of(&hops) {
             account.next_hop = Target::Addr(first.address);
-            account.spares = Spares::new(hops);
+            account.spares = spares;
             local = local.towards(first);
         }
         let rng = StdRng::seed_from_u64(self.rng.random());

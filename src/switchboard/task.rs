@@ -225,10 +225,9 @@ async fn find(
     local: &Local,
 ) -> Option<Local> {
     let located = net.locate(&dial.next_hop, transport, &local.ways, rng).await;
-    let mut hops = located.unwrap_or_default().into_iter();
-    let first = hops.next()?;
+    let (first, spares) = Spares::of(&located.ok()?)?;
     dial.next_hop = Target::Addr(first.address);
-    dial.spares = Spares::new(hops);
+    dial.spares = spares;
     Some(local.clone().towards(first))
 }
 

@@ -41,7 +41,7 @@ impl Via {
     }
 
     /// Protocol, transport and sent-by, and the text of the parameters.
-    fn hop(text: &str) -> Option<(Via, &str)> {
+    pub(super) fn hop(text: &str) -> Option<(Via, &str)> {
         let mut parts = text.splitn(3, '/');
         let name = parts.next()?.trim();
         let version = parts.next()?.trim();
@@ -73,6 +73,11 @@ impl Via {
     /// The branch, when it is there and not empty.
     pub fn branch(&self) -> Option<Cow<'_, str>> {
         self.params.value("branch").filter(|branch| !branch.is_empty())
+    }
+
+    /// §17.1.3: whether a response that has the other one on top answers the request that has this one.
+    pub(crate) fn is_answered_by(&self, other: &Via) -> bool {
+        self.branch().is_some_and(|branch| other.branch() == Some(branch))
     }
 
     /// Where a response goes when the request came from `source` (§18.2.2, RFC 3581 §4). Over a stream that is the far end of the

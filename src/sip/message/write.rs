@@ -87,13 +87,16 @@ impl Writer<StatusLine> {
         let mut top = true;
         for value in request.all(HeaderName::Via) {
             for element in super::split(value, b',').filter(|e| !e.is_empty()) {
+                let text = String::from_utf8_lossy(element);
                 // One without a hop leads nowhere, and could keep others from reading the response.
-                if let Some(via) = Via::salvage(&String::from_utf8_lossy(element)) {
-                    out = match top {
-                        true => out.header(HeaderName::Via, &via.stamped(source)),
-                        false => out.raw(HeaderName::Via, element),
-                    };
-                }
+                out = match top {
+                    true => match Via::salvage(&text) {
+                        Some(via) => out.header(HeaderName::Via, &via.stamped(source)),
+                        None => out,
+                    },
+                    false if Via::hop(&text).is_some() => out.raw(HeaderName::Via, element),
+                    false => out,
+                };
                 top = false;
             }
         }
