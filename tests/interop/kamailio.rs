@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trunkline::proto::control::v1::event::transfer::Stage;
 use trunkline::proto::control::v1::send_request::{Command, Hold};
-use trunkline::proto::control::v1::{DialRequest, ListTrunksRequest, Outcome, SendRequest};
+use trunkline::proto::control::v1::{DialRequest, ListTrunksRequest, Outcome};
 use trunkline::proto::dialogue::v1::{Hangup, Refer, UserToUser};
 use trunkline::sip::message::{HeaderName, Method, Request};
 
@@ -48,19 +48,11 @@ async fn is_registered(rig: &Rig) {
     .await;
 }
 
-async fn send(rig: &Rig, call_id: &str, command: Command) {
-    let request = SendRequest { call_id: call_id.into(), command: Some(command), ..Default::default() };
-    rig.control().send(request).await.expect("it is up");
-}
-
-async fn hang_up(rig: &Rig, call_id: &str) {
-    send(rig, call_id, Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
-}
-
 /// Hangs up, and has the phone answer.
 async fn hung_up(rig: &Rig, phone: &Peer, call_id: &str) {
-    hang_up(rig, call_id).await;
+    rig.hang_up(call_id).await;
     let bye = phone.request(&Method::Bye).await;
+    assert_eq!(hops(&bye), 2, "the BYE comes by the proxy too");
     phone.answer(&bye, 200, &[], "").await;
     let record = rig.ended(call_id).await;
     assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "enough"));
@@ -84,13 +76,7 @@ async fn a_call_out_is_authenticated_routed_and_hung_up_by_us() {
     assert_eq!((hops(&invite), invite.list(HeaderName::RecordRoute).count()), (2, 1));
     assert_eq!(invite.all(HeaderName::Route).count(), 0, "the proxy has taken its own off");
     rig.answered(&call_id).await;
-    hang_up(&rig, &call_id).await;
-    let bye = phone.request(&Method::Bye).await;
-    assert_eq!(hops(&bye), 2, "the BYE comes by the proxy too");
-    phone.answer(&bye, 200, &[], "").await;
-    let record = rig.ended(&call_id).await;
-    assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "enough"));
-    rig.idle().await;
+    hung_up(&rig, &phone, &call_id).await;
 }
 
 #[tokio::test]
@@ -158,13 +144,7 @@ async fn a_call_in_is_hung_up_by_us() {
     phone.after(&answer, "ACK", 1).await;
     let (call_id, _) = rig.incoming(0).await;
     rig.answered(&call_id).await;
-    hang_up(&rig, &call_id).await;
-    let bye = phone.request(&Method::Bye).await;
-    assert_eq!(hops(&bye), 2, "the BYE comes by the proxy too");
-    phone.answer(&bye, 200, &[], "").await;
-    let record = rig.ended(&call_id).await;
-    assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "enough"));
-    rig.idle().await;
+    hung_up(&rig, &phone, &call_id).await;
 }
 
 #[tokio::test]
@@ -296,7 +276,7 @@ async fn is_held_and_resumed(rig: &Rig, phone: &Peer, call_id: &str) {
     for (n, (on, offer, answer)) in
         [(true, "a=sendonly", "recvonly"), (false, "a=sendrecv", "sendrecv")].into_iter().enumerate()
     {
-        send(rig, call_id, Command::Hold(Hold { on })).await;
+        rig.send(call_id, Command::Hold(Hold { on })).await;
         let invite = phone.reinvite().await;
         assert_eq!((hops(&invite), invite.all(HeaderName::Route).count()), (2, 0));
         assert!(String::from_utf8_lossy(invite.body()).contains(offer), "{invite:?}");
@@ -332,7 +312,7 @@ async fn a_refer_and_its_notifies_pass_the_proxy() {
     let call_id = rig.dial(rig.order()).await;
     let invite = phone.takes().await;
     rig.answered(&call_id).await;
-    send(&rig, &call_id, Command::Refer(Refer { target: "8001".into(), ..Default::default() })).await;
+    rig.send(&call_id, Command::Refer(Refer { target: "8001".into(), ..Default::default() })).await;
     let refer = phone.request(&Method::Refer).await;
     assert_eq!((hops(&refer), refer.all(HeaderName::Route).count()), (2, 0));
     assert_eq!(header(&refer, "Refer-To"), "<sip:8001@127.0.0.1>");
@@ -378,7 +358,7 @@ async fn user_to_user_passes_the_proxy_in_invite_and_bye_of_both_sides() {
     assert_eq!(header(&invite, "User-to-User"), "0468;encoding=hex");
     rig.answered(&call_id).await;
     let hangup = Hangup { now: true, user_to_user: uui(&[4, 0x69]), ..Default::default() };
-    send(&rig, &call_id, Command::Hangup(hangup)).await;
+    rig.send(&call_id, Command::Hangup(hangup)).await;
     let bye = phone.request(&Method::Bye).await;
     assert_eq!(header(&bye, "User-to-User"), "0469;encoding=hex");
     phone.answer(&bye, 200, &[], "").await;

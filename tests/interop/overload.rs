@@ -9,9 +9,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tonic::Code;
-use trunkline::proto::control::v1::send_request::Command;
-use trunkline::proto::control::v1::{DrainRequest, Outcome, SendRequest};
-use trunkline::proto::dialogue::v1::Hangup;
+use trunkline::proto::control::v1::{DrainRequest, Outcome};
 
 use crate::rig::{PATIENCE, Phone, Rig, Setup, ask, ask_from, soon};
 
@@ -40,11 +38,6 @@ async fn call_that_listens(rig: &Rig) -> (String, JoinHandle<Vec<(u16, u32)>>, U
     (call_id, hears, phone)
 }
 
-async fn hang_up(rig: &Rig, call_id: &str) {
-    let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
-    rig.control().send(SendRequest { call_id: call_id.into(), command, ..Default::default() }).await.expect("it is up");
-}
-
 fn retry_after(answer: &str) -> u32 {
     let value = answer.lines().find_map(|line| line.strip_prefix("Retry-After: "));
     value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no Retry-After: {answer}"))
@@ -69,7 +62,7 @@ async fn a_flood_at_a_full_server_is_refused_at_once_and_the_call_that_is_up_mis
     ] {
         assert_eq!(rig.metric(name).await, value, "{name}");
     }
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     let record = rig.ended(&call_id).await;
     assert_eq!(record.outcome(), Outcome::Success);
     let heard = hears.await.expect("no panic");
@@ -89,7 +82,7 @@ async fn a_copy_of_a_refused_invite_gets_the_same_answer_and_does_not_count() {
     let first = ask_from(&rig, &refused, "100", 9).await;
     assert!(first.starts_with("SIP/2.0 503 ") && (5..=10).contains(&retry_after(&first)), "{first}");
     assert_eq!(ask_from(&rig, &refused, "100", 9).await, first);
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     rig.ended(&call_id).await;
     soon("there is room", PATIENCE, async || rig.metric("trunkline_calls").await == 0.0).await;
     assert_eq!(ask_from(&rig, &refused, "100", 9).await, first, "who has heard the refusal must not be called");
@@ -155,7 +148,7 @@ async fn without_processor_time_to_spare_new_calls_are_refused_and_those_that_ar
     refuses(&rig, "\"cpu\"", "[limits] cpu_percent = 1;").await;
     assert!(rig.metric("trunkline_cpu_used_ratio").await > 0.0);
     busy.abort();
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
     let heard = hears.await.expect("no panic");
     assert!(heard.windows(2).all(|two| two[1].0 == two[0].0.wrapping_add(1)), "no packet is missing");
@@ -182,7 +175,7 @@ async fn with_media_threads_that_are_late_new_calls_are_refused() {
     let _ = held_up.await;
     kill_process(pid, Signal::CONT).expect("it is ours");
     assert!(rig.metric("trunkline_media_lateness_seconds_count").await > 0.0);
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
     recovers(&rig, "late_ms = 5;").await;
 }

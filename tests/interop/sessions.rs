@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use trunkline::proto::control::v1::send_request::{Command, Hold};
-use trunkline::proto::control::v1::{CallRecord, Outcome, SendRequest};
+use trunkline::proto::control::v1::{CallRecord, Outcome};
 use trunkline::proto::dialogue::v1::Hangup;
 
 use crate::rig::{Happened, Phone, Rig, Setup, Trace};
@@ -47,9 +47,7 @@ async fn dialled(trunk: &'static str, scenario: &'static str, wait: u64) -> (Cal
     let talk = async {
         rig.answered(&call_id).await;
         tokio::time::sleep(Duration::from_secs(wait + 1)).await;
-        let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
-        let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
-        rig.control().send(request).await.expect("it is up");
+        rig.hang_up(&call_id).await;
         std::future::pending().await
     };
     let record = tokio::select! {
@@ -211,14 +209,9 @@ async fn a_called_phone_holds_and_resumes() {
     kept_up("", "uas_holds_and_resumes", 2).await;
 }
 
-async fn send(rig: &Rig, call_id: &str, command: Command) {
-    let request = SendRequest { call_id: call_id.into(), command: Some(command), ..Default::default() };
-    rig.control().send(request).await.expect("it is up");
-}
-
 /// Asks for hold or resume, and waits for the n-th time that something is told of it, from 0: held by us, refused with.
 async fn hold(rig: &Rig, call_id: &str, on: bool, n: usize) -> (bool, u32) {
-    send(rig, call_id, Command::Hold(Hold { on })).await;
+    rig.send(call_id, Command::Hold(Hold { on })).await;
     let mut count = 0;
     rig.find(call_id, |event| {
         let Some(Happened::Hold(hold)) = &event.event else { return None };
@@ -235,7 +228,7 @@ async fn is_held(rig: &Rig, call_id: &str) -> CallRecord {
     assert_eq!(hold(rig, call_id, true, 0).await, (true, 0));
     assert_eq!(hold(rig, call_id, false, 1).await, (false, 0));
     assert_eq!(hold(rig, call_id, true, 2).await, (false, 488));
-    send(rig, call_id, Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
+    rig.send(call_id, Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
     rig.ended(call_id).await
 }
 

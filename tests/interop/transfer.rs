@@ -6,7 +6,7 @@ use tonic::Code;
 use trunkline::command::demo::phone as baresip;
 use trunkline::proto::control::v1::event::transfer::Stage;
 use trunkline::proto::control::v1::send_request::Command;
-use trunkline::proto::control::v1::{AnswerRequest, CallRecord, DialRequest, GetCallRequest, SendRequest};
+use trunkline::proto::control::v1::{AnswerRequest, CallRecord, DialRequest, GetCallRequest};
 use trunkline::proto::dialogue::v1::action::Action as Act;
 use trunkline::proto::dialogue::v1::line_event::Event;
 use trunkline::proto::dialogue::v1::{Hangup, Header, Refer, UserToUser};
@@ -38,15 +38,6 @@ fn uui(bytes: &[u8]) -> Vec<UserToUser> {
     vec![UserToUser { bytes: bytes.to_vec(), ..Default::default() }]
 }
 
-async fn send(rig: &Rig, call_id: &str, command: Command) {
-    let request = SendRequest { call_id: call_id.into(), command: Some(command), ..Default::default() };
-    rig.control().send(request).await.expect("it is done");
-}
-
-async fn hang_up(rig: &Rig, call_id: &str) {
-    send(rig, call_id, Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
-}
-
 /// Waits for the result of a transfer; all that was told of it, with the codes.
 async fn result(rig: &Rig, call_id: &str) -> Vec<(Stage, u32)> {
     let mut told = Vec::new();
@@ -64,10 +55,10 @@ async fn referred(setup: Setup, scenario: &'static str, refer: Refer) -> (Vec<(S
     let phone = rig.phone(Phone::new(scenario)).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
-    send(&rig, &call_id, Command::Refer(refer)).await;
+    rig.send(&call_id, Command::Refer(refer)).await;
     let told = result(&rig, &call_id).await;
     if told.last().is_some_and(|(stage, _)| *stage == Stage::Failed) {
-        hang_up(&rig, &call_id).await;
+        rig.hang_up(&call_id).await;
     }
     let record = rig.ended(&call_id).await;
     let outcome = &record.transfers[0].outcome;
@@ -152,7 +143,7 @@ async fn a_call_that_came_in_is_handed_over_too() {
     let phone = rig.phone(Phone::new("uac_is_referred")).await;
     let (call_id, _) = rig.incoming(0).await;
     rig.answered(&call_id).await;
-    send(&rig, &call_id, Command::Refer(refer())).await;
+    rig.send(&call_id, Command::Refer(refer())).await;
     assert_eq!(result(&rig, &call_id).await.last(), Some(&(Stage::Answered, 200)));
     let record = rig.ended(&call_id).await;
     assert_eq!((record.transfers[0].result, record.hung_up_by.as_str()), (1, "operator"));
@@ -196,7 +187,7 @@ async fn an_attended_transfer_names_the_dialog_of_another_call() {
     let parts: Vec<_> = state.replaces.split(';').collect();
     assert!(parts.len() == 3 && parts[1].starts_with("to-tag=") && parts[2].starts_with("from-tag="), "{state:?}");
     assert!(state.remote_target.starts_with("sip:sipp@127.0.0.1:"), "{state:?}");
-    hang_up(&rig, &agent_call).await;
+    rig.hang_up(&agent_call).await;
     let record = rig.ended(&agent_call).await;
     assert_eq!(parts[0], record.sip_call_id);
     agent.stop().await;
@@ -211,7 +202,7 @@ async fn an_attended_transfer_names_the_dialog_of_another_call() {
         headers: header("X-Order", "17"),
         ..Default::default()
     };
-    send(&rig, &call_id, Command::Refer(refer)).await;
+    rig.send(&call_id, Command::Refer(refer)).await;
     let record = rig.ended(&call_id).await;
     assert_eq!(record.transfers[0].outcome, "transferred");
     phone.done().await;
@@ -230,7 +221,7 @@ async fn a_refer_to_us_is_refused_and_counted() {
     assert!(target.starts_with("sip:900@127.0.0.1:") && code == 603, "{target} {code}");
     // The call goes on: the phone hears the answer to its NOTIFY before our BYE.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     rig.ended(&call_id).await;
     phone.done().await;
     assert_eq!(rig.metric("trunkline_sip_refers_refused_total").await, 1.0);
@@ -265,7 +256,7 @@ async fn nobody_takes_the_place_of_a_call() {
         let (answer, _) = ask_with(&rig, "100", &format!("Replaces: {replaces}\r\n")).await;
         assert!(answer.starts_with(&format!("SIP/2.0 {code} ")), "{replaces}: {answer}");
     }
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     assert_eq!(rig.ended(&call_id).await.end_reason, "enough");
     phone.done().await;
 }
@@ -334,7 +325,7 @@ async fn what_the_orchestrator_says_stands_in_answer_and_bye() {
     rig.answered(&call_id).await;
     let hangup =
         Hangup { headers: header("X-Why", "done"), cause: 31, user_to_user: uui(&[4, 0x68]), ..Default::default() };
-    send(&rig, &call_id, Command::Hangup(hangup)).await;
+    rig.send(&call_id, Command::Hangup(hangup)).await;
     rig.ended(&call_id).await;
     phone.done().await;
 }
@@ -357,7 +348,7 @@ async fn a_baresip_that_is_referred_calls_the_target() {
     phone.accept().await.expect("it answers");
     rig.answered(&call_id).await;
     let target = format!("101@127.0.0.1:{}", rig.ports.sip());
-    send(&rig, &call_id, Command::Refer(Refer { target, ..Default::default() })).await;
+    rig.send(&call_id, Command::Refer(Refer { target, ..Default::default() })).await;
     // Its call to the target is one that we take ourselves.
     let (second, incoming) = rig.incoming(0).await;
     assert_eq!((incoming.caller.as_str(), incoming.callee.as_str()), ("100", "101"));
@@ -365,7 +356,7 @@ async fn a_baresip_that_is_referred_calls_the_target() {
     let record = rig.ended(&call_id).await;
     assert_eq!((record.transfers[0].outcome.as_str(), record.hung_up_by.as_str()), ("transferred", "operator"));
     rig.answered(&second).await;
-    hang_up(&rig, &second).await;
+    rig.hang_up(&second).await;
     rig.ended(&second).await;
     phone.quit().await;
     rig.idle().await;

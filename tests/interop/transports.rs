@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::process::Command;
-use trunkline::proto::control::v1::send_request::Command as Order;
-use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome, SendRequest};
-use trunkline::proto::dialogue::v1::{Hangup, Header};
+use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome};
+use trunkline::proto::dialogue::v1::Header;
 
 use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, certificates, soon, srv};
 
@@ -21,9 +20,7 @@ async fn talked(rig: &Rig, order: DialRequest) -> CallRecord {
     let call_id = rig.dial(order).await;
     rig.answered(&call_id).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let command = Some(Order::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
-    let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
-    rig.control().send(request).await.expect("it is up");
+    rig.hang_up(&call_id).await;
     rig.ended(&call_id).await
 }
 
@@ -327,9 +324,7 @@ async fn sighup_reads_the_certificates_again_and_ends_no_call() {
     // Ours, and what is shown to the trunk.
     soon("both are read", PATIENCE, async || rig.metric_of("trunkline_tls_reloads_total", "done").await == 2.0).await;
     assert_eq!(rig.metric("trunkline_calls").await, 1.0);
-    let command = Some(Order::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
-    let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };
-    rig.control().send(request).await.expect("it is up");
+    rig.hang_up(&call_id).await;
     assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
     caller.done().await;
 }

@@ -24,12 +24,6 @@ fn over(rig: &Rig, trunk: &str) -> DialRequest {
     DialRequest { trunk: trunk.into(), ..rig.order() }
 }
 
-async fn hang_up(rig: &Rig, call_id: &str) {
-    let command = Some(Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() }));
-    let request = SendRequest { call_id: call_id.into(), command, ..Default::default() };
-    rig.control().send(request).await.expect("it is up");
-}
-
 /// What a call told until it was placed for the n-th time.
 async fn placed(rig: &Rig, call_id: &str, times: usize) -> Vec<String> {
     let mut told = Vec::new();
@@ -78,7 +72,7 @@ async fn a_trunk_that_is_silent_is_passed_over_and_told_goodbye_when_it_answers_
     lab.request(&Method::Ack).await;
     let bye = lab.request(&Method::Bye).await;
     lab.answer(&bye, 200, &[], "").await;
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     let bye = spare.request(&Method::Bye).await;
     spare.answer(&bye, 200, &[], "").await;
     let record = rig.ended(&call_id).await;
@@ -130,7 +124,7 @@ async fn when_all_fail_it_ends_as_the_last_one_did_and_says_why_there_was_no_oth
     let record = rig.ended(&alone).await;
     assert_eq!((record.sip_code, record.trunk.as_str()), (503, "lab"));
     assert_eq!(record.end_reason, "503 By hand; no other way: no_channel: trunk spare: [limits] channels = 1");
-    hang_up(&rig, &busy).await;
+    rig.hang_up(&busy).await;
     let bye = spare.request(&Method::Bye).await;
     spare.answer(&bye, 200, &[], "").await;
     rig.idle().await;
@@ -144,7 +138,7 @@ async fn a_hang_up_between_two_trunks_is_one() {
     lab.request(&Method::Invite).await;
     let invite = spare.request(&Method::Invite).await;
     spare.answer(&invite, 180, &[], "").await;
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     let cancel = spare.request(&Method::Cancel).await;
     spare.answer(&cancel, 200, &[], "").await;
     spare.answer(&invite, 487, &[], "").await;
@@ -167,7 +161,7 @@ async fn a_full_member_is_passed_over_before_anything_is_sent() {
     assert_eq!(rig.metric_of("trunkline_calls_refused_total", "channels").await, 1.0);
     assert_eq!(placed(&rig, &second, 1).await, ["dialling over spare"]);
     for (call_id, peer) in [(&first, &lab), (&second, &spare)] {
-        hang_up(&rig, call_id).await;
+        rig.hang_up(call_id).await;
         let bye = peer.request(&Method::Bye).await;
         peer.answer(&bye, 200, &[], "").await;
         rig.ended(call_id).await;
@@ -206,7 +200,7 @@ async fn limits_of_numbers_and_of_the_rate_are_named() {
     assert_eq!(rig.metric_of("trunkline_calls_refused_total", "number_limit").await, 1.0);
     lab.refuses(486).await;
     rig.ended(&second).await;
-    hang_up(&rig, &first).await;
+    rig.hang_up(&first).await;
     let bye = lab.request(&Method::Bye).await;
     lab.answer(&bye, 200, &[], "").await;
     rig.ended(&first).await;
@@ -283,7 +277,7 @@ async fn a_trunk_that_flaps_is_told_and_the_other_one_does_not_notice() {
     let down = rig.stood("lab", 2).await;
     assert!(!down.up && !down.reason.is_empty(), "{down:?}");
 
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     let bye = spare.request(&Method::Bye).await;
     spare.answer(&bye, 200, &[], "").await;
     assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
@@ -482,7 +476,7 @@ async fn calls_pass_the_proxies_that_profile_and_registrar_name_and_a_drain_take
     assert_eq!(gone.text(HeaderName::Expires).as_deref(), Some("0"));
     lab.answer(&gone, 200, &[], "").await;
     // The call goes on.
-    hang_up(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     let bye = lab.request(&Method::Bye).await;
     assert_eq!(bye.list(HeaderName::Route).count(), 0, "the route set of a dialog is what Record-Route said");
     lab.answer(&bye, 200, &[], "").await;

@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
-use trunkline::proto::control::v1::SendRequest;
 use trunkline::proto::control::v1::send_request::{Command as Order, SendKeys};
 use trunkline::proto::dialogue::v1::Hangup;
 
@@ -42,11 +41,6 @@ async fn capture(rig: &Rig, file: &Path) -> Option<Child> {
     Some(child)
 }
 
-async fn order(rig: &Rig, call_id: &str, order: Order) {
-    let request = SendRequest { call_id: call_id.into(), command: Some(order), ..Default::default() };
-    rig.control().send(request).await.expect("it is done");
-}
-
 async fn finished(rig: &Rig, call_id: &str, prompt: &str) {
     rig.find(call_id, |event| match &event.event {
         Some(Happened::PromptFinished(done)) if done.prompt_id == prompt => {
@@ -67,13 +61,13 @@ async fn our_rtp_is_continuous_through_prompts_silence_and_keys() {
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    order(&rig, &call_id, Order::Say(say("hello", &["human-hello.wav", "~300", "human-thank-you.wav"]))).await;
+    rig.send(&call_id, Order::Say(say("hello", &["human-hello.wav", "~300", "human-thank-you.wav"]))).await;
     finished(&rig, &call_id, "hello").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    order(&rig, &call_id, Order::SendKeys(SendKeys { keys: "12#".into() })).await;
+    rig.send(&call_id, Order::SendKeys(SendKeys { keys: "12#".into() })).await;
     tokio::time::sleep(Duration::from_millis(1_200)).await;
-    order(&rig, &call_id, Order::Say(say("bye", &["human-goodbye.wav"]))).await;
-    order(&rig, &call_id, Order::Hangup(Hangup { now: false, reason: "done".into(), ..Default::default() })).await;
+    rig.send(&call_id, Order::Say(say("bye", &["human-goodbye.wav"]))).await;
+    rig.send(&call_id, Order::Hangup(Hangup { now: false, reason: "done".into(), ..Default::default() })).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
     let quality = record.quality.expect("how the line was");

@@ -21,7 +21,9 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 use trunkline::proto::control::v1::control_client::ControlClient;
-use trunkline::proto::control::v1::{CallRecord, DialRequest};
+use trunkline::proto::control::v1::send_request::Command as Order;
+use trunkline::proto::control::v1::{CallRecord, DialRequest, SendRequest};
+use trunkline::proto::dialogue::v1::Hangup;
 
 pub use certificates::certificates;
 pub use dialogue::{Brain, say};
@@ -219,6 +221,17 @@ impl Rig {
     /// Dials; gives the call's id.
     pub async fn dial(&self, order: DialRequest) -> String {
         self.control().dial(order).await.expect("the order is taken").into_inner().call_id
+    }
+
+    /// Sends a command to a call that is up.
+    pub async fn send(&self, call_id: &str, command: Order) {
+        let request = SendRequest { call_id: call_id.into(), command: Some(command), ..Default::default() };
+        self.control().send(request).await.expect("it is up");
+    }
+
+    /// Hangs a call up at once; `end_reason` in its record is "enough".
+    pub async fn hang_up(&self, call_id: &str) {
+        self.send(call_id, Order::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
     }
 
     /// A call without services, from the first event to the record.
