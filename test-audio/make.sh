@@ -35,4 +35,4 @@ sox -R -D -n -r 8000 -c 1 -b 16 noise-30dbfs.wav synth 5 whitenoise vol 0.1374
 sox -D -n -r 8000 -c 1 -b 16 silence.wav trim 0 2
 
 # What SIPp plays: raw A-law, no header.
-sox -D human-not-understood.wav -t al ../tests/sipp/speech.alaw
+sox -D human-not-understood.wav -t al ../tests/interop_sip/speech.alaw

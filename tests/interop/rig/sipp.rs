@@ -1,4 +1,4 @@
-//! SIPp with one of the scenarios of `tests/sipp`.
+//! SIPp with one of the scenarios of `tests/interop_sip`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ impl Sipp {
     pub async fn start(phone: &Phone, port: u16, media: u16, trunkline: u16, folder: &Path) -> Sipp {
         let folder = folder.join(format!("sipp-{port}-{}", phone.scenario));
         fs::create_dir_all(&folder).expect("a folder for the traces");
-        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sipp");
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop_sip");
         let output = |name: &str| Stdio::from(fs::File::create(folder.join(name)).expect("a file for its output"));
         let mut command = Command::new("sipp");
         command
