@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // An event's variants differ in size by design; boxing them would cost more than it saves.
         .type_attribute(".", "#[allow(clippy::large_enum_variant)]")
         .codec_path("crate::proto::codec::Codec")
+        // Audio is taken out of what HTTP/2 received as it lies there.
+        .bytes(".trunkline.speech.v1")
         .compile_fds(descriptors)?;
     weights(&PathBuf::from(std::env::var("OUT_DIR")?).join("earshot.bin"))
 }

@@ -1,13 +1,14 @@
 //! How the shells `dialogue` and `speech` reach a gRPC service: one HTTP/2 connection, made when it is first needed, shared by all
 //! calls and made anew when it broke.
 //!
-//! Windows: one stream may have 64 KiB under way, one of synthesis 8 KiB (half a second at 8 kHz; what waits there is memory of the call), a connection 16 MiB, so that a stream
+//! Windows: one stream may have 64 KiB under way, one of synthesis 4 KiB (a quarter of a second at 8 kHz: what waits is memory of the call), a connection 16 MiB, so that a stream
 //! which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP keep-alive, within 25 s, also in
 //! the middle of a silent stream. HTTP/2 pings stay off: gRPC's own servers (C++, Python, Go, Java) take more than one in five
 //! minutes for an attack and answer with GOAWAY `too_many_pings`, which would end every call on the connection. A process that hangs while
 //! its kernel lives is noticed by the time-outs of those who wait for its answers.
 
 mod coalesce;
+mod slices;
 
 use std::error::Error;
 use std::time::Duration;
@@ -16,11 +17,12 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use coalesce::Connector;
+pub use slices::Slicing;
 
 /// What a stream may have under way, in bytes.
-pub const ROOMY: u32 = 64 * 1024;
+const ROOMY: u32 = 64 * 1024;
 /// … where it is the far end that has to wait, because it has more than is wanted yet.
-pub const NARROW: u32 = 8 * 1024;
+const NARROW: u32 = 4 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// A peer that is gone: 10 s of silence, then three questions.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -45,15 +47,23 @@ pub struct BadEndpoint {
 /// A channel that connects when it is first used. Must be called within a tokio runtime.
 ///
 /// `connect_timeout` is for TCP's connection; what comes after it is bounded by those who ask.
-pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration, window: u32) -> Result<Channel, BadEndpoint> {
-    let endpoint = configured(name, endpoint, connect_timeout)?;
-    Ok(endpoint
+pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
+    Ok(windowed(configured(name, endpoint, connect_timeout)?, ROOMY))
+}
+
+/// As [`lazy`], for streams whose far end has more than is wanted yet: little of it waits here.
+pub fn lazy_sparing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Slicing, BadEndpoint> {
+    Ok(Slicing(windowed(configured(name, endpoint, connect_timeout)?, NARROW)))
+}
+
+fn windowed(endpoint: Endpoint, window: u32) -> Channel {
+    endpoint
         .initial_stream_window_size(window)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(KEEPALIVE))
         .tcp_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .tcp_keepalive_retries(Some(KEEPALIVE_RETRIES))
-        .connect_lazy())
+        .connect_lazy()
 }
 
 /// As [`lazy`], for many small messages: each waits up to 4 ms, so that those of many calls are written together.
@@ -113,8 +123,8 @@ mod tests {
     #[tokio::test]
     async fn only_http_with_host_and_port() {
         let second = Duration::from_secs(1);
-        assert!(lazy("a", "http://127.0.0.1:50051", second, ROOMY).is_ok());
-        assert!(lazy("a", "http://[::1]:50051/", second, ROOMY).is_ok());
+        assert!(lazy("a", "http://127.0.0.1:50051", second).is_ok());
+        assert!(lazy("a", "http://[::1]:50051/", second).is_ok());
         for (endpoint, reason) in [
             ("https://brain:443", "TLS to services is not built yet"),
             ("brain:50051", "is not an http URI"),
@@ -124,7 +134,7 @@ mod tests {
             ("http://bra in:1", "is not a URI"),
             ("", "is not a URI"),
         ] {
-            let error = lazy("a", endpoint, second, ROOMY).expect_err(endpoint);
+            let error = lazy("a", endpoint, second).expect_err(endpoint);
             assert_eq!(error.reason, reason, "{endpoint}");
             assert!(error.to_string().contains("\"a\""), "{error}");
         }

@@ -98,8 +98,8 @@ async fn hear(service: &mut Service, rate: u32, speech: &[i16]) -> (Final, Vec<S
                 let mark = UtteranceStart { utterance_id: 1, start_ms: 500, from_ms: 200 };
                 requests.send(request(Request::UtteranceStart(mark))).await.expect("listened to");
             }
-            let samples = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            let chunk = AudioChunk { at_ms, label: AudioLabel::Open.into(), samples };
+            let samples: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            let chunk = AudioChunk { at_ms, label: AudioLabel::Open.into(), samples: samples.into() };
             requests.send(request(Request::Audio(chunk))).await.expect("listened to");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -232,7 +232,7 @@ async fn every_refusal_names_its_field() {
         assert_eq!(status.code(), Code::InvalidArgument, "{field}");
         assert!(status.message().starts_with(field), "{field}: {}", status.message());
     }
-    let audio = |samples: Vec<u8>| Request::Audio(AudioChunk { at_ms: 0, label: 0, samples });
+    let audio = |samples: Vec<u8>| Request::Audio(AudioChunk { at_ms: 0, label: 0, samples: samples.into() });
     let with = |change: fn(&mut RecognizeConfig)| {
         let mut config = config(8_000);
         change(&mut config);

@@ -54,7 +54,7 @@ impl Dialogues {
     pub fn new(services: Vec<ServiceConfig>) -> Result<Dialogues, BadEndpoint> {
         let mut by_name = HashMap::new();
         for ServiceConfig { name, endpoint, connect_timeout } in services {
-            let channel = crate::channel::lazy(&name, &endpoint, connect_timeout, crate::channel::ROOMY)?;
+            let channel = crate::channel::lazy(&name, &endpoint, connect_timeout)?;
             by_name.insert(name, Service { endpoint, channel });
         }
         Ok(Dialogues { services: Arc::new(by_name), metrics: Metrics::default() })

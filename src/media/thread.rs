@@ -349,9 +349,9 @@ impl Outlet for Wires<'_> {
         events(MediaEvent::Leg(event));
     }
 
-    fn heard(&mut self, frame: &HeardFrame) {
+    fn heard(&mut self, frame: impl FnOnce() -> HeardFrame) {
         if let Some(ring) = &mut self.wiring.heard
-            && ring.push(*frame).is_err()
+            && ring.push(frame()).is_err()
         {
             self.sums.recogniser += 1;
         }

@@ -74,9 +74,10 @@ impl Frames {
     ) -> HeardFrame {
         let mut sound = if self.length > 0 { self.sound } else { Sound::Silence };
         let mut first = self.last.filter(|_| self.length > 0).map(|(wire, start)| after(wire, -start));
+        let mut payload = [0; MAX_PAYLOAD];
         while self.length < FRAME {
             let begin = self.length;
-            let (wire, heard, added) = match jitter.pop(now, quiet) {
+            let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
                 Playout::Frame { payload, payload_type, wire, spliced, .. } => {
                     let room = &mut self.queue[begin..begin + MAX_PAYLOAD];
                     let decoded = decode(payload_type, payload, room).min(MAX_PAYLOAD);

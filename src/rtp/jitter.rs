@@ -155,7 +155,6 @@ pub struct JitterBuffer {
     started: bool,
     stats: JitterStats,
     delay_us: i64,
-    out: [u8; MAX_PAYLOAD],
 }
 
 enum Decision {
@@ -185,7 +184,6 @@ impl JitterBuffer {
             started: false,
             stats: JitterStats::default(),
             delay_us: 0,
-            out: [0; MAX_PAYLOAD],
         }
     }
 
@@ -235,9 +233,9 @@ impl JitterBuffer {
         self.stats.dropped += u64::from(!kept);
     }
 
-    /// What to play at `now`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole
+    /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole
     /// packet; the correction is then inaudible.
-    pub fn pop(&mut self, now: Instant, quiet: bool) -> Playout<'_> {
+    pub fn pop<'a>(&mut self, now: Instant, quiet: bool, room: &'a mut [u8; MAX_PAYLOAD]) -> Playout<'a> {
         let at = self.clock.micros(now);
         match self.decide(at, quiet) {
             Decision::Empty => Playout::Empty,
@@ -249,7 +247,7 @@ impl JitterBuffer {
                 Playout::Lost { samples: samples as u32, wire }
             }
             Decision::Play(held) => {
-                let length = self.slots.take(held.number, &mut self.out);
+                let length = self.slots.take(held.number, room);
                 let wire = self.clock.wire(held.timestamp).unwrap_or(now);
                 self.next_number = held.number + 1;
                 self.next_timestamp = held.timestamp.saturating_add(i64::from(held.samples));
@@ -257,7 +255,7 @@ impl JitterBuffer {
                 self.playing = true;
                 self.delay_us = self.lateness(at, held.timestamp);
                 Playout::Frame {
-                    payload: &self.out[..length],
+                    payload: &room[..length],
                     payload_type: PayloadType::new(held.payload_type).unwrap_or(PayloadType::PCMU),
                     timestamp: held.timestamp as u32,
                     wire,

@@ -28,7 +28,7 @@ use tonic::transport::Channel;
 use crate::call::io::{FromSpeech, HeardFrame, ToRecogniser};
 use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
-use crate::channel::{MAX_MESSAGE, in_words};
+use crate::channel::{MAX_MESSAGE, Slicing, in_words};
 use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 pub use metrics::Metrics;
@@ -98,12 +98,7 @@ impl Speech {
         for config in services {
             let engine = Engine {
                 hearing: crate::channel::lazy_coalescing(&config.name, &config.endpoint, config.connect_timeout)?,
-                speaking: crate::channel::lazy(
-                    &config.name,
-                    &config.endpoint,
-                    config.connect_timeout,
-                    crate::channel::NARROW,
-                )?,
+                speaking: crate::channel::lazy_sparing(&config.name, &config.endpoint, config.connect_timeout)?,
                 known: watch::Sender::new(None),
                 counted: metrics.of(&config.name),
                 config,
@@ -198,7 +193,7 @@ struct Trouble {
 struct Engine {
     config: ServiceConfig,
     hearing: Channel,
-    speaking: Channel,
+    speaking: Slicing,
     /// What it said that it can do; nothing when that has to be asked (anew).
     known: watch::Sender<Option<Arc<CapabilitiesResponse>>>,
     counted: metrics::OfService,

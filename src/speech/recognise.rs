@@ -298,8 +298,8 @@ async fn has_room(out: &Option<mpsc::Sender<Box<proto::RecognizeRequest>>>) -> b
 /// What the engine is sent of a piece; nothing, if the resampler keeps it for the next one.
 fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, ResampleError> {
     let message = match *piece {
-        Piece::Audio { at, label, ref samples } => {
-            let (before, samples) = encoder.encode(samples)?;
+        Piece::Audio { at, label, law, ref sound } => {
+            let (before, samples) = encoder.encode(law, sound)?;
             if samples.is_empty() {
                 return Ok(None);
             }
@@ -307,7 +307,7 @@ fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, Resa
                 Label::UnderPrompt => proto::AudioLabel::UnderPrompt,
                 Label::Open => proto::AudioLabel::Open,
             };
-            Request::Audio(proto::AudioChunk { at_ms: (at - before).0, label: label.into(), samples })
+            Request::Audio(proto::AudioChunk { at_ms: (at - before).0, label: label.into(), samples: samples.into() })
         }
         Piece::Start { utterance, start, from } => Request::UtteranceStart(proto::UtteranceStart {
             utterance_id: utterance,

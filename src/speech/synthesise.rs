@@ -22,7 +22,7 @@ const LONGEST: usize = 30 * 60 * LINE as usize;
 
 /// How much more sound the call may have than can have been heard: enough to bridge an engine's pauses, and so little that a long text
 /// does not lie in memory as a whole. What goes beyond waits at the engine, held back by HTTP/2.
-const LEAD: Duration = Duration::from_millis(500);
+const LEAD: Duration = Duration::from_millis(300);
 
 /// A segment that is being synthesised. Dropping it closes the stream, which cancels the engine's work.
 #[derive(Debug)]

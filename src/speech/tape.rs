@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use crate::call::io::{HeardFrame, Label};
+use crate::codec::g711::Law;
 use crate::ms::Ms;
 
 /// Samples of a frame, and its length.
@@ -34,8 +35,10 @@ pub(super) enum Piece {
         at: Ms,
         /// What was going on.
         label: Label,
+        /// How it is coded.
+        law: Law,
         /// 8 kHz.
-        samples: Vec<i16>,
+        sound: Vec<u8>,
     },
     /// An utterance began.
     Start {
@@ -104,30 +107,31 @@ impl Tape {
         if let Some(now) = self.now {
             let missing = ((frame.at - now).0 / FRAME_MS).min((LONGEST / FRAME) as u32);
             for n in (1..=missing).rev() {
-                self.add(frame.at - Ms(n * FRAME_MS), frame.label, &[0; FRAME]);
+                let silence = [frame.law.silence(); FRAME];
+                self.add(&HeardFrame { at: frame.at - Ms(n * FRAME_MS), sound: silence, ..*frame });
             }
         }
-        self.add(frame.at, frame.label, &frame.samples);
+        self.add(frame);
         self.now = Some(frame.at + Ms(FRAME_MS));
         while self.samples > LONGEST {
             self.drop_oldest();
         }
     }
 
-    fn add(&mut self, at: Ms, label: Label, frame: &[i16; FRAME]) {
+    fn add(&mut self, frame: &HeardFrame) {
         self.samples += FRAME;
         let unsent = self.pieces.len() > self.sent;
-        if let Some(Piece::Audio { label: last, samples, .. }) = self.pieces.back_mut()
+        if let Some(Piece::Audio { label, law, sound, .. }) = self.pieces.back_mut()
             && unsent
-            && *last == label
-            && samples.len() + FRAME <= self.batch
+            && (*label, *law) == (frame.label, frame.law)
+            && sound.len() + FRAME <= self.batch
         {
-            samples.extend_from_slice(frame);
+            sound.extend_from_slice(&frame.sound);
             return;
         }
-        let mut samples = Vec::with_capacity(self.batch);
-        samples.extend_from_slice(frame);
-        self.pieces.push_back(Piece::Audio { at, label, samples });
+        let mut sound = Vec::with_capacity(self.batch);
+        sound.extend_from_slice(&frame.sound);
+        self.pieces.push_back(Piece::Audio { at: frame.at, label: frame.label, law: frame.law, sound });
     }
 
     /// The oldest audio goes; marks stay, the engine has to answer them with what it has.
@@ -135,12 +139,12 @@ impl Tape {
         let Some(at) = self.pieces.iter().position(|piece| matches!(piece, Piece::Audio { .. })) else {
             return;
         };
-        if let Some(Piece::Audio { samples, .. }) = self.pieces.remove(at) {
-            self.samples -= samples.len();
+        if let Some(Piece::Audio { sound, .. }) = self.pieces.remove(at) {
+            self.samples -= sound.len();
             if at < self.sent {
                 self.sent -= 1;
             } else {
-                self.dropped += (samples.len() / FRAME) as u64;
+                self.dropped += (sound.len() / FRAME) as u64;
             }
         }
     }
@@ -215,15 +219,15 @@ impl Tape {
         let keep = self.waiting.iter().map(|w| w.from).fold(recent, Ms::min);
         while self.sent > 0 {
             let useful = match self.pieces.front() {
-                Some(Piece::Audio { at, samples, .. }) => *at + Ms::of_samples(samples.len() as u64, 8_000) > keep,
+                Some(Piece::Audio { at, sound, .. }) => *at + Ms::of_samples(sound.len() as u64, 8_000) > keep,
                 Some(Piece::Start { utterance, .. } | Piece::End { utterance, .. }) => self.is_waiting(*utterance),
                 None => return,
             };
             if useful {
                 return;
             }
-            if let Some(Piece::Audio { samples, .. }) = self.pieces.pop_front() {
-                self.samples -= samples.len();
+            if let Some(Piece::Audio { sound, .. }) = self.pieces.pop_front() {
+                self.samples -= sound.len();
             }
             self.sent -= 1;
         }
@@ -251,7 +255,7 @@ mod tests {
     use std::time::Duration;
 
     fn frame(at: u32) -> HeardFrame {
-        HeardFrame { at: Ms(at), label: Label::Open, samples: [at as i16; FRAME] }
+        HeardFrame { at: Ms(at), label: Label::Open, law: Law::Mu, sound: [(at / 20) as u8; FRAME] }
     }
 
     fn tape() -> Tape {
@@ -277,26 +281,27 @@ mod tests {
         let mut samples = 0;
         let mut first = None;
         for piece in pieces {
-            if let Piece::Audio { at, samples: s, .. } = piece {
+            if let Piece::Audio { at, sound, .. } = piece {
                 first.get_or_insert(at.0);
-                samples += s.len();
+                samples += sound.len();
             }
         }
         (first.unwrap_or(0), samples / 8)
     }
 
     #[tokio::test]
-    async fn pieces_have_the_batch_s_length_and_one_label() {
+    async fn pieces_have_the_batch_s_length_one_label_and_one_law() {
         let mut tape = tape();
         for at in [0, 20, 40, 60] {
             tape.hear(&frame(at));
         }
         tape.hear(&HeardFrame { label: Label::UnderPrompt, ..frame(80) });
+        tape.hear(&HeardFrame { label: Label::UnderPrompt, law: Law::A, ..frame(100) });
         let lengths: Vec<usize> = read(&mut tape)
             .iter()
-            .map(|p| if let Piece::Audio { samples, .. } = p { samples.len() / FRAME } else { 0 })
+            .map(|p| if let Piece::Audio { sound, .. } = p { sound.len() / FRAME } else { 0 })
             .collect();
-        assert_eq!(lengths, [3, 1, 1]);
+        assert_eq!(lengths, [3, 1, 1, 1]);
     }
 
     #[tokio::test]
@@ -305,8 +310,9 @@ mod tests {
         run(&mut tape, 1000, 1040);
         tape.hear(&frame(1105)); // 1040 and 1060 are missing, and the clock has slipped by 25 ms
         let got = read(&mut tape);
-        let silence = Piece::Audio { at: Ms(1045), label: Label::Open, samples: vec![0; 3 * FRAME] };
-        let sound = Piece::Audio { at: Ms(1105), label: Label::Open, samples: vec![1105; FRAME] };
+        let audio = |at, sound| Piece::Audio { at, label: Label::Open, law: Law::Mu, sound };
+        let silence = audio(Ms(1045), vec![Law::Mu.silence(); 3 * FRAME]);
+        let sound = audio(Ms(1105), vec![55; FRAME]);
         assert_eq!(got, [silence, sound]);
         // The clock may slip back as well: that is no reason to cut anything.
         assert_eq!(span(&run(&mut tape, 1120, 1140)), (1120, 20));

@@ -30,7 +30,7 @@ use super::pinger;
 use super::refused::Refused;
 use super::registrar::{self, Registrar, Told};
 use super::settings::{Settings, Trunk};
-use super::task::{INBOX, Start, Task, ToTask};
+use super::task::{Answer, INBOX, Start, Task, ToTask};
 use super::{Metrics, Shells};
 use crate::call::Route;
 use crate::call::action::Action;
@@ -574,7 +574,7 @@ impl Router {
         self.calls.insert(call_id, Up { state, trunk, placed: None, inbox: inbox.clone(), sent: VecDeque::new() });
         self.channels[trunk] += 1;
         self.metrics.calls.inc();
-        let task = Task {
+        let task = Box::new(Task {
             settings: self.settings.clone(),
             shells: self.shells.clone(),
             metrics: self.metrics.clone(),
@@ -582,8 +582,8 @@ impl Router {
             rng: StdRng::seed_from_u64(self.rng.random()),
             net: self.net(trunk),
             inbox: inbox.clone(),
-        };
-        tokio::spawn(task.run(start, inputs));
+        });
+        tokio::spawn(task.run(Box::new(start), inputs));
         inbox
     }
 
@@ -614,7 +614,7 @@ impl Router {
             "" => None,
             name => Some(dialling::service("dialogue", name, &known.dialogues)?),
         };
-        tell(up, ToTask::Answer { dialogue, knobs, headers })?;
+        tell(up, ToTask::Answer(Box::new(Answer { dialogue, knobs, headers })))?;
         // Until the call's task says so itself: a second answer is one too many.
         up.state.phase = Phase::Ringing;
         Ok(())

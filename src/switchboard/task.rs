@@ -31,8 +31,8 @@ use crate::sip::session::{self, Dial, ExtraHeaders, Session};
 use crate::sip::transport::Transport;
 use crate::speech::Synthesis;
 
-/// Frames that may wait for the recogniser, whose task looks every 100 ms: half a second.
-const HEARD: usize = 25;
+/// Frames that may wait for the recogniser, whose task looks every 100 ms: what a page of memory holds, 480 ms.
+const HEARD: usize = 24;
 /// Frames that may wait for the recorder: a disk that is busy for a second is not rare.
 const RECORDED: usize = 50;
 /// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
@@ -67,9 +67,9 @@ pub(super) async fn until(deadline: Option<Instant>) {
 }
 
 impl Task {
-    /// Holds the call until it is over.
-    pub(super) async fn run(mut self, start: Start, mut inputs: mpsc::Receiver<ToTask>) {
-        let (call_id, correlation) = match &start {
+    /// Holds the call until it is over. From boxes: a future keeps what it is given twice over.
+    pub(super) async fn run(mut self: Box<Self>, start: Box<Start>, mut inputs: mpsc::Receiver<ToTask>) {
+        let (call_id, correlation) = match &*start {
             Start::Dial(placement, _) => (placement.plan.call_id.clone(), placement.plan.correlation.clone()),
             Start::Incoming(_, plan, ..) => (plan.call_id.clone(), plan.correlation.clone()),
         };
@@ -83,7 +83,7 @@ impl Task {
         let mut clamps = Vec::new();
         let mut nowhere = false;
         // In a box: a future has room for whatever it ever holds, at each place where it has held it.
-        let (mut call, services) = match start {
+        let (mut call, services) = match *start {
             Start::Dial(placement, local) => {
                 let Placement { mut dial, transport, ring_timeout, mut plan, clamps: clamped, services } = *placement;
                 plan.local_media = local_media;
@@ -166,7 +166,8 @@ impl Task {
                 () = until(call.deadline()) => None,
             };
             match input {
-                Some(ToTask::Answer { dialogue, knobs, headers }) => {
+                Some(ToTask::Answer(answer)) => {
+                    let Answer { dialogue, knobs, headers } = *answer;
                     let choice = dialogue.as_ref().map(|name| name != NONE);
                     wires.services.dialogue = dialogue.unwrap_or(wires.services.dialogue);
                     call.handle(Instant::now(), Input::Answer { knobs, dialogue: choice, headers });
@@ -185,13 +186,19 @@ impl Task {
     }
 
     /// There is no port: an inbound call is refused, an outbound one is over before it began.
-    async fn without_media(self, call_id: &Arc<str>, start: Start, error: &NoPort, unheard: mpsc::Receiver<ToTask>) {
+    async fn without_media(
+        self: Box<Self>,
+        call_id: &Arc<str>,
+        start: Box<Start>,
+        error: &NoPort,
+        unheard: mpsc::Receiver<ToTask>,
+    ) {
         tracing::error!(call = %call_id, reason = %error, "no RTP port for the call");
         self.metrics.refused(match error {
             NoPort::NoFiles => "no_file",
             _ => "no_port",
         });
-        let session = match start {
+        let session = match *start {
             Start::Incoming(mut session, ..) => {
                 let retry =
                     ExtraHeaders::try_from(vec![("Retry-After".to_owned(), super::router::RETRY_AFTER.to_owned())]);
@@ -360,23 +367,26 @@ impl Wires<'_> {
     }
 }
 
-/// What comes to a call's task.
+/// What comes to a call's task. In boxes: a channel has room for 32 of them from the beginning, and most calls need it for two.
 #[derive(Debug)]
 pub(super) enum ToTask {
     /// For the call.
     Call(Box<Input>),
     /// The orchestrator answers.
-    Answer {
-        /// Another dialogue than the route's.
-        dialogue: Option<String>,
-        /// Changes to the knobs.
-        knobs: KnobChange,
-        /// Headers of the 200.
-        headers: ExtraHeaders,
-    },
+    Answer(Box<Answer>),
 }
 
-/// In a box: a channel has room for 32 of them from the beginning, and most calls need it for two.
+/// How the orchestrator answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Another dialogue than the route's.
+    pub(super) dialogue: Option<String>,
+    /// Changes to the knobs.
+    pub(super) knobs: KnobChange,
+    /// Headers of the 200.
+    pub(super) headers: ExtraHeaders,
+}
+
 impl From<Input> for ToTask {
     fn from(input: Input) -> ToTask {
         ToTask::Call(Box::new(input))

@@ -467,8 +467,8 @@ impl Outlet for Wires {
     fn event(&mut self, event: LegEvent) {
         self.events.push(event);
     }
-    fn heard(&mut self, frame: &HeardFrame) {
-        self.heard.push(*frame);
+    fn heard(&mut self, frame: impl FnOnce() -> HeardFrame) {
+        self.heard.push(frame());
     }
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
         self.recorded.push(frame());

@@ -233,8 +233,8 @@ pub enum LegEvent {
 pub trait Outlet {
     /// To the call.
     fn event(&mut self, event: LegEvent);
-    /// To the recogniser.
-    fn heard(&mut self, frame: &HeardFrame);
+    /// To the recogniser, if there is one.
+    fn heard(&mut self, frame: impl FnOnce() -> HeardFrame);
     /// To the recorder, if there is one: most calls are not recorded, and then the frame is not even made.
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
     /// To the far end, from the RTP port.
@@ -259,6 +259,14 @@ pub struct Refused {
     pub payload_type: u64,
     /// From somebody else.
     pub source: u64,
+}
+
+/// A frame that was listened to.
+struct Heard {
+    at: Ms,
+    label: Label,
+    samples: [i16; FRAME],
+    sound: Origin,
 }
 
 /// What the robot said lately, so that an utterance can be placed under it.
@@ -432,17 +440,22 @@ impl Leg {
         }
         self.last = Some(slot);
         let at = Ms::from(slot.saturating_duration_since(origin));
-        let (heard, origin_of_sound) = self.listen(slot, origin, outlet);
+        let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
             robot: spoke.unwrap_or([0; FRAME]),
-            caller_at: (origin_of_sound != Origin::Silence).then_some(heard.at),
+            caller_at: (heard.sound != Origin::Silence).then_some(heard.at),
             caller: heard.samples,
         });
-        outlet.heard(&heard);
+        outlet.heard(|| {
+            let law = self.media.law;
+            let mut sound = [0; FRAME];
+            law.encode(&heard.samples, &mut sound);
+            HeardFrame { at: heard.at, label: heard.label, law, sound }
+        });
         let mut compound = [0; MAX_COMPOUND];
         if let Some(length) = self.reports.due(slot, &self.sender, &mut self.jitter, &mut compound) {
             outlet.report(self.rtcp(), &compound[..length]);
@@ -497,7 +510,7 @@ impl Leg {
     }
 
     /// Ears: one frame from the jitter buffer, and what it means.
-    fn listen(&mut self, slot: Instant, origin: Instant, outlet: &mut impl Outlet) -> (HeardFrame, Origin) {
+    fn listen(&mut self, slot: Instant, origin: Instant, outlet: &mut impl Outlet) -> Heard {
         let mut samples = [0; FRAME];
         let law = self.media.law;
         let decode = |_: PayloadType, payload: &[u8], out: &mut [i16]| law.decode(payload, out);
@@ -542,7 +555,7 @@ impl Leg {
             None => {}
         }
         let label = if self.mouth.playing() { Label::UnderPrompt } else { Label::Open };
-        (HeardFrame { at, label, samples }, sound)
+        Heard { at, label, samples, sound }
     }
 
     /// Mouth: who may stop it does; then the next frame of what is to be said.
@@ -671,7 +684,7 @@ mod tests {
                 self.0.push(key);
             }
         }
-        fn heard(&mut self, _: &HeardFrame) {}
+        fn heard(&mut self, _: impl FnOnce() -> HeardFrame) {}
         fn record(&mut self, _: impl FnOnce() -> RecordedFrame) {}
         fn send(&mut self, _: SocketAddr, _: &[u8]) {}
         fn report(&mut self, _: SocketAddr, _: &[u8]) {}

@@ -18,7 +18,7 @@ const FRAME: usize = 160;
 /// delivers in bursts then makes one late start and not a stutter.
 const PREROLL: usize = 480;
 /// Items that fit before the queue has to grow.
-const QUEUE: usize = 64;
+const QUEUE: usize = 32;
 
 /// Sound of a segment.
 #[derive(Debug, Clone, PartialEq)]

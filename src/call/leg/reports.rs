@@ -121,7 +121,7 @@ mod tests {
 
     impl Outlet for Wire {
         fn event(&mut self, _: LegEvent) {}
-        fn heard(&mut self, _: &HeardFrame) {}
+        fn heard(&mut self, _: impl FnOnce() -> HeardFrame) {}
         fn record(&mut self, _: impl FnOnce() -> RecordedFrame) {}
         fn send(&mut self, _: SocketAddr, packet: &[u8]) {
             self.rtp.push(packet.to_vec());

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt, stream};
+use prost::bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -68,7 +69,7 @@ pub(super) struct Services {
 struct Shared {
     spoken: Arc<Spoken>,
     alaw: bool,
-    voice: Vec<u8>,
+    voice: Bytes,
     seen: Mutex<Seen>,
     phones: Mutex<HashMap<String, usize>>,
 }
@@ -93,7 +94,7 @@ impl Services {
         let shared = Arc::new(Shared {
             spoken,
             alaw,
-            voice: speech::voice(),
+            voice: speech::voice().into(),
             seen: Mutex::new(Seen::new()),
             phones: Mutex::new(HashMap::new()),
         });
@@ -194,7 +195,7 @@ impl Speech for Services {
         // 200 ms a piece: long enough to be cheap, short enough to be taken from the server in time.
         let pieces = (0..seconds * 5).map(move |n| {
             let from = n % 5 * 3_200;
-            Ok(SynthesizeResponse { samples: shared.voice[from..from + 3_200].to_vec(), words: Vec::new() })
+            Ok(SynthesizeResponse { samples: shared.voice.slice(from..from + 3_200), words: Vec::new() })
         });
         Ok(Response::new(Box::pin(stream::iter(pieces))))
     }

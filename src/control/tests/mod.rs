@@ -152,8 +152,7 @@ async fn serve(keep_events: usize) -> Served {
     };
     let server = tokio::spawn(super::serve(listener, fake.clone(), journal.clone(), shutdown));
     let endpoint = format!("http://{address}");
-    let channel = crate::channel::lazy("control", &endpoint, Duration::from_secs(1), crate::channel::ROOMY)
-        .expect("a good endpoint");
+    let channel = crate::channel::lazy("control", &endpoint, Duration::from_secs(1)).expect("a good endpoint");
     Served { client: ControlClient::new(channel.clone()), channel, fake, journal, stop, server }
 }
 

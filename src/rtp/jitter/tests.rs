@@ -71,7 +71,7 @@ impl Line {
 
     fn pop(&mut self, us: u64, quiet: bool) -> Got {
         let now = self.at(us);
-        match self.buffer.pop(now, quiet) {
+        match self.buffer.pop(now, quiet, &mut [0; MAX_PAYLOAD]) {
             Playout::Frame { payload, wire, spliced, .. } => {
                 let place = u32::from_be_bytes(payload[..4].try_into().unwrap());
                 assert_eq!(payload, place.to_be_bytes().repeat(40));
@@ -332,7 +332,7 @@ proptest! {
                                   ssrc: Ssrc(ssrc), payload: &payload };
             let at = line.at(now);
             line.buffer.insert(at, &packet, samples);
-            line.buffer.pop(at, back);
+            line.buffer.pop(at, back, &mut [0; MAX_PAYLOAD]);
             line.buffer.wire_of(timestamp);
             line.buffer.wire_now(at);
             line.buffer.report();

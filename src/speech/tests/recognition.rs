@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::call::io::Label;
+use crate::codec::g711::Law;
 use crate::ms::Ms;
 use proto::recognize_request::Request as Told;
 use proto::recognize_response::{Error, Final, Partial, Response as Answer};
@@ -23,10 +24,11 @@ impl Call {
         Call { ring, marks: speech.recognise("s", "call", frames, tell), inbox, at: 0 }
     }
 
-    /// Hears so many frames; their samples tell their number.
+    /// Hears so many frames; their bytes tell their number, of which 8 bits are left.
     fn hear(&mut self, frames: u32) {
         for _ in 0..frames {
-            let frame = HeardFrame { at: Ms(self.at), label: Label::Open, samples: [(self.at / 20) as i16; 160] };
+            let sound = [(self.at / 20) as u8; 160];
+            let frame = HeardFrame { at: Ms(self.at), label: Label::Open, law: Law::Mu, sound };
             self.ring.push(frame).expect("the ring has room");
             self.at += 20;
         }
@@ -111,7 +113,7 @@ async fn count(mut requests: Streaming<proto::RecognizeRequest>, out: Hear) {
         heard.take(&told);
         if let Told::UtteranceEnd(end) = told {
             let rate = heard.config.as_ref().and_then(|c| c.format).map_or(0, |f| f.sample_rate_hz);
-            let last = heard.samples.last().copied().unwrap_or_default();
+            let last = Law::Mu.encode_one(heard.samples.last().copied().unwrap_or_default());
             let text = format!("{} bytes at {rate} from {:?} to {last}", heard.bytes, heard.first);
             out.send(final_of(end.utterance_id, text)).await.expect("Trunkline reads");
         }
@@ -235,7 +237,7 @@ async fn an_engine_that_comes_late_hears_the_last_seconds() {
     let server = tonic::transport::Server::builder().add_service(SpeechServer::from_arc(fake));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let text = call.text().await;
-    assert_eq!(text, (1, format!("{} bytes at 8000 from Some(3200) to 409", 250 * 320)));
+    assert_eq!(text, (1, format!("{} bytes at 8000 from Some(3200) to 153", 250 * 320)));
     assert_eq!(speech.metrics().of("s").dropped.get(), 160, "the first 3.2 s nobody has heard");
     assert_eq!(call.end().await, []);
 }

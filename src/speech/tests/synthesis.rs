@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 
 fn piece(samples: Vec<u8>) -> Result<proto::SynthesizeResponse, Status> {
-    Ok(proto::SynthesizeResponse { samples, words: Vec::new() })
+    Ok(proto::SynthesizeResponse { samples: samples.into(), words: Vec::new() })
 }
 
 fn words(text: &str) -> Text {

@@ -114,7 +114,7 @@ impl Speech for Scripted {
             Speaking::Refuses => return Err(Status::internal("the voice is hoarse")),
             Speaking::Mute => return Ok(Response::new(Box::pin(tokio_stream::pending()))),
         };
-        let piece = |samples| Ok(SynthesizeResponse { samples, words: Vec::new() });
+        let piece = |samples: Vec<u8>| Ok(SynthesizeResponse { samples: samples.into(), words: Vec::new() });
         Ok(Response::new(Box::pin(tokio_stream::iter(pieces.into_iter().map(piece)))))
     }
 
