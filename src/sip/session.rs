@@ -72,6 +72,8 @@ pub struct Dial {
     pub next_hop: Target,
     /// Where it is sent instead when nobody is there (RFC 3263 §4.3), in this order.
     pub spares: Spares,
+    /// How long it may stay without any answer, not even a 100, before it goes there, or [`Event::Silent`] is told; `None`: 64·T1 (timer B).
+    pub patience: Option<Duration>,
     /// Proxies that the INVITE passes, the nearest first; all of them loose routers (RFC 3608, §8.1.2).
     pub route: Vec<Uri>,
     /// For 401 and 407.
@@ -200,6 +202,8 @@ pub enum Event {
     },
     /// Caller: the far side refused.
     Refused(Refusal),
+    /// Caller: nothing has come back yet in [`Dial::patience`], and there is no further address. The INVITE goes on.
+    Silent,
     /// Caller: nothing came back at all (timer B); counts as 408.
     TimedOut,
     /// The call ended before it was answered.
@@ -370,8 +374,12 @@ enum Timer {
     Refresh,
     /// The session is over when it is not refreshed.
     Expire,
+    /// Nothing has come back for our INVITE so far.
+    Silent,
+    /// 64·T1 after the last CANCEL of an INVITE that was given up: such ones will not be answered any more.
+    GivenUp,
 }
-const TIMERS: usize = 6;
+const TIMERS: usize = 8;
 
 /// Repeats a 2xx until its ACK comes (§13.3.1.4).
 #[derive(Debug)]
@@ -404,6 +412,18 @@ struct InviteOut {
     tx: InviteClient,
     /// It is a re-INVITE.
     again: Option<Reinvite>,
+    wish: Wish,
+}
+
+/// What we want of an INVITE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// That it is answered.
+    Answer,
+    /// Nothing: another address has the call. It cannot be cancelled before a sign of it comes (§9.1).
+    GivenUp,
+    /// And its CANCEL has been sent.
+    Cancelled,
 }
 
 /// Another request that we sent.
@@ -419,8 +439,10 @@ enum Purpose {
     Cancel,
     /// Of the call's own dialog.
     Bye(Farewell),
-    /// Of another branch of the fork.
+    /// Of another branch of the fork, or of an INVITE that was given up.
     StrayBye,
+    /// Of an INVITE that was given up.
+    StrayCancel,
     Info {
         content_type: String,
         body: Vec<u8>,
@@ -598,7 +620,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Over;
-        for timer in [Timer::StillRinging, Timer::Again, Timer::Refresh, Timer::Expire] {
+        for timer in [Timer::StillRinging, Timer::Again, Timer::Refresh, Timer::Expire, Timer::Silent] {
             self.timers.stop(timer as usize);
         }
         if self.invites_out.iter().any(|out| out.again.is_some() && out.tx.is_pending()) {
@@ -689,6 +711,14 @@ impl Session {
                 out.tx.abandon();
             }
             self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+        }
+        if self.timers.take_due(Timer::Silent as usize, now) {
+            self.silent(now);
+        }
+        if self.timers.take_due(Timer::GivenUp as usize, now) {
+            for out in self.invites_out.iter_mut().filter(|out| out.wish == Wish::Cancelled) {
+                out.tx.abandon();
+            }
         }
         if self.timers.take_due(Timer::StillRinging as usize, now) {
             self.ring_again(now);

@@ -220,6 +220,7 @@ pub(super) fn dial(order: &DialOrder, trunk: &Trunk, caller: &str, service_route
         request_uri: to,
         next_hop: trunk.peer.clone(),
         spares: Default::default(),
+        patience: Some(trunk.failover_after),
         route: trunk.route.iter().chain(service_route).cloned().collect(),
         credentials: trunk.credentials.clone(),
         headers,

@@ -10,7 +10,7 @@ use trunkline::proto::dialogue::v1::{Hangup, Header};
 use trunkline::sip::auth::{Authenticator, Credentials};
 use trunkline::sip::message::{HeaderName, Method};
 
-use crate::rig::{Happened, PATIENCE, Peer, Rig, SDP, Setup, ask, soon};
+use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, SDP, Setup, ask, soon};
 
 const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
                      [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
@@ -62,7 +62,7 @@ async fn a_trunk_that_has_no_room_is_passed_over_under_the_same_call_id() {
 
 #[tokio::test]
 async fn a_trunk_that_is_silent_is_passed_over_and_told_goodbye_when_it_answers_after_all() {
-    let rig = group("[limits]\nsetup_timeout_ms = 500", "[media]").await;
+    let rig = group("[limits]\nfailover_after_ms = 500", "[media]").await;
     let (lab, spare) = (Peer::lab(&rig).await, Peer::spare(&rig).await);
     let call_id = rig.dial(rig.order()).await;
     let late = lab.request(&Method::Invite).await;
@@ -81,6 +81,29 @@ async fn a_trunk_that_is_silent_is_passed_over_and_told_goodbye_when_it_answers_
         (Outcome::Success, "spare", "enough")
     );
     assert_eq!(placed(&rig, &call_id, 2).await[1], "lab: no answer to the INVITE");
+    rig.idle().await;
+}
+
+/// The last member is waited for as a trunk without company is.
+#[tokio::test]
+async fn a_deaf_trunk_is_left_for_one_that_answers_and_that_one_has_its_time() {
+    let main = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"spare\"\n\
+                [[group.member]]\ntrunk = \"lab\"\npriority = 2\n";
+    let limits = "[limits]\nfailover_after_ms = 500";
+    let rig = Rig::start(Setup { trunk: limits, spare: limits, main, ..Setup::default() }).await;
+    let deaf = Peer::spare(&rig).await;
+    // It says nothing for 1 s, twice its time, and then 200.
+    let phone = rig.phone(Phone::new("uas_silent_then_answers")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    deaf.request(&Method::Invite).await;
+    rig.hang_up(&call_id).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.trunk.as_str()), (Outcome::Success, "lab"));
+    assert_eq!(placed(&rig, &call_id, 2).await[1], "spare: no answer to the INVITE");
+    assert_eq!(rig.metric_of("trunkline_calls_rerouted_total", "spare").await, 1.0);
+    let trace = phone.done().await;
+    assert_eq!((trace.received("CANCEL"), trace.received("BYE")), (0, 1));
     rig.idle().await;
 }
 
@@ -132,7 +155,7 @@ async fn when_all_fail_it_ends_as_the_last_one_did_and_says_why_there_was_no_oth
 
 #[tokio::test]
 async fn a_hang_up_between_two_trunks_is_one() {
-    let rig = group("[limits]\nsetup_timeout_ms = 500", "[media]").await;
+    let rig = group("[limits]\nfailover_after_ms = 500", "[media]").await;
     let (lab, spare) = (Peer::lab(&rig).await, Peer::spare(&rig).await);
     let call_id = rig.dial(rig.order()).await;
     lab.request(&Method::Invite).await;
