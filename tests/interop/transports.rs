@@ -148,7 +148,7 @@ async fn an_address_that_is_silent_is_left_for_the_next_one() {
         ..Setup::default()
     };
     let rig = Rig::at(ports, folder, setup).await;
-    let deaf = Peer::at(&rig, "127.0.0.1", deaf).await;
+    let deaf = Peer::bind(&rig, "127.0.0.1", deaf).await;
     let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
