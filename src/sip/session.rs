@@ -32,7 +32,7 @@ mod timer;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -50,7 +50,7 @@ use super::transaction::{
     Timers,
 };
 use super::{ACCEPT, ALLOW, Local, Reply, stateless, token};
-use callee::Callee;
+use callee::{Callee, OkRepeat, OkTimer};
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
 pub use refer::Carrier;
@@ -381,30 +381,6 @@ enum Timer {
 }
 const TIMERS: usize = 8;
 
-/// Repeats a 2xx until its ACK comes (§13.3.1.4).
-#[derive(Debug)]
-struct OkRepeat {
-    payload: Vec<u8>,
-    resend: Doubling,
-    timers: Timers<2>,
-}
-
-#[derive(Clone, Copy)]
-enum OkTimer {
-    Resend,
-    GiveUp,
-}
-
-impl OkRepeat {
-    fn new(now: Instant, payload: Vec<u8>) -> OkRepeat {
-        let resend = Doubling::new(Some(T2));
-        let mut timers = Timers::new();
-        timers.set(OkTimer::Resend as usize, resend.first(now));
-        timers.set(OkTimer::GiveUp as usize, now + GIVE_UP.into());
-        OkRepeat { payload, resend, timers }
-    }
-}
-
 /// An INVITE that we sent; after a challenge there are several.
 #[derive(Debug)]
 struct InviteOut {
@@ -489,6 +465,8 @@ pub struct Session {
     invite: Request,
     side: Side,
     phase: Phase,
+    /// Where the answer to our INVITE came from.
+    answered_from: Option<IpAddr>,
     dialog: Option<Dialog>,
     auth: Authenticator,
     terms: Terms,
@@ -522,6 +500,11 @@ impl Session {
     /// The INVITE that began the call: From, To, Request-URI, headers and body by its accessors.
     pub fn invite(&self) -> &Request {
         &self.invite
+    }
+
+    /// Where the call that we placed was answered: requests of it come from there.
+    pub fn answered_from(&self) -> Option<IpAddr> {
+        self.answered_from
     }
 
     /// The SDP offer of the INVITE; `None` when the caller wants ours.
@@ -646,12 +629,12 @@ impl Session {
         }
         match message {
             Message::Request(request) => self.receive_request(now, request, source),
-            Message::Response(response) => self.receive_response(now, response),
+            Message::Response(response) => self.receive_response(now, response, source),
         }
     }
 
     /// §17.1.3: a response belongs to the request whose branch and method it has.
-    fn receive_response(&mut self, now: Instant, response: Response) {
+    fn receive_response(&mut self, now: Instant, response: Response, source: SocketAddr) {
         if response.check().is_err() {
             return;
         }
@@ -662,6 +645,9 @@ impl Session {
             request.top_via().is_ok_and(|sent| sent.is_answered_by(&via)) && *request.method() == cseq.method
         };
         if let Some(out) = self.invites_out.iter_mut().find(|out| ours(out.tx.request())) {
+            if (200..300).contains(&response.code()) && out.wish == Wish::Answer {
+                self.answered_from.get_or_insert(source.ip());
+            }
             out.tx.handle(now, ClientInput::Response(response));
         } else if let Some(out) = self.requests_out.iter_mut().find(|out| ours(out.tx.request())) {
             out.tx.handle(now, ClientInput::Response(response));

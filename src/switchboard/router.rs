@@ -120,6 +120,8 @@ pub(super) enum Ask {
         held: (bool, bool),
         /// What names its dialog at the far end, and where that is reached.
         dialog: Option<(Replaces, Uri)>,
+        /// Where a call that we placed was answered.
+        answered_from: Option<IpAddr>,
     },
     /// A call is over; its signalling may have to repeat itself.
     Over {
@@ -214,7 +216,8 @@ struct Up {
 struct Owned {
     owner: Owner,
     trunk: usize,
-    /// Of a trunk whose peer is a name and that lists no sources: who answered first. Nobody else may send requests.
+    /// Of a trunk whose peer is a name and that lists no sources: who said something first, and from the answer on who
+    /// gave it. Nobody else may send requests.
     heard: Option<IpAddr>,
 }
 
@@ -451,10 +454,13 @@ impl Router {
                     self.owners.insert(sip_call_id, owned);
                 }
             }
-            Ask::Phase { call_id, phase, held, dialog } => {
+            Ask::Phase { call_id, phase, held, dialog, answered_from } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.phase, up.state.held) = (phase, held);
                     if let Some((replaces, target)) = dialog {
+                        if let Some(owned) = self.owners.get_mut(&replaces.call_id) {
+                            owned.heard = answered_from.or(owned.heard);
+                        }
                         (up.state.replaces, up.state.remote_target) = (replaces.to_string(), target.to_string());
                     }
                 }

@@ -137,8 +137,8 @@ impl Task {
             // Before the world hears of it: whoever acts on an event finds the call in that phase.
             if (call.phase(), call.held()) != (phase, held) && call.phase() != Phase::Over {
                 (phase, held) = (call.phase(), call.held());
-                let dialog = call.replaces();
-                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase, held, dialog });
+                let (dialog, answered_from) = (call.replaces(), call.answered_from());
+                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase, held, dialog, answered_from });
             }
             while let Some(output) = call.poll() {
                 if let Some(back) = wires.carry(output, call.wall(Instant::now())).await {

@@ -12,7 +12,7 @@ use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, 
 use trunkline::proto::dialogue::v1::Header;
 use trunkline::sip::message::Method;
 
-use crate::rig::{Folder, PATIENCE, Peer, Phone, Ports, Rig, Setup, Zone, certificates, soon, srv};
+use crate::rig::{Folder, PATIENCE, Peer, Phone, Ports, Rig, SDP, Setup, Zone, certificates, soon, srv};
 
 const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -165,6 +165,45 @@ async fn an_address_that_is_silent_is_left_for_the_next_one() {
     let trace = phone.done().await;
     assert_eq!((trace.received("INVITE"), trace.received("ACK"), trace.received("BYE")), (1, 1, 1));
     assert_eq!(trace.received("CANCEL"), 0);
+    rig.idle().await;
+}
+
+/// Of a peer without `sources` only who has answered may hang up, though somebody who was given up has spoken before.
+#[tokio::test]
+async fn who_was_given_up_and_wakes_does_not_take_the_call_from_who_has_it() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let records = vec![
+        srv("_sip._udp.trunk.test.", 1, ports.phone(), "deaf.trunk.test."),
+        srv("_sip._udp.trunk.test.", 2, ports.phone(), "phone.trunk.test."),
+        crate::rig::a("deaf.trunk.test.", [127, 0, 0, 2].into()),
+        crate::rig::a("phone.trunk.test.", [127, 0, 0, 1].into()),
+    ];
+    let zone = Zone::serve(records).await;
+    let setup = Setup {
+        sip: format!("resolver = \"{}\"", zone.at),
+        peer: "address = \"trunk.test\"".into(),
+        trunk: "[limits]\nfailover_after_ms = 500",
+        ..Setup::default()
+    };
+    let rig = Rig::at(ports, folder, setup).await;
+    let deaf = Peer::bind(&rig, "127.0.0.2", rig.ports.phone()).await;
+    let phone = Peer::lab(&rig).await;
+    let call_id = rig.dial(rig.order()).await;
+    let missed = deaf.request(&Method::Invite).await;
+    let invite = phone.request(&Method::Invite).await;
+    deaf.answer(&missed, 180, &[], "").await;
+    let cancel = deaf.request(&Method::Cancel).await;
+    deaf.answer(&cancel, 200, &[], "").await;
+    deaf.answer(&missed, 487, &[], "").await;
+    phone.answer(&invite, 200, &[], SDP).await;
+    phone.request(&Method::Ack).await;
+    rig.answered(&call_id).await;
+    deaf.back(&missed, "BYE", 1).await;
+    phone.back(&invite, "BYE", 2).await;
+    assert_eq!(phone.response().await.code(), 200);
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.hung_up_by.as_str()), (Outcome::Success, "caller"));
+    assert_eq!(rig.metric_of("trunkline_sip_datagrams_dropped_total", "source").await, 1.0);
     rig.idle().await;
 }
 

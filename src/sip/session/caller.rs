@@ -54,6 +54,7 @@ impl Session {
             invite: invite.clone(),
             side: Side::Caller(Box::new(caller)),
             phase: Phase::Inviting,
+            answered_from: None,
             dialog: None,
             auth,
             terms,
