@@ -111,6 +111,8 @@ fn a_far_end_that_refuses_leaves_the_call_as_it_was_and_may_be_asked_again() {
     let seen = scenario.run(1);
     went_well(&seen);
     assert_eq!(holds(&seen), [(false, false, 488), (true, false, 0), (true, false, 503), (false, false, 0)]);
+    let told = seen.line.iter().filter(|(_, event)| matches!(event.what, Line::Hold { .. }));
+    assert_eq!(told.count(), 2, "the dialogue is told what is so, not what was refused");
     assert_eq!(seen.done(), [(long, false)]);
 }
 
@@ -187,6 +189,21 @@ fn a_hang_up_on_hold_waits_for_no_prompt() {
 }
 
 #[test]
+fn a_call_that_is_answered_on_hold_is_so_from_the_beginning() {
+    let scenario = Scenario {
+        dialogue: talks("Hello?", &[]),
+        talk: vec![(0, Act::Hold(Direction::SendOnly)), (3_000, Act::Hold(Direction::SendRecv))],
+        orders: vec![(6_000, bye())],
+        ..Scenario::outbound()
+    };
+    let seen = scenario.run(1);
+    ended_by(&seen, HungUpBy::Operator);
+    assert_eq!(holds(&seen), [(false, true, 0), (false, false, 0)]);
+    // The robot is not kept from talking.
+    assert_eq!(seen.done(), [("Hello?", false)]);
+}
+
+#[test]
 fn both_sides_may_hold_and_each_resumes_its_own() {
     let scenario = Scenario {
         orders: vec![(4_000, HOLD), (10_000, RESUME), (12_000, bye())],
@@ -195,5 +212,11 @@ fn both_sides_may_hold_and_each_resumes_its_own() {
     };
     let seen = scenario.run(1);
     ended_by(&seen, HungUpBy::Operator);
-    assert_eq!(holds(&seen), [(false, true, 0), (true, true, 0), (true, false, 0), (false, false, 0)]);
+    let each = [(false, true), (true, true), (true, false), (false, false)];
+    assert_eq!(holds(&seen), each.map(|(by_us, by_far_end)| (by_us, by_far_end, 0)));
+    let told = seen.line.iter().filter_map(|(_, event)| match event.what {
+        Line::Hold { by_us, by_far_end } => Some((by_us, by_far_end)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), each, "and the dialogue is told the same");
 }

@@ -122,6 +122,7 @@ fn of_a_fork_the_one_that_answers_is_taken_at_its_word() {
         to: NameAddr::new(None, uri("sip:1@192.0.2.2")),
         next_hop: Target::Addr(PHONE),
         spares: Default::default(),
+        patience: None,
         route: Vec::new(),
         credentials: None,
         headers: ExtraHeaders::default(),

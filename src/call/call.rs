@@ -280,6 +280,11 @@ impl Call {
         self.phase
     }
 
+    /// Whether it is on hold: by us, by the far end.
+    pub fn held(&self) -> (bool, bool) {
+        self.hold.by
+    }
+
     /// Wall time of a moment of this call.
     pub fn wall(&self, now: Instant) -> SystemTime {
         self.wall.1 + now.saturating_duration_since(self.wall.0)

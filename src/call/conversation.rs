@@ -130,6 +130,8 @@ pub struct Conversation {
     refer_due: bool,
     /// Begun, and its result not known.
     referring: bool,
+    /// Who holds whom, as the dialogue was told: we, the far end.
+    told_hold: (bool, bool),
     /// The far end is on hold; and the dialogue owes an answer after the resume.
     held: bool,
     owed: bool,
@@ -168,6 +170,7 @@ impl Conversation {
             refer: None,
             refer_due: false,
             referring: false,
+            told_hold: (false, false),
             held: false,
             owed: false,
             gone: None,

@@ -61,6 +61,13 @@ pub enum Line {
         /// The mark.
         mark: String,
     },
+    /// The call is on hold, or no longer.
+    Hold {
+        /// We hold the far end.
+        by_us: bool,
+        /// The far end holds us.
+        by_far_end: bool,
+    },
     /// A transfer came to its end.
     TransferResult {
         /// The call is the target's; else the conversation goes on.

@@ -54,17 +54,24 @@ impl Call {
     pub(super) fn elsewhere(&mut self, event: Event) -> Option<Event> {
         let no_sign = match &event {
             Event::Refused(refusal) => self.plan.failover.contains(&refusal.code),
-            Event::TimedOut | Event::Failed(Failure::Unreachable) => !self.plan.failover.is_empty(),
+            Event::TimedOut | Event::Silent | Event::Failed(Failure::Unreachable) => !self.plan.failover.is_empty(),
             _ => false,
         };
         // Of one failure two may tell: our patience and the transaction's own.
-        if self.failed.is_some() {
+        if let Some(failed) = &mut self.failed {
+            // Silence was no end yet: what comes after it may be.
+            if *failed == Event::Silent && event != Event::Trying {
+                *failed = event;
+            }
             return None;
         }
         if !no_sign || self.phase != Phase::Dialling || self.ending.is_some() {
             return Some(event);
         }
-        self.timers = Default::default();
+        // One that is silent so far is waited for after all, should there be no other way.
+        if event != Event::Silent {
+            self.timers = Default::default();
+        }
         self.failed = Some(event);
         self.out.push_back(Output::Reroute);
         None
@@ -72,7 +79,10 @@ impl Call {
 
     /// Nothing at all came back for the INVITE in time.
     pub(super) fn unheard(&mut self, now: Instant) {
-        if self.phase != Phase::Dialling || self.ending.is_some() || self.failed.is_some() {
+        if self.phase != Phase::Dialling
+            || self.ending.is_some()
+            || self.failed.as_ref().is_some_and(|failed| *failed != Event::Silent)
+        {
             return;
         }
         // Should the trunk answer after all, this session says goodbye to it: its end is told no more.
@@ -106,7 +116,7 @@ impl Call {
         let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, failover } = route;
         let reason = match failed {
             Event::Refused(refusal) => format!("{} {}", refusal.code, refusal.reason),
-            Event::TimedOut => "no answer to the INVITE".to_owned(),
+            Event::TimedOut | Event::Silent => "no answer to the INVITE".to_owned(),
             _ => "the INVITE could not be sent".to_owned(),
         };
         self.tell(now, What::Rerouted { trunk: self.plan.trunk.clone(), reason });
@@ -117,7 +127,14 @@ impl Call {
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
         let next = Session::dial(now, local, dial, rng);
         let sip_call_id = next.call_id().to_owned();
-        let left = Box::new(std::mem::replace(&mut self.session, next));
+        let mut left = Box::new(std::mem::replace(&mut self.session, next));
+        // Should it be answered after all, it says goodbye: its end is told no more.
+        left.handle(now, session::Input::Cancel);
+        while let Some(output) = left.poll() {
+            if let session::Output::Transmit { to, payload } = output {
+                self.out.push_back(Output::Transmit { to, payload });
+            }
+        }
         self.out.push_back(Output::Moved { left, sip_call_id });
         self.dialling(now, ring_timeout);
     }
@@ -151,6 +168,7 @@ mod tests {
             to: NameAddr::parse("<sip:2@192.0.2.2>").expect("an address"),
             next_hop: Target::Addr(TRUNK.parse().expect("an address")),
             spares: Default::default(),
+            patience: Some(Duration::from_secs(4)),
             route: Vec::new(),
             credentials: None,
             headers: ExtraHeaders::default(),
@@ -278,8 +296,8 @@ mod tests {
 
     #[test]
     fn silence_is_a_failure_at_the_setup_timeout_and_not_before() {
-        let mut b = Bench::new(4, &[503]);
-        b.wait(Duration::from_millis(3_999));
+        let mut b = Bench::new(3, &[503]);
+        b.wait(Duration::from_millis(2_999));
         assert_eq!(b.asked(), 0);
         b.wait(Duration::from_millis(1));
         assert_eq!(b.asked(), 1);
@@ -296,6 +314,53 @@ mod tests {
         assert_eq!(moved, Some((first.call_id().expect("one"), second.call_id().expect("one"))));
         b.answer(486);
         assert_eq!((b.record().outcome, b.record().trunk.as_str()), (Outcome::Linebusy, "two"));
+    }
+
+    #[test]
+    fn a_silent_trunk_is_left_in_seconds_and_said_goodbye_to_when_it_wakes() {
+        let mut b = Bench::new(32, &[503]);
+        b.wait(Duration::from_millis(3_999));
+        assert_eq!(b.asked(), 0);
+        b.wait(Duration::from_millis(1));
+        assert_eq!(b.asked(), 1);
+        let first = b.invite();
+        b.give(Input::Route(Ok(route("two"))));
+        let moved = b.out.iter_mut().find_map(|output| match output {
+            Output::Moved { left, .. } => Some(left),
+            _ => None,
+        });
+        let left = moved.expect("the first session lives on");
+        let source = TRUNK.parse().expect("an address");
+        let late = Writer::reply(&first, source, 180, "x", Some("t")).finish("", b"");
+        left.handle(b.now, session::Input::Message { message: Message::Response(late), source });
+        let cancelled = std::iter::from_fn(|| left.poll()).any(|output| match output {
+            session::Output::Transmit { payload, .. } => payload.starts_with(b"CANCEL "),
+            session::Output::Event(_) => false,
+        });
+        assert!(cancelled);
+        let told = b.out.iter().find_map(|output| match output {
+            Output::Tell { what: What::Rerouted { trunk, reason }, .. } => Some((trunk.as_str(), reason.as_str())),
+            _ => None,
+        });
+        assert_eq!(told, Some(("one", "no answer to the INVITE")));
+        b.answer(486);
+        assert_eq!((b.record().outcome, b.record().trunk.as_str()), (Outcome::Linebusy, "two"));
+    }
+
+    #[test]
+    fn a_silent_trunk_is_waited_for_when_nobody_else_can_take_the_call() {
+        let mut b = Bench::new(32, &[503]);
+        b.wait(Duration::from_secs(4));
+        b.give(Input::Route(Err("full".into())));
+        b.wait(Duration::from_secs(20));
+        b.answer(486);
+        assert_eq!((b.record().outcome, b.asked()), (Outcome::Linebusy, 1));
+        // Nor is it left when it never had company.
+        let mut b = Bench::new(32, &[]);
+        b.wait(Duration::from_millis(31_999));
+        assert_eq!(b.asked(), 0);
+        b.wait(Duration::from_millis(1));
+        assert_eq!((b.record().sip_code, b.asked()), (408, 0));
     }
 
     #[test]

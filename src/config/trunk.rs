@@ -29,6 +29,8 @@ const PING_DOWN_AFTER: u32 = 3;
 const PING_UP_AFTER: u32 = 1;
 /// Timer B of RFC 3261.
 const SETUP_TIMEOUT_MS: u64 = 32_000;
+/// An INVITE has been sent four times by then, over UDP; whoever is there says 100 within 200 ms (RFC 3261 §17.2.1).
+const FAILOVER_AFTER_MS: u64 = 4_000;
 
 /// The services that a profile may name; the first of each is the default.
 pub(super) struct Services {
@@ -95,6 +97,7 @@ pub(super) fn read<'a>(
     let channels = limits.number("channels", 0..=100_000);
     let ring = limits.number("ring_timeout_ms", 1_000..=300_000);
     let setup = limits.number("setup_timeout_ms", 500..=32_000);
+    let failover = limits.number("failover_after_ms", 500..=32_000);
     let longest = limits.number("max_call_s", 0..=86_400);
     let per_caller = limits.number("channels_per_caller", 0..=100_000);
     let rate = rate(&mut limits);
@@ -135,6 +138,7 @@ pub(super) fn read<'a>(
         channels_per_caller: per_caller.map_or(0, |found| found.value as usize),
         rate,
         setup_timeout: Duration::from_millis(setup.map_or(SETUP_TIMEOUT_MS, |found| found.value)),
+        failover_after: Duration::from_millis(failover.map_or(FAILOVER_AFTER_MS, |found| found.value)),
         longest: longest.filter(|found| found.value > 0).map(|found| Duration::from_secs(found.value)),
         channels: channels.map_or(0, |found| found.value as usize),
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),

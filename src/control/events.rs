@@ -255,6 +255,8 @@ pub(super) fn call(state: CallState) -> proto::CallState {
         started_at: Some(state.started_at.into()),
         replaces: state.replaces,
         remote_target: state.remote_target,
+        held_by_us: state.held.0,
+        held_by_far_end: state.held.1,
     }
 }
 

@@ -127,7 +127,7 @@ fn from_source(invite: &Request, source: Source) -> Option<(String, String)> {
         Source::Preferred => best(invite, HeaderName::PPreferredIdentity)?,
         Source::RemoteParty => remote_parties(invite).next()?,
     };
-    Some((party.uri.user_text()?, party.display.unwrap_or_default()))
+    Some((party.uri.number()?, party.display.unwrap_or_default()))
 }
 
 /// RFC 3325 §9.1 allows two, one of them a `tel:` URI; the one with a name is no worse than the other.
@@ -149,7 +149,7 @@ fn remote_parties(invite: &Headers) -> impl Iterator<Item = NameAddr> {
 /// Who was called first: the last Diversion (RFC 5806 §4.1 puts the newest on top), else the first History-Info when there are several.
 fn diverted(invite: &Headers) -> (String, String) {
     let all = invite.list(HeaderName::Diversion).filter_map(|value| NameAddr::parse(&value));
-    if let Some((number, first)) = all.filter_map(|who| Some((who.uri.user_text()?, who))).last() {
+    if let Some((number, first)) = all.filter_map(|who| Some((who.uri.number()?, who))).last() {
         let reason = first.params.value("reason").map(|reason| reason.into_owned());
         return (number, reason.unwrap_or_default());
     }
@@ -158,7 +158,7 @@ fn diverted(invite: &Headers) -> (String, String) {
         return Default::default();
     };
     // RFC 4458: a cause in the URI of where it went, RFC 7044 in the URI's Reason header; the number is what counts.
-    (Uri::parse(first.uri.without_headers()).ok().and_then(|uri| uri.user_text()).unwrap_or_default(), String::new())
+    (Uri::parse(first.uri.without_headers()).ok().and_then(|uri| uri.number()).unwrap_or_default(), String::new())
 }
 
 #[cfg(test)]

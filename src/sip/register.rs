@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 
 use super::auth::{Authenticator, Credentials};
 use super::locate::{Hop, Next, Spares};
-use super::message::{HeaderName, Method, NameAddr, Response, Scheme, Target, Uri, Writer, default_reason};
+use super::message::{HeaderName, Method, NameAddr, Response, Scheme, Target, Uri, Writer};
 use super::transaction::{Client, ClientAction, ClientInput, Timers};
 use super::{Local, token};
 
@@ -64,6 +64,8 @@ pub enum Input {
     TransportError {
         /// As it stood in [`Output::Transmit`].
         to: Target,
+        /// What kept it, in words.
+        why: String,
     },
     /// The registrar's addresses have been looked up again: they are used from the next attempt on, also from one that is due now.
     Located(Vec<Hop>),
@@ -104,15 +106,47 @@ pub enum Event {
     },
     /// It did not work; it is tried again by itself.
     Failed {
-        /// The status code; 408 when nothing came, 503 when it could not be sent.
-        code: u16,
-        /// The reason phrase.
-        reason: String,
+        /// How.
+        failure: Failure,
         /// When it is tried again.
         retry_in: Duration,
     },
     /// The binding was taken away, or the attempt to do so got no good answer and it will expire.
     Unregistered,
+}
+
+/// How an attempt to register came to nothing, at the last of the registrar's addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The registrar refused.
+    Refused {
+        /// 300–699.
+        code: u16,
+        /// The reason phrase.
+        reason: String,
+    },
+    /// It said nothing in 64·T1 (timer F).
+    Silent {
+        /// Which address.
+        to: Target,
+    },
+    /// It could not be reached.
+    Unsent {
+        /// Which address.
+        to: Target,
+        /// What kept it, in words.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Refused { code, reason } => write!(f, "{code} {reason}"),
+            Failure::Silent { to } => write!(f, "{to}: no answer"),
+            Failure::Unsent { to, why } => write!(f, "{to}: it could not be sent: {why}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -143,6 +177,8 @@ pub struct Registration {
     /// Where a 3xx has sent us: the Request-URI and the way there.
     elsewhere: Option<(Uri, Target)>,
     redirections: u32,
+    /// What kept the last one from being sent.
+    kept_by: String,
     auth: Authenticator,
     requests: Vec<Client>,
     timers: Timers<1>,
@@ -161,6 +197,7 @@ impl Registration {
             failures: 0,
             elsewhere: None,
             redirections: 0,
+            kept_by: String::new(),
             auth: Authenticator::new(account.credentials.clone()),
             requests: Vec::new(),
             timers: Timers::new(),
@@ -194,8 +231,9 @@ impl Registration {
         match input {
             Input::Timer => {}
             Input::Message(response) => self.receive(now, response),
-            Input::TransportError { to } => {
+            Input::TransportError { to, why } => {
                 if to == self.next_hop() {
+                    self.kept_by = why;
                     self.requests.iter_mut().for_each(|r| r.handle(now, ClientInput::TransportError));
                 }
             }
@@ -268,8 +306,11 @@ impl Registration {
                 ClientAction::Response(response) => self.answered(now, at, &response),
                 ClientAction::TimedOut if self.send_elsewhere(now, at, false) => {}
                 ClientAction::Unreachable if self.send_elsewhere(now, at, true) => {}
-                ClientAction::TimedOut => self.failed(now, 408, default_reason(408).to_owned(), None),
-                ClientAction::Unreachable => self.failed(now, 503, default_reason(503).to_owned(), None),
+                ClientAction::TimedOut => self.failed(now, Failure::Silent { to: self.next_hop() }, None),
+                ClientAction::Unreachable => {
+                    let failure = Failure::Unsent { to: self.next_hop(), why: std::mem::take(&mut self.kept_by) };
+                    self.failed(now, failure, None);
+                }
             }
         }
         self.requests.retain(|request| !request.is_over());
@@ -354,10 +395,11 @@ impl Registration {
 
     fn failed_with(&mut self, now: Instant, response: &Response) {
         let retry_after = response.seconds(HeaderName::RetryAfter);
-        self.failed(now, response.code(), response.reason().into_owned(), retry_after);
+        let failure = Failure::Refused { code: response.code(), reason: response.reason().into_owned() };
+        self.failed(now, failure, retry_after);
     }
 
-    fn failed(&mut self, now: Instant, code: u16, reason: String, retry_after: Option<u32>) {
+    fn failed(&mut self, now: Instant, failure: Failure, retry_after: Option<u32>) {
         (self.elsewhere, self.redirections) = (None, 0);
         if self.goal != Goal::Bound {
             return self.unregistered();
@@ -369,7 +411,7 @@ impl Registration {
         let asked = Duration::from_secs(u64::from(retry_after.unwrap_or(0).min(RETRY_AFTER_LAST)));
         let retry_in = jittered.max(asked);
         self.timers.set(Timer::Again as usize, now + retry_in);
-        self.out.push_back(Output::Event(Event::Failed { code, reason, retry_in }));
+        self.out.push_back(Output::Event(Event::Failed { failure, retry_in }));
     }
 
     fn unregistered(&mut self) {

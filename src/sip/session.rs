@@ -32,7 +32,7 @@ mod timer;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -50,7 +50,7 @@ use super::transaction::{
     Timers,
 };
 use super::{ACCEPT, ALLOW, Local, Reply, stateless, token};
-use callee::Callee;
+use callee::{Callee, OkRepeat, OkTimer};
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
 pub use refer::Carrier;
@@ -72,6 +72,8 @@ pub struct Dial {
     pub next_hop: Target,
     /// Where it is sent instead when nobody is there (RFC 3263 §4.3), in this order.
     pub spares: Spares,
+    /// How long it may stay without any answer, not even a 100, before it goes there, or [`Event::Silent`] is told; `None`: 64·T1 (timer B).
+    pub patience: Option<Duration>,
     /// Proxies that the INVITE passes, the nearest first; all of them loose routers (RFC 3608, §8.1.2).
     pub route: Vec<Uri>,
     /// For 401 and 407.
@@ -200,6 +202,8 @@ pub enum Event {
     },
     /// Caller: the far side refused.
     Refused(Refusal),
+    /// Caller: nothing has come back yet in [`Dial::patience`], and there is no further address. The INVITE goes on.
+    Silent,
     /// Caller: nothing came back at all (timer B); counts as 408.
     TimedOut,
     /// The call ended before it was answered.
@@ -370,32 +374,12 @@ enum Timer {
     Refresh,
     /// The session is over when it is not refreshed.
     Expire,
+    /// Nothing has come back for our INVITE so far.
+    Silent,
+    /// 64·T1 after the last CANCEL of an INVITE that was given up: such ones will not be answered any more.
+    GivenUp,
 }
-const TIMERS: usize = 6;
-
-/// Repeats a 2xx until its ACK comes (§13.3.1.4).
-#[derive(Debug)]
-struct OkRepeat {
-    payload: Vec<u8>,
-    resend: Doubling,
-    timers: Timers<2>,
-}
-
-#[derive(Clone, Copy)]
-enum OkTimer {
-    Resend,
-    GiveUp,
-}
-
-impl OkRepeat {
-    fn new(now: Instant, payload: Vec<u8>) -> OkRepeat {
-        let resend = Doubling::new(Some(T2));
-        let mut timers = Timers::new();
-        timers.set(OkTimer::Resend as usize, resend.first(now));
-        timers.set(OkTimer::GiveUp as usize, now + GIVE_UP.into());
-        OkRepeat { payload, resend, timers }
-    }
-}
+const TIMERS: usize = 8;
 
 /// An INVITE that we sent; after a challenge there are several.
 #[derive(Debug)]
@@ -404,6 +388,18 @@ struct InviteOut {
     tx: InviteClient,
     /// It is a re-INVITE.
     again: Option<Reinvite>,
+    wish: Wish,
+}
+
+/// What we want of an INVITE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// That it is answered.
+    Answer,
+    /// Nothing: another address has the call. It cannot be cancelled before a sign of it comes (§9.1).
+    GivenUp,
+    /// And its CANCEL has been sent.
+    Cancelled,
 }
 
 /// Another request that we sent.
@@ -419,8 +415,10 @@ enum Purpose {
     Cancel,
     /// Of the call's own dialog.
     Bye(Farewell),
-    /// Of another branch of the fork.
+    /// Of another branch of the fork, or of an INVITE that was given up.
     StrayBye,
+    /// Of an INVITE that was given up.
+    StrayCancel,
     Info {
         content_type: String,
         body: Vec<u8>,
@@ -467,6 +465,8 @@ pub struct Session {
     invite: Request,
     side: Side,
     phase: Phase,
+    /// Where the answer to our INVITE came from.
+    answered_from: Option<IpAddr>,
     dialog: Option<Dialog>,
     auth: Authenticator,
     terms: Terms,
@@ -500,6 +500,11 @@ impl Session {
     /// The INVITE that began the call: From, To, Request-URI, headers and body by its accessors.
     pub fn invite(&self) -> &Request {
         &self.invite
+    }
+
+    /// Where the call that we placed was answered: requests of it come from there.
+    pub fn answered_from(&self) -> Option<IpAddr> {
+        self.answered_from
     }
 
     /// The SDP offer of the INVITE; `None` when the caller wants ours.
@@ -598,7 +603,7 @@ impl Session {
             return;
         }
         self.phase = Phase::Over;
-        for timer in [Timer::StillRinging, Timer::Again, Timer::Refresh, Timer::Expire] {
+        for timer in [Timer::StillRinging, Timer::Again, Timer::Refresh, Timer::Expire, Timer::Silent] {
             self.timers.stop(timer as usize);
         }
         if self.invites_out.iter().any(|out| out.again.is_some() && out.tx.is_pending()) {
@@ -624,12 +629,12 @@ impl Session {
         }
         match message {
             Message::Request(request) => self.receive_request(now, request, source),
-            Message::Response(response) => self.receive_response(now, response),
+            Message::Response(response) => self.receive_response(now, response, source),
         }
     }
 
     /// §17.1.3: a response belongs to the request whose branch and method it has.
-    fn receive_response(&mut self, now: Instant, response: Response) {
+    fn receive_response(&mut self, now: Instant, response: Response, source: SocketAddr) {
         if response.check().is_err() {
             return;
         }
@@ -640,6 +645,9 @@ impl Session {
             request.top_via().is_ok_and(|sent| sent.is_answered_by(&via)) && *request.method() == cseq.method
         };
         if let Some(out) = self.invites_out.iter_mut().find(|out| ours(out.tx.request())) {
+            if (200..300).contains(&response.code()) && out.wish == Wish::Answer {
+                self.answered_from.get_or_insert(source.ip());
+            }
             out.tx.handle(now, ClientInput::Response(response));
         } else if let Some(out) = self.requests_out.iter_mut().find(|out| ours(out.tx.request())) {
             out.tx.handle(now, ClientInput::Response(response));
@@ -689,6 +697,14 @@ impl Session {
                 out.tx.abandon();
             }
             self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
+        }
+        if self.timers.take_due(Timer::Silent as usize, now) {
+            self.silent(now);
+        }
+        if self.timers.take_due(Timer::GivenUp as usize, now) {
+            for out in self.invites_out.iter_mut().filter(|out| out.wish == Wish::Cancelled) {
+                out.tx.abandon();
+            }
         }
         if self.timers.take_due(Timer::StillRinging as usize, now) {
             self.ring_again(now);

@@ -139,8 +139,8 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
     }
 }
 
-/// Whether an order makes sense, whatever trunk it goes over.
-pub(super) fn check(order: &DialOrder, settings: &Settings, wall: SystemTime) -> Result<(), Refusal> {
+/// Whether an order makes sense, whatever trunk it goes over; gives its headers.
+pub(super) fn check(order: &DialOrder, settings: &Settings, wall: SystemTime) -> Result<ExtraHeaders, Refusal> {
     for (field, value) in [("correlation", &order.correlation), ("caller_name", &order.caller_name)] {
         if value.len() > LONGEST {
             return Err(invalid(field, format!("longer than {LONGEST} bytes")));
@@ -162,13 +162,13 @@ pub(super) fn check(order: &DialOrder, settings: &Settings, wall: SystemTime) ->
     if !order.caller.is_empty() {
         address("caller", &order.caller, NO_DOMAIN)?;
     }
-    headers(order)?;
+    let headers = headers(order)?;
     service("dialogue", &order.dialogue, &settings.dialogues)?;
     service("speech", &order.speech, &settings.speech)?;
     if !order.recording_name.is_empty() {
         name(&order.recording_name)?;
     }
-    Ok(())
+    Ok(headers)
 }
 
 /// A domain to see by whether a user could stand before one.
@@ -186,8 +186,15 @@ fn headers(order: &DialOrder) -> Result<ExtraHeaders, Refusal> {
     ExtraHeaders::try_from(headers).map_err(|error| invalid("headers", error.to_string()))
 }
 
-/// The INVITE of an order over a trunk, shown as `caller`. `service_route` is what the trunk's registrar wants to be passed.
-pub(super) fn dial(order: &DialOrder, trunk: &Trunk, caller: &str, service_route: &[Uri]) -> Result<Dial, Refusal> {
+/// The INVITE of an order over a trunk, shown as `caller`, with the headers of [`check`]. `service_route` is what the trunk's registrar
+/// wants to be passed.
+pub(super) fn dial(
+    order: &DialOrder,
+    mut headers: ExtraHeaders,
+    trunk: &Trunk,
+    caller: &str,
+    service_route: &[Uri],
+) -> Result<Dial, Refusal> {
     let numbers = &trunk.numbers;
     let written = |field, rules, number: &str| match number.contains(':') {
         // A whole URI is meant as it stands.
@@ -206,7 +213,6 @@ pub(super) fn dial(order: &DialOrder, trunk: &Trunk, caller: &str, service_route
         let account = registered.or(trunk.credentials.as_ref().map(|credentials| &credentials.username));
         from.uri = address("caller", account.unwrap_or(&trunk.caller), &trunk.domain)?;
     }
-    let mut headers = headers(order)?;
     for (name, value) in lines {
         if headers.iter().any(|(given, _)| HeaderName::parse(given.as_bytes()) == name) {
             let reason = format!("{} is written by the profile of trunk {}", name.as_str(), trunk.name);
@@ -220,6 +226,7 @@ pub(super) fn dial(order: &DialOrder, trunk: &Trunk, caller: &str, service_route
         request_uri: to,
         next_hop: trunk.peer.clone(),
         spares: Default::default(),
+        patience: Some(trunk.failover_after),
         route: trunk.route.iter().chain(service_route).cloned().collect(),
         credentials: trunk.credentials.clone(),
         headers,

@@ -50,6 +50,12 @@ struct Trunk {
     trunk: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotRegistered {
+    trunk: String,
+    reason: String,
+}
+
 /// The figures of the switchboard.
 #[derive(Debug)]
 pub struct Metrics {
@@ -60,6 +66,7 @@ pub struct Metrics {
     ended: Family<Ended, Counter>,
     refused: Family<Why, Counter>,
     rerouted: Family<OfTrunk, Counter>,
+    registrations_failed: Family<NotRegistered, Counter>,
     authentications: Family<Shown, Counter>,
     pub(super) inbox_full: Counter,
     utterances: Counter,
@@ -83,6 +90,7 @@ impl Default for Metrics {
             ended: Family::default(),
             refused: Family::default(),
             rerouted: Family::default(),
+            registrations_failed: Family::default(),
             authentications: Family::default(),
             inbox_full: Counter::default(),
             utterances: Counter::default(),
@@ -128,6 +136,11 @@ impl Metrics {
             self.inbox_full.clone(),
         );
         registry.register("trunk_up", "1: the trunk answers pings, 0: it does not", self.up.clone());
+        registry.register(
+            "registrations_failed",
+            "Attempts to register that failed, by trunk and reason: the status, no_answer, unsent, not_found",
+            self.registrations_failed.clone(),
+        );
         registry.register("utterances", "Utterances of callers", self.utterances.clone());
         registry.register("prompts_interrupted", "Prompts stopped by callers", self.interruptions.clone());
         registry.register("transfers", "Attempts to hand a call over, by what became of them", self.transfers.clone());
@@ -152,6 +165,11 @@ impl Metrics {
     /// A trunk that is pinged is there, or is not.
     pub(super) fn trunk_up(&self, trunk: &str, up: bool) {
         self.up.get_or_create(&Trunk { trunk: trunk.to_owned() }).set(up.into());
+    }
+
+    /// An attempt to register came to nothing.
+    pub(super) fn registration_failed(&self, trunk: &str, reason: String) {
+        self.registrations_failed.get_or_create(&NotRegistered { trunk: trunk.to_owned(), reason }).inc();
     }
 
     /// A call was refused before it began.

@@ -24,6 +24,7 @@ pub mod load;
 mod metrics;
 pub mod numbers;
 pub mod order;
+mod outpost;
 mod pinger;
 mod rate;
 mod refused;

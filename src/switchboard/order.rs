@@ -116,6 +116,8 @@ pub struct CallState {
     pub callee: Arc<str>,
     /// Where it stands.
     pub phase: Phase,
+    /// Who holds whom: we, the far end.
+    pub held: (bool, bool),
     /// When it began.
     pub started_at: SystemTime,
     /// What names its dialog in a Replaces header at the far end; empty before the answer.

@@ -2,35 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
 use super::order::Registered;
+use super::outpost::{Outpost, Told};
 use super::router::Ask;
 use super::settings::{Registration as Wanted, Trunk};
-use crate::net::Net;
-use crate::sip::Local;
 use crate::sip::locate::{Hop, Spares};
-use crate::sip::message::{NameAddr, Response, Target, Uri, escape_user};
-use crate::sip::register::{Account, Event, Input, Output, Registration};
-use crate::sip::transport::Transport;
-
-/// What a registration's task is told.
-#[derive(Debug)]
-pub(super) enum Told {
-    /// A response with its Call-ID.
-    Response(Response),
-    /// What it sent there did not arrive.
-    Unsent {
-        /// Where it was to go.
-        to: Target,
-        /// What kept it, in words.
-        why: String,
-    },
-    /// Take the binding back, and end.
-    Stop,
-}
+use crate::sip::message::{NameAddr, Target, Uri, escape_user};
+use crate::sip::register::{Account, Event, Failure, Input, Output, Registration};
 
 /// The way to a registration's task.
 pub(super) struct Registrar {
@@ -42,15 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN_LAST: Duration = Duration::from_secs(60);
 
 /// Starts the task. An account that cannot be written as SIP URIs is told as failed: `config` has checked it.
-pub(super) fn start(
-    number: usize,
-    trunk: &Trunk,
-    wanted: &Wanted,
-    local: Local,
-    net: Net,
-    router: mpsc::UnboundedSender<Ask>,
-    rng: StdRng,
-) -> Result<Registrar, String> {
+pub(super) fn start(outpost: Outpost, trunk: &Trunk, wanted: &Wanted) -> Result<Registrar, String> {
     let uri = |text: String| Uri::parse(&text).map_err(|error| format!("{text:?}: {error}"));
     let account = Account {
         registrar: uri(format!("sip:{}", wanted.domain))?,
@@ -62,43 +34,31 @@ pub(super) fn start(
         expires: u32::try_from(wanted.expires.as_secs()).unwrap_or(u32::MAX),
     };
     let (inbox, told) = mpsc::channel(16);
-    let (peer, transport) = (trunk.peer.clone(), trunk.transport);
-    let task = Task { number, name: trunk.name.clone(), peer, transport, local, rng, net, router };
-    tokio::spawn(task.run(account, inbox.clone(), told));
+    tokio::spawn(Task(outpost).run(account, inbox.clone(), told));
     Ok(Registrar { inbox })
 }
 
-struct Task {
-    number: usize,
-    name: String,
-    peer: Target,
-    transport: Option<Transport>,
-    local: Local,
-    rng: StdRng,
-    net: Net,
-    router: mpsc::UnboundedSender<Ask>,
-}
+struct Task(Outpost);
 
 impl Task {
     async fn run(mut self, mut account: Account, inbox: mpsc::Sender<Told>, mut told: mpsc::Receiver<Told>) {
         let Some(hops) = self.find(&mut told).await else { return };
-        let mut local = self.local.clone();
+        let mut local = self.0.local.clone();
         if let Some((first, spares)) = Spares::of(&hops) {
             account.next_hop = Target::Addr(first.address);
             account.spares = spares;
             local = local.towards(first);
         }
-        let rng = StdRng::seed_from_u64(self.rng.random());
-        let mut registration = Registration::new(Instant::now(), local, account, rng);
+        let mut registration = Registration::new(Instant::now(), local, account, self.0.rng());
         // Before the first datagram goes out, the router knows whose the answer is.
-        let _ =
-            self.router.send(Ask::Registers { trunk: self.number, call_id: registration.call_id().to_owned(), inbox });
+        self.0.tell(Ask::Registers { trunk: self.0.number, call_id: registration.call_id().to_owned(), inbox });
         loop {
             while let Some(output) = registration.poll() {
                 match output {
                     Output::Transmit { to, payload } => {
-                        if self.net.send(&to, &payload).await.is_err() {
-                            registration.handle(Instant::now(), Input::TransportError { to });
+                        if let Err(error) = self.0.net.send(&to, &payload).await {
+                            let why = error.to_string();
+                            registration.handle(Instant::now(), Input::TransportError { to, why });
                         }
                     }
                     // Late copies of the answer are nobody's business any more.
@@ -113,10 +73,7 @@ impl Task {
             let input = tokio::select! {
                 told = told.recv() => match told {
                     Some(Told::Response(response)) => Input::Message(response),
-                    Some(Told::Unsent { to, why }) => {
-                        tracing::debug!(trunk = self.name, %to, why, "what was sent to the registrar did not arrive");
-                        Input::TransportError { to }
-                    }
+                    Some(Told::Unsent { to, why }) => Input::TransportError { to, why },
                     Some(Told::Stop) => Input::Unregister,
                     // The router is gone without a word: nobody is left to register for.
                     None => return,
@@ -126,8 +83,8 @@ impl Task {
             // The registrar may have moved since the last attempt.
             if matches!(input, Input::Timer)
                 && !registration.is_asking()
-                && matches!(self.peer, Target::Host { .. })
-                && let Ok(hops) = self.net.locate(&self.peer, self.transport, &self.local.ways, &mut self.rng).await
+                && self.0.is_named()
+                && let Ok(hops) = self.0.locate().await
             {
                 registration.handle(Instant::now(), Input::Located(hops));
                 continue;
@@ -140,14 +97,14 @@ impl Task {
     async fn find(&mut self, told: &mut mpsc::Receiver<Told>) -> Option<Vec<Hop>> {
         let mut again = LOOK_AGAIN;
         loop {
-            let located = self.net.locate(&self.peer, self.transport, &self.local.ways, &mut self.rng).await;
-            let reason = match located {
+            let reason = match self.0.locate().await {
                 Ok(hops) => return Some(hops),
                 Err(error) => error.to_string(),
             };
-            let failed = Ask::Registered { trunk: self.number, state: Registered::Failed(reason), route: Vec::new() };
             // The router is gone: nobody is left to register for.
-            self.router.send(failed).ok()?;
+            if !self.failed(reason, "not_found".to_owned(), again) {
+                return None;
+            }
             tokio::select! {
                 told = told.recv() => match told {
                     Some(Told::Response(_) | Told::Unsent { .. }) => {}
@@ -159,21 +116,29 @@ impl Task {
     }
 
     fn tell(&self, event: Event) {
-        let mut route = Vec::new();
-        let state = match event {
+        let trunk = self.0.number;
+        let (state, route) = match event {
             Event::Registered { expires, service_route, .. } => {
-                tracing::info!(trunk = self.name, expires, "registered");
-                route = service_route;
-                Registered::Up
+                tracing::info!(trunk = self.0.name, expires, "registered");
+                (Registered::Up, service_route)
             }
-            Event::Failed { code, reason, retry_in } => {
-                let reason = format!("{code} {reason}");
-                tracing::warn!(trunk = self.name, reason, retry_in_s = retry_in.as_secs(), "registration failed");
-                Registered::Failed(reason)
+            Event::Failed { failure, retry_in } => {
+                let counted = match &failure {
+                    Failure::Refused { code, .. } => code.to_string(),
+                    Failure::Silent { .. } => "no_answer".to_owned(),
+                    Failure::Unsent { .. } => "unsent".to_owned(),
+                };
+                self.failed(failure.to_string(), counted, retry_in);
+                return;
             }
-            Event::Unregistered => Registered::NotAsked,
+            Event::Unregistered => (Registered::NotAsked, Vec::new()),
         };
-        // A router that is gone wants to know nothing.
-        let _ = self.router.send(Ask::Registered { trunk: self.number, state, route });
+        self.0.tell(Ask::Registered { trunk, state, route });
+    }
+
+    /// Tells a failure, and as what it is counted; false: nobody wants to know any more.
+    fn failed(&self, reason: String, counted: String, retry_in: Duration) -> bool {
+        tracing::warn!(trunk = self.0.name, reason, retry_in_s = retry_in.as_secs(), "registration failed");
+        self.0.tell(Ask::RegistrationFailed { trunk: self.0.number, reason, counted })
     }
 }

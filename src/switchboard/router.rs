@@ -26,9 +26,10 @@ use super::dialling::{self};
 use super::lines::Lines;
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
+use super::outpost::{Outpost, Told};
 use super::pinger;
 use super::refused::Refused;
-use super::registrar::{self, Registrar, Told};
+use super::registrar::{self, Registrar};
 use super::settings::{Settings, Trunk};
 use super::task::{Answer, INBOX, Start, Task, ToTask};
 use super::{Metrics, Shells};
@@ -115,8 +116,12 @@ pub(super) enum Ask {
     Phase {
         call_id: Arc<str>,
         phase: Phase,
+        /// We hold the far end, the far end holds us.
+        held: (bool, bool),
         /// What names its dialog at the far end, and where that is reached.
         dialog: Option<(Replaces, Uri)>,
+        /// Where a call that we placed was answered.
+        answered_from: Option<IpAddr>,
     },
     /// A call is over; its signalling may have to repeat itself.
     Over {
@@ -143,6 +148,12 @@ pub(super) enum Ask {
         state: Registered,
         /// Proxies that the registrar wants calls to pass.
         route: Vec<Uri>,
+    },
+    /// A registration has failed: why, and as what that is counted.
+    RegistrationFailed {
+        trunk: usize,
+        reason: String,
+        counted: String,
     },
     /// A call's trunk has failed: where else may it go?
     Reroute {
@@ -205,7 +216,8 @@ struct Up {
 struct Owned {
     owner: Owner,
     trunk: usize,
-    /// Of a trunk whose peer is a name and that lists no sources: who answered first. Nobody else may send requests.
+    /// Of a trunk whose peer is a name and that lists no sources: who said something first, and from the answer on who
+    /// gave it. Nobody else may send requests.
     heard: Option<IpAddr>,
 }
 
@@ -366,10 +378,8 @@ impl Router {
         let settings = self.settings.clone();
         for (number, trunk) in settings.trunks.iter().enumerate() {
             let Some(wanted) = &trunk.registration else { continue };
-            let rng = StdRng::seed_from_u64(self.rng.random());
-            let local = dialling::local(&settings, trunk);
-            let started = registrar::start(number, trunk, wanted, local, self.net(number), self.asks.clone(), rng);
-            self.registrations[number] = match started {
+            let outpost = self.outpost(number, trunk);
+            self.registrations[number] = match registrar::start(outpost, trunk, wanted) {
                 Ok(registrar) => {
                     self.registrars.push(registrar);
                     Registered::Trying
@@ -383,10 +393,9 @@ impl Router {
         let settings = self.settings.clone();
         for (number, trunk) in settings.trunks.iter().enumerate() {
             let Some(plan) = trunk.ping else { continue };
-            let rng = StdRng::seed_from_u64(self.rng.random());
-            let local = dialling::local(&settings, trunk);
             self.metrics.trunk_up(&trunk.name, true);
-            match pinger::start(number, trunk, plan, local, self.net(number), self.asks.clone(), rng) {
+            let outpost = self.outpost(number, trunk);
+            match pinger::start(outpost, trunk, plan) {
                 Ok(pinger) => {
                     let owner = Owner::Ping(pinger.inbox);
                     self.owners.insert(pinger.call_id, Owned { owner, trunk: number, heard: None });
@@ -394,6 +403,13 @@ impl Router {
                 Err(reason) => tracing::error!(trunk = trunk.name, reason, "the trunk cannot be pinged"),
             }
         }
+    }
+
+    /// A trunk for a task that keeps in touch with it.
+    fn outpost(&mut self, number: usize, trunk: &Trunk) -> Outpost {
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        let local = dialling::local(&self.settings, trunk);
+        Outpost::new(number, trunk, local, self.net(number), self.asks.clone(), rng)
     }
 
     /// The sockets as a trunk uses them.
@@ -438,10 +454,13 @@ impl Router {
                     self.owners.insert(sip_call_id, owned);
                 }
             }
-            Ask::Phase { call_id, phase, dialog } => {
+            Ask::Phase { call_id, phase, held, dialog, answered_from } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
-                    up.state.phase = phase;
+                    (up.state.phase, up.state.held) = (phase, held);
                     if let Some((replaces, target)) = dialog {
+                        if let Some(owned) = self.owners.get_mut(&replaces.call_id) {
+                            owned.heard = answered_from.or(owned.heard);
+                        }
                         (up.state.replaces, up.state.remote_target) = (replaces.to_string(), target.to_string());
                     }
                 }
@@ -459,6 +478,12 @@ impl Router {
             Ask::Registered { trunk, state, route } => {
                 self.registrations[trunk] = state;
                 self.service_routes[trunk] = route;
+                self.tell_standing(trunk);
+            }
+            Ask::RegistrationFailed { trunk, reason, counted } => {
+                self.metrics.registration_failed(&self.settings.trunks[trunk].name, counted);
+                self.registrations[trunk] = Registered::Failed(reason);
+                self.service_routes[trunk].clear();
                 self.tell_standing(trunk);
             }
             Ask::Reroute { call_id, reply } => drop(reply.send(self.reroute(&call_id))),
@@ -567,6 +592,7 @@ impl Router {
             caller: "".into(),
             callee: "".into(),
             phase: Phase::Dialling,
+            held: (false, false),
             started_at: SystemTime::now(),
             replaces: String::new(),
             remote_target: String::new(),

@@ -121,6 +121,8 @@ pub struct Trunk {
     pub rate: Option<Rate>,
     /// How long an INVITE may stay without any answer, before the call counts as not connected.
     pub setup_timeout: Duration,
+    /// How long it may stay so, before it goes to the peer's next address or the next member of the group, if there is one.
+    pub failover_after: Duration,
     /// How long a call may last.
     pub longest: Option<Duration>,
     /// How long a call may ring before it is cancelled.
@@ -333,6 +335,7 @@ impl Trunk {
             channels_per_caller: 0,
             rate: None,
             setup_timeout: Duration::from_secs(32),
+            failover_after: Duration::from_secs(4),
             longest: None,
             ring_timeout: Duration::from_secs(60),
             codecs: vec![AudioFormat::Pcma],

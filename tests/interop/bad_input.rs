@@ -115,7 +115,7 @@ async fn sip_that_is_cut_off_or_too_large_begins_no_call() {
 #[tokio::test]
 async fn a_trunk_is_told_what_is_wrong_and_a_stranger_nothing() {
     let rig = Rig::start(Setup { trunk: ANSWERED, ..Setup::default() }).await;
-    let (peer, stranger) = (Peer::at(&rig, "127.0.0.1", 0).await, Peer::at(&rig, "127.0.0.9", 0).await);
+    let (peer, stranger) = (Peer::bind(&rig, "127.0.0.1", 0).await, Peer::bind(&rig, "127.0.0.9", 0).await);
     let sent = |peer: &Peer, name: &str, via: &str| {
         let file = format!("{}/tests/rfc4475/{name}.dat", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(file).expect("a torture message");

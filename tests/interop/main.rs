@@ -3,6 +3,7 @@
 //! | module | what is looked at |
 //! |---|---|
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
+//! | `foreign` | peers as others write them: OPTIONS, keep-alives, odd headers, odd SDP, requests within a call |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
@@ -23,6 +24,7 @@
 
 mod bad_input;
 mod bad_services;
+mod foreign;
 mod inbound;
 mod kamailio;
 mod load;

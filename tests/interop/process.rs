@@ -145,7 +145,12 @@ fn answer(request: &str, status: &str, more: &str) -> String {
 async fn a_registrar_that_is_not_there_is_told_of_and_does_not_keep_it_from_ending() {
     let mut rig = Rig::start(Setup { trunk: REGISTERED, ..Setup::default() }).await;
     // ICMP says so at once; it is tried again.
-    soon("failed", Duration::from_secs(5), async || trunk(&rig).await.reason == "503 Service Unavailable").await;
+    soon("failed", Duration::from_secs(5), async || {
+        let reason = trunk(&rig).await.reason;
+        reason.starts_with("127.0.0.1:") && reason.ends_with(": it could not be sent: connection refused")
+    })
+    .await;
+    assert!(rig.metric_of("trunkline_registrations_failed_total", "reason=\"unsent\"").await >= 1.0);
     let since = Instant::now();
     rig.terminate().await;
     assert!(rig.exited().await.success());

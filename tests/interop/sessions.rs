@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use trunkline::proto::control::v1::send_request::{Command, Hold};
-use trunkline::proto::control::v1::{CallRecord, Outcome};
+use trunkline::proto::control::v1::{CallRecord, GetCallRequest, Outcome};
 use trunkline::proto::dialogue::v1::Hangup;
+use trunkline::sip::message::Method;
 
-use crate::rig::{Happened, Phone, Rig, Setup, Trace};
+use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, SDP, Setup, Trace, soon};
 
 /// 100 is answered at once, 300 rings with 183 and SDP.
 const ROUTES: &str = r#"
@@ -222,11 +223,21 @@ async fn hold(rig: &Rig, call_id: &str, on: bool, n: usize) -> (bool, u32) {
     .await
 }
 
+/// Who holds whom, as the state says: we, the far end.
+async fn held(rig: &Rig, call_id: &str) -> (bool, bool) {
+    let state = rig.control().get_call(GetCallRequest { call_id: call_id.into() }).await.expect("it is up");
+    let state = state.into_inner().call.expect("its state");
+    (state.held_by_us, state.held_by_far_end)
+}
+
 /// Holds, resumes, is refused, and hangs up.
 async fn is_held(rig: &Rig, call_id: &str) -> CallRecord {
     rig.answered(call_id).await;
+    assert_eq!(held(rig, call_id).await, (false, false));
     assert_eq!(hold(rig, call_id, true, 0).await, (true, 0));
+    assert_eq!(held(rig, call_id).await, (true, false));
     assert_eq!(hold(rig, call_id, false, 1).await, (false, 0));
+    assert_eq!(held(rig, call_id).await, (false, false));
     assert_eq!(hold(rig, call_id, true, 2).await, (false, 488));
     rig.send(call_id, Command::Hangup(Hangup { now: true, reason: "enough".into(), ..Default::default() })).await;
     rig.ended(call_id).await
@@ -253,5 +264,28 @@ async fn a_called_phone_is_held_and_resumed_and_may_refuse() {
     assert_eq!((record.outcome(), record.end_reason.as_str()), (Outcome::Success, "enough"));
     let trace = phone.done().await;
     assert_eq!((trace.received("INVITE"), trace.received("ACK")), (5, 5));
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn a_hold_of_the_far_end_is_seen_in_the_state_while_it_lasts() {
+    let rig = Rig::start(Setup { trunk: ROUTES, ..Setup::default() }).await;
+    let lab = Peer::lab(&rig).await;
+    lab.calls("100", 1, "").await;
+    let answer = lab.response().await;
+    lab.after(&answer, "ACK", 1).await;
+    let (call_id, _) = rig.incoming(0).await;
+    rig.answered(&call_id).await;
+    for (cseq, way, by_far_end) in [(2, "sendonly", true), (3, "sendrecv", false)] {
+        let more = format!("Contact: <sip:200@{}>\r\nContent-Type: application/sdp\r\n", lab.at());
+        lab.after_with(&answer, "INVITE", cseq, &more, &format!("{SDP}a={way}\r\n")).await;
+        assert_eq!(lab.response().await.code(), 200, "{way}");
+        lab.after(&answer, "ACK", cseq).await;
+        soon("it is seen", PATIENCE, async || held(&rig, &call_id).await == (false, by_far_end)).await;
+    }
+    rig.hang_up(&call_id).await;
+    let bye = lab.request(&Method::Bye).await;
+    lab.answer(&bye, 200, &[], "").await;
+    rig.ended(&call_id).await;
     rig.idle().await;
 }

@@ -10,8 +10,9 @@ use tokio::net::UdpSocket;
 use tokio::process::Command;
 use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome};
 use trunkline::proto::dialogue::v1::Header;
+use trunkline::sip::message::Method;
 
-use crate::rig::{Folder, PATIENCE, Phone, Ports, Rig, Setup, Zone, certificates, soon, srv};
+use crate::rig::{Folder, PATIENCE, Peer, Phone, Ports, Rig, SDP, Setup, Zone, certificates, soon, srv};
 
 const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -126,6 +127,84 @@ async fn a_peer_that_is_a_name_is_called_at_the_first_address_where_somebody_is(
         assert!((1..=2).contains(&zone.asked(question)), "{question}");
     }
     assert_eq!(rig.metric_of("trunkline_sip_unsent_total", "icmp").await, 2.0);
+}
+
+/// Nothing says that nobody is there: no ICMP, no 100. Who wakes up later does not get the call back.
+#[tokio::test]
+async fn an_address_that_is_silent_is_left_for_the_next_one() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let (deaf, _) = ports.caller();
+    let (service, host) = ("_sip._udp.trunk.test.", "phone.trunk.test.");
+    let records = vec![
+        srv(service, 1, deaf, host),
+        srv(service, 2, ports.phone(), host),
+        crate::rig::a(host, [127, 0, 0, 1].into()),
+    ];
+    let zone = Zone::serve(records).await;
+    let setup = Setup {
+        sip: format!("resolver = \"{}\"", zone.at),
+        peer: "address = \"trunk.test\"\nsources = [\"127.0.0.1\"]".into(),
+        trunk: "[limits]\nfailover_after_ms = 500",
+        ..Setup::default()
+    };
+    let rig = Rig::at(ports, folder, setup).await;
+    let deaf = Peer::bind(&rig, "127.0.0.1", deaf).await;
+    let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    let missed = deaf.request(&Method::Invite).await;
+    deaf.answer(&missed, 180, &[], "").await;
+    let cancel = deaf.request(&Method::Cancel).await;
+    assert_eq!(cancel.top_via().expect("one").branch(), missed.top_via().expect("one").branch());
+    deaf.answer(&cancel, 200, &[], "").await;
+    deaf.answer(&missed, 487, &[], "").await;
+    deaf.request(&Method::Ack).await;
+    rig.hang_up(&call_id).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.sip_code, record.end_reason.as_str()), (Outcome::Success, 200, "enough"));
+    let trace = phone.done().await;
+    assert_eq!((trace.received("INVITE"), trace.received("ACK"), trace.received("BYE")), (1, 1, 1));
+    assert_eq!(trace.received("CANCEL"), 0);
+    rig.idle().await;
+}
+
+/// Of a peer without `sources` only who has answered may hang up, though somebody who was given up has spoken before.
+#[tokio::test]
+async fn who_was_given_up_and_wakes_does_not_take_the_call_from_who_has_it() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let records = vec![
+        srv("_sip._udp.trunk.test.", 1, ports.phone(), "deaf.trunk.test."),
+        srv("_sip._udp.trunk.test.", 2, ports.phone(), "phone.trunk.test."),
+        crate::rig::a("deaf.trunk.test.", [127, 0, 0, 2].into()),
+        crate::rig::a("phone.trunk.test.", [127, 0, 0, 1].into()),
+    ];
+    let zone = Zone::serve(records).await;
+    let setup = Setup {
+        sip: format!("resolver = \"{}\"", zone.at),
+        peer: "address = \"trunk.test\"".into(),
+        trunk: "[limits]\nfailover_after_ms = 500",
+        ..Setup::default()
+    };
+    let rig = Rig::at(ports, folder, setup).await;
+    let deaf = Peer::bind(&rig, "127.0.0.2", rig.ports.phone()).await;
+    let phone = Peer::lab(&rig).await;
+    let call_id = rig.dial(rig.order()).await;
+    let missed = deaf.request(&Method::Invite).await;
+    let invite = phone.request(&Method::Invite).await;
+    deaf.answer(&missed, 180, &[], "").await;
+    let cancel = deaf.request(&Method::Cancel).await;
+    deaf.answer(&cancel, 200, &[], "").await;
+    deaf.answer(&missed, 487, &[], "").await;
+    phone.answer(&invite, 200, &[], SDP).await;
+    phone.request(&Method::Ack).await;
+    rig.answered(&call_id).await;
+    deaf.back(&missed, "BYE", 1).await;
+    phone.back(&invite, "BYE", 2).await;
+    assert_eq!(phone.response().await.code(), 200);
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.hung_up_by.as_str()), (Outcome::Success, "caller"));
+    assert_eq!(rig.metric_of("trunkline_sip_datagrams_dropped_total", "source").await, 1.0);
+    rig.idle().await;
 }
 
 #[tokio::test]

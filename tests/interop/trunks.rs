@@ -10,7 +10,7 @@ use trunkline::proto::dialogue::v1::{Hangup, Header};
 use trunkline::sip::auth::{Authenticator, Credentials};
 use trunkline::sip::message::{HeaderName, Method};
 
-use crate::rig::{Happened, PATIENCE, Peer, Rig, SDP, Setup, ask, soon};
+use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, SDP, Setup, ask, soon};
 
 const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
                      [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
@@ -62,7 +62,7 @@ async fn a_trunk_that_has_no_room_is_passed_over_under_the_same_call_id() {
 
 #[tokio::test]
 async fn a_trunk_that_is_silent_is_passed_over_and_told_goodbye_when_it_answers_after_all() {
-    let rig = group("[limits]\nsetup_timeout_ms = 500", "[media]").await;
+    let rig = group("[limits]\nfailover_after_ms = 500", "[media]").await;
     let (lab, spare) = (Peer::lab(&rig).await, Peer::spare(&rig).await);
     let call_id = rig.dial(rig.order()).await;
     let late = lab.request(&Method::Invite).await;
@@ -81,6 +81,29 @@ async fn a_trunk_that_is_silent_is_passed_over_and_told_goodbye_when_it_answers_
         (Outcome::Success, "spare", "enough")
     );
     assert_eq!(placed(&rig, &call_id, 2).await[1], "lab: no answer to the INVITE");
+    rig.idle().await;
+}
+
+/// The last member is waited for as a trunk without company is.
+#[tokio::test]
+async fn a_deaf_trunk_is_left_for_one_that_answers_and_that_one_has_its_time() {
+    let main = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"spare\"\n\
+                [[group.member]]\ntrunk = \"lab\"\npriority = 2\n";
+    let limits = "[limits]\nfailover_after_ms = 500";
+    let rig = Rig::start(Setup { trunk: limits, spare: limits, main, ..Setup::default() }).await;
+    let deaf = Peer::spare(&rig).await;
+    // It says nothing for 1 s, twice its time, and then 200.
+    let phone = rig.phone(Phone::new("uas_silent_then_answers")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    deaf.request(&Method::Invite).await;
+    rig.hang_up(&call_id).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.trunk.as_str()), (Outcome::Success, "lab"));
+    assert_eq!(placed(&rig, &call_id, 2).await[1], "spare: no answer to the INVITE");
+    assert_eq!(rig.metric_of("trunkline_calls_rerouted_total", "spare").await, 1.0);
+    let trace = phone.done().await;
+    assert_eq!((trace.received("CANCEL"), trace.received("BYE")), (0, 1));
     rig.idle().await;
 }
 
@@ -132,7 +155,7 @@ async fn when_all_fail_it_ends_as_the_last_one_did_and_says_why_there_was_no_oth
 
 #[tokio::test]
 async fn a_hang_up_between_two_trunks_is_one() {
-    let rig = group("[limits]\nsetup_timeout_ms = 500", "[media]").await;
+    let rig = group("[limits]\nfailover_after_ms = 500", "[media]").await;
     let (lab, spare) = (Peer::lab(&rig).await, Peer::spare(&rig).await);
     let call_id = rig.dial(rig.order()).await;
     lab.request(&Method::Invite).await;
@@ -310,7 +333,8 @@ async fn a_registration_that_fails_and_recovers_is_told_once_each() {
     };
     let failed = |reason: &str| (false, "failed".to_owned(), reason.to_owned());
     // Nobody is there yet: the network says so at once.
-    assert_eq!(stood(0).await, failed("503 Service Unavailable"));
+    let unsent = format!("127.0.0.1:{}: it could not be sent: connection refused", rig.ports.phone());
+    assert_eq!(stood(0).await, failed(&unsent));
     let lab = Peer::lab(&rig).await;
     // Refused twice for the same reason: one event.
     for code in [403, 403, 200] {
@@ -318,6 +342,7 @@ async fn a_registration_that_fails_and_recovers_is_told_once_each() {
         lab.answer(&register, code, &[("Expires", "3600")], "").await;
     }
     assert_eq!(stood(1).await, failed("403 By hand"));
+    assert_eq!(rig.metric_of("trunkline_registrations_failed_total", "reason=\"403\"").await, 2.0);
     assert_eq!(stood(2).await, (true, "registered".to_owned(), String::new()));
 }
 
@@ -327,7 +352,7 @@ async fn who_calls_and_for_whom_is_read_as_the_profile_says() {
                  [[numbers.caller_in]]\nmatch = \"*\"\nto = \"e164\"\n\
                  [[inbound]]\ncallee = \"+4930*\"\nanswer = \"wait\"\ndialogue = \"none\"\nspeech = \"none\"\n";
     let rig = Rig::start(Setup { trunk, ..Setup::default() }).await;
-    let peer = Peer::at(&rig, "127.0.0.1", 0).await;
+    let peer = Peer::bind(&rig, "127.0.0.1", 0).await;
     let headers = "P-Asserted-Identity: \"Bea\" <sip:030111@op>\r\nPrivacy: id\r\n\
                    Diversion: <sip:030222@op>;reason=user-busy\r\nFrom: <sip:anonymous@anonymous.invalid>;tag=t\r\n";
     peer.calls("03012345", 1, headers).await;
@@ -355,7 +380,7 @@ async fn whoever_calls_a_guarded_trunk_shows_a_password() {
                          [[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
     let rig =
         Rig::start(Setup { trunk: TRUNK, limits: "strangers_per_second = 5\ndrain_s = 0", ..Setup::default() }).await;
-    let peer = Peer::at(&rig, "127.0.0.1", 0).await;
+    let peer = Peer::bind(&rig, "127.0.0.1", 0).await;
     let mut rng = rand::SeedableRng::seed_from_u64(1);
     let mut credentials = async |password: &str, cseq: u32| {
         peer.calls("100", cseq, "").await;
@@ -384,7 +409,7 @@ async fn whoever_calls_a_guarded_trunk_shows_a_password() {
     let guessed = rig.metric_of("trunkline_sip_authentications_total", "wrong").await;
     assert!((1.0..20.0).contains(&guessed), "{guessed}");
     // A moment later it is: the password counts, and from then on there is no limit.
-    let other = Peer::at(&rig, "127.0.0.1", 0).await;
+    let other = Peer::bind(&rig, "127.0.0.1", 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     other.calls("100", 50, &right).await;
     let answer = other.response().await;
@@ -404,7 +429,7 @@ async fn whoever_calls_a_guarded_trunk_shows_a_password() {
     }
     assert_eq!(rig.ended(&call_id).await.hung_up_by, "caller", "within a call nobody is asked again");
     // The same credentials do not begin a second call.
-    let thief = Peer::at(&rig, "127.0.0.1", 0).await;
+    let thief = Peer::bind(&rig, "127.0.0.1", 0).await;
     thief.calls("100", 60, &right).await;
     let answer = thief.response().await;
     assert_eq!(answer.code(), 401);
@@ -416,7 +441,7 @@ async fn whoever_calls_a_guarded_trunk_shows_a_password() {
 #[tokio::test]
 async fn a_flood_of_strangers_is_not_read_and_keeps_nobody_out() {
     let rig = Rig::start(Setup { trunk: ANSWERED, ..Setup::default() }).await;
-    let stranger = Peer::at(&rig, "127.0.0.9", 0).await;
+    let stranger = Peer::bind(&rig, "127.0.0.9", 0).await;
     for cseq in 1..200 {
         stranger.calls("100", cseq, "").await;
     }
@@ -444,7 +469,7 @@ async fn of_a_peer_that_is_a_name_who_answers_a_call_may_end_it() {
         lab.socket.local_addr().expect("it is bound"),
         invite.call_id().expect("one"),
     );
-    let stranger = Peer::at(&rig, "127.0.0.9", 0).await;
+    let stranger = Peer::bind(&rig, "127.0.0.9", 0).await;
     stranger.send(bye.as_bytes()).await;
     soon("it is counted", PATIENCE, async || {
         rig.metric_of("trunkline_sip_datagrams_dropped_total", "source").await == 1.0

@@ -185,6 +185,7 @@ impl Phone {
             to: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
             next_hop: Target::Addr(ROBOT),
             spares: Default::default(),
+            patience: None,
             route: Vec::new(),
             credentials: None,
             headers: none(),

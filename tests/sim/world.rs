@@ -208,6 +208,7 @@ impl World {
             to: name("<sip:13800000000@192.0.2.2>"),
             next_hop: Target::Addr(PHONE),
             spares: Default::default(),
+            patience: None,
             route: Vec::new(),
             credentials: None,
             headers: ExtraHeaders::default(),

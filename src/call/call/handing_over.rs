@@ -1,5 +1,7 @@
 //! Handing the caller over by REFER, and the User-to-User of the far end.
 
+use std::net::IpAddr;
+
 use super::*;
 
 /// The most User-to-User values of one call that are kept.
@@ -69,6 +71,11 @@ impl Call {
     /// What names our dialog in a Replaces header at the far end, and where that is reached.
     pub fn replaces(&self) -> Option<(Replaces, Uri)> {
         self.session.replaces()
+    }
+
+    /// Where a call that we placed was answered.
+    pub fn answered_from(&self) -> Option<IpAddr> {
+        self.session.answered_from()
     }
 
     pub(super) fn note_user_to_user(&mut self, carrier: &'static str, values: &[String]) {

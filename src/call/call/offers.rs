@@ -10,7 +10,7 @@ pub(super) struct Hold {
     /// What the offer that is out makes of that.
     asked: Option<bool>,
     /// As it was agreed and told: by us, by the far end.
-    by: (bool, bool),
+    pub(super) by: (bool, bool),
 }
 
 impl Call {
@@ -115,6 +115,6 @@ impl Call {
         if before != (by_us, by_far_end) {
             self.tell(now, What::Hold { by_us, by_far_end, sip_code: 0, reason: String::new() });
         }
-        self.converse(|c| c.hold(now, by_us));
+        self.converse(|c| c.hold(now, by_us, by_far_end));
     }
 }

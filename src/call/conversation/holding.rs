@@ -1,11 +1,19 @@
-//! The far end is on hold, by us: nothing is said and nobody owes anything until the resume.
+//! The call is on hold. By the far end: the dialogue is told, and nothing else changes. By us: nothing is said and nobody owes anything until the resume.
 
 use super::*;
 
 impl Conversation {
-    /// On hold, or no longer. What is being said stops as by [`Action::Stop`]; what is asked for meanwhile is said after the resume, and
+    /// Somebody holds the other side, or no longer.
+    pub fn hold(&mut self, now: Instant, by_us: bool, by_far_end: bool) {
+        if std::mem::replace(&mut self.told_hold, (by_us, by_far_end)) != (by_us, by_far_end) {
+            self.tell(now, Line::Hold { by_us, by_far_end });
+        }
+        self.hold_far_end(now, by_us);
+    }
+
+    /// On hold by us, or no longer. What is being said stops as by [`Action::Stop`]; what is asked for meanwhile is said after the resume, and
     /// a dialogue that owes an answer has its whole time for it from then on. A hang-up and a transfer wait for nothing that is to be said.
-    pub fn hold(&mut self, now: Instant, on: bool) {
+    fn hold_far_end(&mut self, now: Instant, on: bool) {
         if self.ended || std::mem::replace(&mut self.held, on) == on {
             return;
         }

@@ -164,6 +164,7 @@ impl Signalling {
             credentials: None,
             terms: Terms::default(),
             spares: Default::default(),
+            patience: None,
             route: Vec::new(),
             headers: ExtraHeaders::default(),
             offer: negotiator.offer(Direction::SendRecv),

@@ -102,7 +102,8 @@ fn what_the_template_says_is_what_is_read() {
     assert_eq!((&inbound.algorithms[..], inbound.integrity), (&[Algorithm::Sha256, Algorithm::Md5][..], false));
     assert_eq!((trunk.channels, trunk.channels_per_caller), (30, 2));
     assert_eq!(trunk.rate, Some(Rate { per_second: 5, at_once: 1 }));
-    assert_eq!((trunk.setup_timeout, trunk.longest), (Duration::from_secs(4), Some(Duration::from_secs(3_600))));
+    assert_eq!((trunk.setup_timeout, trunk.failover_after), (Duration::from_secs(16), Duration::from_secs(2)));
+    assert_eq!(trunk.longest, Some(Duration::from_secs(3_600)));
 }
 
 #[test]
@@ -111,6 +112,7 @@ fn what_a_profile_need_not_say() {
     let trunk = &config.switchboard.trunks[0];
     assert_eq!(trunk.identity.read, [Source::Asserted, Source::RemoteParty, Source::From]);
     assert_eq!((trunk.setup_timeout, trunk.longest, trunk.rate), (Duration::from_secs(32), None, None));
+    assert_eq!(trunk.failover_after, Duration::from_secs(4));
     assert_eq!((trunk.channels_per_caller, trunk.numbers.plan.national.as_str()), (0, "0"));
     let bare = load(&Folder::new(ENGINE, &format!("{PROFILE}[limits]\ncalls_per_second = 7\n")).main()).expect("right");
     let rate = bare.switchboard.trunks[0].rate.expect("a rate");

@@ -306,6 +306,8 @@ async fn states_are_told() {
         started_at: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
         replaces: "i;to-tag=1;from-tag=2".into(),
         remote_target: "sip:x@y".into(),
+        held_by_us: false,
+        held_by_far_end: true,
     };
     assert_eq!(up.call, Some(state.clone()));
     let all = served.client.list_calls(proto::ListCallsRequest {}).await.expect("is served").into_inner();

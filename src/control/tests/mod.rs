@@ -50,6 +50,7 @@ impl Fake {
             caller: "1".into(),
             callee: "2".into(),
             phase: Phase::Talking,
+            held: (false, true),
             started_at: SystemTime::UNIX_EPOCH,
             replaces: "i;to-tag=1;from-tag=2".into(),
             remote_target: "sip:x@y".into(),

@@ -25,6 +25,7 @@ fn line(what: Line) -> Event {
             Event::Key(proto::Key { key: key.into(), interrupted: interrupted.map(heard) })
         }
         Line::Mark { prompt_id, mark } => Event::Mark(proto::Mark { prompt_id, mark }),
+        Line::Hold { by_us, by_far_end } => Event::Hold(proto::Hold { by_us, by_far_end }),
         Line::TransferResult { reached, sip_code, reason } => Event::TransferResult(proto::TransferResult {
             result: if reached { 1 } else { -1 },
             sip_code: sip_code.into(),

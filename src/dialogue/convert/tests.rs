@@ -318,6 +318,10 @@ fn every_line_event() {
         Event::Mark(proto::Mark { prompt_id: "p".into(), mark: "m".into() })
     );
     assert_eq!(
+        tell(Line::Hold { by_us: false, by_far_end: true }),
+        Event::Hold(proto::Hold { by_us: false, by_far_end: true })
+    );
+    assert_eq!(
         tell(Line::End { by: HungUpBy::CallerRinging, reason: "r".into() }),
         Event::End(proto::End { by: "caller_ringing".into(), reason: "r".into() })
     );

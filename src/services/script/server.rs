@@ -161,6 +161,7 @@ fn read(kind: LineKind) -> Result<Option<Event>, Status> {
         | LineKind::TransferResult(_)
         | LineKind::BargeIn(_)
         | LineKind::Mark(_)
+        | LineKind::Hold(_)
         | LineKind::End(_) => return Ok(None),
     }))
 }

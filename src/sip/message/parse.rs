@@ -9,8 +9,8 @@ use super::lex;
 use super::{Fault, Field, HeaderName, Headers, Message, Method, Request, Response, Span, Uri, Writer};
 use crate::sip::{Reply, stateless};
 
-/// The largest message read, in bytes: what a UDP datagram can hold.
-pub const MAX_BYTES: usize = 16_384;
+/// The largest message read, in bytes: what a UDP datagram can hold (RFC 3261 §18.1.1).
+pub const MAX_BYTES: usize = 65_535;
 /// The most header lines read.
 pub const MAX_HEADERS: usize = 256;
 

@@ -162,6 +162,21 @@ impl Uri {
         self.user().map(unescape)
     }
 
+    /// The number or user that is meant: the user part with `%xx` resolved. Of a telephone number the parameters are left out (§19.1.6; `npdi`
+    /// and `rn` of RFC 4694, `cpc`, `isub`), and where it is said to be one, the visual separators too (RFC 3966 §5.1.1).
+    pub fn number(&self) -> Option<String> {
+        let user = self.user()?;
+        let subscriber = user.split(';').next().unwrap_or(user);
+        let digits = |c: char| c.is_ascii_digit() || "+*#-.()".contains(c);
+        let number = unescape(subscriber);
+        if number.is_empty() || !number.chars().all(digits) {
+            return self.user_text();
+        }
+        let said = self.scheme == Scheme::Tel
+            || self.params().value("user").is_some_and(|kind| kind.eq_ignore_ascii_case("phone"));
+        Some(if said { number.replace(['-', '.', '(', ')'], "") } else { number })
+    }
+
     /// Host name or address as written; empty for `tel:` and unknown schemes.
     pub fn host(&self) -> &str {
         &self.text[self.host.clone()]
@@ -336,6 +351,24 @@ mod tests {
         assert_eq!(secure.target(), Some(Target::Addr("192.0.2.7:5061".parse().unwrap())));
         let maddr = Uri::parse("sip:a@b.example;maddr=192.0.2.7").unwrap();
         assert_eq!(maddr.target(), Some(Target::Addr("192.0.2.7:5060".parse().unwrap())));
+    }
+
+    #[test]
+    fn of_a_number_only_the_number_counts() {
+        for (uri, number) in [
+            ("sip:100;npdi;rn=+4989@h;user=phone", "100"),
+            ("sip:+4930;cpc=ordinary@h", "+4930"),
+            ("sip:%2B49-30.(1)@h;user=PHONE", "+49301"),
+            ("tel:+49-30-1;isub=2", "+49301"),
+            // Whoever is no number is called by all of his name.
+            ("sip:alice;day=tuesday@h", "alice;day=tuesday"),
+            ("sip:100-2@h", "100-2"),
+            ("sip:a%20b@h", "a b"),
+            ("sip:*100%23@h", "*100#"),
+        ] {
+            assert_eq!(Uri::parse(uri).unwrap().number().as_deref(), Some(number), "{uri}");
+        }
+        assert_eq!(Uri::parse("sip:h").unwrap().number(), None);
     }
 
     #[test]

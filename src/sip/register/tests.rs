@@ -36,6 +36,15 @@ fn bench(seed: u64) -> Bench {
     Bench { now, registration: Registration::new(now, local, account(Some(credentials)), rng) }
 }
 
+/// How it failed.
+#[track_caller]
+fn failure(event: Event) -> Failure {
+    match event {
+        Event::Failed { failure, .. } => failure,
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
 impl Bench {
     fn sent(&mut self) -> Request {
         match self.registration.poll() {
@@ -118,7 +127,7 @@ fn wrong_password_is_not_tried_twice_in_a_row() {
     b.reply(&first, 401, &challenge);
     let second = b.sent();
     b.reply(&second, 401, &challenge);
-    let Event::Failed { code, retry_in, .. } = b.event() else { panic!("not failed") };
+    let Event::Failed { failure: Failure::Refused { code, .. }, retry_in } = b.event() else { panic!("not failed") };
     assert_eq!(code, 401);
     assert!(retry_in >= Duration::from_secs(1));
     assert_eq!(b.registration.poll(), None);
@@ -132,7 +141,7 @@ fn too_brief_is_asked_again_longer() {
     let second = b.sent();
     assert_eq!(second.text(HeaderName::Expires).unwrap(), "1800");
     b.reply(&second, 423, &[("Min-Expires", "1800")]);
-    assert!(matches!(b.event(), Event::Failed { code: 423, .. }));
+    assert!(matches!(failure(b.event()), Failure::Refused { code: 423, .. }));
 }
 
 #[test]
@@ -171,14 +180,29 @@ fn silence_is_a_timeout_and_an_unreachable_registrar_fails_at_once() {
             }
         }
     };
-    assert!(matches!(failed, Event::Failed { code: 408, .. }));
+    assert_eq!(failure(failed), Failure::Silent { to: Target::new("192.0.2.9", None) });
     assert_eq!((b.now - began).as_secs(), 32);
     // 0, 0.5, 1.5, 3.5, then every 4 s to 31.5: eleven copies.
     assert_eq!(copies, 11);
     b.registration.handle(b.now, Input::Refresh);
     b.sent();
-    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None) });
-    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None), why: "refused".into() });
+    assert!(matches!(failure(b.event()), Failure::Unsent { why, .. } if why == "refused"));
+}
+
+#[test]
+fn a_failure_says_in_words_what_happened() {
+    let to = || Target::Addr("192.0.2.9:5060".parse().unwrap());
+    for (failure, told) in [
+        (Failure::Refused { code: 403, reason: "Forbidden".into() }, "403 Forbidden"),
+        (Failure::Silent { to: to() }, "192.0.2.9:5060: no answer"),
+        (
+            Failure::Unsent { to: to(), why: "connection refused".into() },
+            "192.0.2.9:5060: it could not be sent: connection refused",
+        ),
+    ] {
+        assert_eq!(failure.to_string(), told);
+    }
 }
 
 #[test]
@@ -189,8 +213,8 @@ fn a_registrar_of_several_addresses_is_tried_at_each_before_it_has_failed() {
     let hops = vec![hop("192.0.2.21:5060"), hop("192.0.2.22:5060"), hop("192.0.2.23:5060")];
     // The attempt that is under way keeps its address.
     b.registration.handle(b.now, Input::Located(hops.clone()));
-    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None) });
-    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.9", None), why: "refused".into() });
+    assert!(matches!(failure(b.event()), Failure::Unsent { why, .. } if why == "refused"));
     b.registration.handle(b.now, Input::Located(hops));
     let due = b.registration.deadline().unwrap();
     b.now = due;
@@ -208,11 +232,11 @@ fn a_registrar_of_several_addresses_is_tried_at_each_before_it_has_failed() {
     let (to, second) = sent(&mut b);
     assert_eq!(to, "192.0.2.22:5060");
     assert_ne!(first.top_via().unwrap().branch(), second.top_via().unwrap().branch());
-    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.22", None) });
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.22", None), why: "refused".into() });
     let (to, third) = sent(&mut b);
     assert_eq!(to, "192.0.2.23:5060");
     b.reply(&third, 503, &[]);
-    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+    assert!(matches!(failure(b.event()), Failure::Refused { code: 503, .. }));
 }
 
 /// The answer to a first REGISTER, and for how long it counts.
@@ -276,7 +300,7 @@ fn a_redirection_is_followed_and_a_circle_of_them_is_not() {
         }
     }
     b.reply(&request, 302, &[("Contact", "<sip:192.0.2.44:5070>")]);
-    assert!(matches!(b.event(), Event::Failed { code: 302, .. }));
+    assert!(matches!(failure(b.event()), Failure::Refused { code: 302, .. }));
     let (_, again) = b.until_sent();
     assert_eq!(again.uri().as_str(), "sip:registrar.example", "after a failure it begins where it began");
 }
@@ -291,8 +315,8 @@ fn where_a_redirection_leads_it_stays_until_that_fails() {
     b.event();
     let (_, refresh) = b.until_sent();
     assert_eq!(refresh.uri().as_str(), "sip:192.0.2.44");
-    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.44", None) });
-    assert!(matches!(b.event(), Event::Failed { code: 503, .. }));
+    b.registration.handle(b.now, Input::TransportError { to: Target::new("192.0.2.44", None), why: "refused".into() });
+    assert!(matches!(failure(b.event()), Failure::Unsent { why, .. } if why == "refused"));
     let (_, again) = b.until_sent();
     assert_eq!(again.uri().as_str(), "sip:registrar.example");
 }

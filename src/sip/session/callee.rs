@@ -17,6 +17,30 @@ pub(super) struct Callee {
     pub(super) farewell: Option<Farewell>,
 }
 
+/// Repeats a 2xx until its ACK comes (§13.3.1.4).
+#[derive(Debug)]
+pub(super) struct OkRepeat {
+    pub(super) payload: Vec<u8>,
+    pub(super) resend: Doubling,
+    pub(super) timers: Timers<2>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum OkTimer {
+    Resend,
+    GiveUp,
+}
+
+impl OkRepeat {
+    pub(super) fn new(now: Instant, payload: Vec<u8>) -> OkRepeat {
+        let resend = Doubling::new(Some(T2));
+        let mut timers = Timers::new();
+        timers.set(OkTimer::Resend as usize, resend.first(now));
+        timers.set(OkTimer::GiveUp as usize, now + GIVE_UP.into());
+        OkRepeat { payload, resend, timers }
+    }
+}
+
 impl Session {
     /// Takes an INVITE that starts a call (no To tag, unknown Call-ID). A 100 is ready to be polled.
     ///
@@ -70,6 +94,7 @@ impl Session {
             invite: invite.clone(),
             side: Side::Callee(Box::new(Callee { tag, reliable: Reliable::default(), ringing: None, farewell: None })),
             phase: Phase::Offered,
+            answered_from: None,
             dialog: Some(dialog),
             auth: Authenticator::new(None),
             terms,

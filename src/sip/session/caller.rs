@@ -45,6 +45,7 @@ impl Session {
         let terms = caller.dial.terms;
         let refreshing = Refreshing::new(&terms);
         let offered = !caller.dial.offer.is_empty();
+        let patience = caller.dial.patience;
         let invite = caller.invite(&call_id, &local, &refreshing, &mut auth, &mut rng);
         let mut session = Session {
             local,
@@ -53,6 +54,7 @@ impl Session {
             invite: invite.clone(),
             side: Side::Caller(Box::new(caller)),
             phase: Phase::Inviting,
+            answered_from: None,
             dialog: None,
             auth,
             terms,
@@ -63,15 +65,23 @@ impl Session {
             refreshing,
             referral: None,
             refer_refusal: 603,
-            invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite), again: None }],
+            invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite), again: None, wish: Wish::Answer }],
             requests_out: Vec::new(),
             invites_in: Vec::new(),
             requests_in: Vec::new(),
             timers: Timers::new(),
             out: VecDeque::new(),
         };
+        session.be_patient(now, patience);
         session.settle(now);
         session
+    }
+
+    /// From here on it is waited for a sign of the INVITE that was just sent.
+    fn be_patient(&mut self, now: Instant, patience: Option<Duration>) {
+        if let Some(patience) = patience {
+            self.timers.set(Timer::Silent as usize, now + patience);
+        }
     }
 
     pub(super) fn caller(&mut self) -> Option<&mut Caller> {
@@ -85,15 +95,22 @@ impl Session {
         if self.invites_out[at].again.is_some() {
             return self.reinvite_action(now, at, action);
         }
-        let current = at + 1 == self.invites_out.len();
+        let wish = self.invites_out[at].wish;
+        let current = at + 1 == self.invites_out.len() && wish == Wish::Answer;
         match action {
             ClientAction::Transmit(payload) => self.transmit(self.invites_out[at].to.clone(), payload),
-            ClientAction::Response(response) => match response.code() {
-                200..300 => self.accepted(now, at, &response),
-                _ if !current => {}
-                ..200 => self.provisional(now, &response),
-                _ => self.refused(now, &response),
-            },
+            ClientAction::Response(response) => {
+                if current {
+                    self.timers.stop(Timer::Silent as usize);
+                }
+                match response.code() {
+                    200..300 => self.accepted(now, at, &response),
+                    ..200 if wish == Wish::GivenUp => self.cancel_given_up(now, at),
+                    _ if !current => {}
+                    ..200 => self.provisional(now, &response),
+                    _ => self.refused(now, &response),
+                }
+            }
             _ if !current => {}
             ClientAction::TimedOut if self.invite_elsewhere(now, false) => {}
             ClientAction::Unreachable if self.invite_elsewhere(now, true) => {}
@@ -124,8 +141,8 @@ impl Session {
         if full || matches!(&self.reoffer, Some(TheirOffer::Final { tag: of, .. }) if *of == tag) {
             return;
         }
-        let InviteOut { to, tx, .. } = &self.invites_out[at];
-        let (to, invite) = (to.clone(), tx.request().clone());
+        let InviteOut { to, tx, wish, .. } = &self.invites_out[at];
+        let (to, invite, given_up) = (to.clone(), tx.request().clone(), *wish != Wish::Answer);
         let early = self.take_early(&tag);
         let (settled, renegotiated) =
             early.as_ref().map_or((false, false), |early| (early.exchange == Exchange::Settled, early.renegotiated));
@@ -135,9 +152,13 @@ impl Session {
         };
         let dialog = match dialog {
             Ok(dialog) => dialog,
+            Err(_) if given_up => return,
             Err(fault) => return self.end(now, Event::Failed(Failure::Malformed(fault))),
         };
         self.auth.accepted_with(response);
+        if given_up {
+            return self.hang_up_branch(now, &dialog, tag, &invite);
+        }
         let sdp = response.session_body().sdp().map(<[u8]>::to_vec);
         if self.phase == Phase::Inviting && !cancelling {
             self.dialog = Some(dialog);
@@ -158,7 +179,8 @@ impl Session {
             let sdp = sdp.or(preview).filter(|_| !delayed && !renegotiated);
             return self.event(Event::Answered { sdp });
         }
-        self.hang_up_branch(now, dialog, tag, &invite);
+        self.hang_up_branch(now, &dialog, tag, &invite);
+        self.dialog.get_or_insert(dialog);
         // Of a call that is up, this was another branch of the fork.
         if self.phase == Phase::Inviting {
             self.timers.stop(Timer::Cancelled as usize);
@@ -167,15 +189,13 @@ impl Session {
     }
 
     /// ACK and BYE for an answer that nobody wants.
-    fn hang_up_branch(&mut self, now: Instant, mut dialog: Dialog, tag: String, invite: &Request) {
-        self.send_ack(&dialog, tag, invite, b"");
+    fn hang_up_branch(&mut self, now: Instant, dialog: &Dialog, tag: String, invite: &Request) {
+        self.send_ack(dialog, tag, invite, b"");
+        let mut dialog = dialog.clone();
         let (bye, to) = dialog.request(Method::Bye, &self.local, &token::branch(&mut self.rng));
         let bye = self.authenticate(bye, &Method::Bye, b"");
         let bye = bye.header(HeaderName::UserAgent, &self.local.user_agent).finish("", b"");
         self.requests_out.push(RequestOut { to, purpose: Purpose::StrayBye, tx: Client::new(now, bye) });
-        if self.dialog.is_none() {
-            self.dialog = Some(dialog);
-        }
     }
 
     /// The ACK to the 2xx of the call's own dialog.
@@ -239,7 +259,9 @@ impl Session {
         let invite = caller.invite(&self.call_id, &self.local, &self.refreshing, &mut self.auth, &mut self.rng);
         let to = caller.dial.next_hop.clone();
         self.invite = invite.clone();
-        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite), again: None });
+        let patience = caller.dial.patience;
+        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite), again: None, wish: Wish::Answer });
+        self.be_patient(now, patience);
     }
 
     /// RFC 3263 §4.3: nobody is there, so the same INVITE, with a branch of its own, goes to the next address; unless somebody has been
@@ -262,6 +284,29 @@ impl Session {
         true
     }
 
+    /// Nothing has come back in the time that is given to an address. The INVITE is not taken back, which §9.1 forbids as yet: it lives on
+    /// until timer B, and what it brings after all is said goodbye to.
+    pub(super) fn silent(&mut self, now: Instant) {
+        let Some(at) = self.invites_out.len().checked_sub(1) else { return };
+        if self.phase != Phase::Inviting || !self.invites_out[at].tx.is_unheard() {
+            return;
+        }
+        if self.invite_elsewhere(now, false) {
+            self.invites_out[at].wish = Wish::GivenUp;
+        } else if self.caller().is_some_and(|caller| matches!(caller.cancel, Cancel::No)) {
+            self.event(Event::Silent);
+        }
+    }
+
+    /// An INVITE that was given up has arrived after all.
+    fn cancel_given_up(&mut self, now: Instant, at: usize) {
+        let out = &mut self.invites_out[at];
+        out.wish = Wish::Cancelled;
+        let (to, cancel) = (out.to.clone(), self.cancel_of(at, &ExtraHeaders::default()));
+        self.requests_out.push(RequestOut { to, purpose: Purpose::StrayCancel, tx: Client::new(now, cancel) });
+        self.timers.set(Timer::GivenUp as usize, now + GIVE_UP.into());
+    }
+
     pub(super) fn cancel(&mut self, now: Instant, farewell: Farewell) {
         let proceeding = self.invites_out.last().is_some_and(|out| out.tx.is_proceeding());
         let Some(caller) = self.caller() else { return };
@@ -276,10 +321,18 @@ impl Session {
 
     pub(super) fn send_cancel(&mut self, now: Instant, mut farewell: Farewell) {
         farewell.headers.add_reason(farewell.reason.take().as_ref());
-        let Some(InviteOut { to, tx, .. }) = self.invites_out.last() else {
-            return;
-        };
-        let invite = tx.request();
+        let Some(at) = self.invites_out.len().checked_sub(1) else { return };
+        let (to, cancel) = (self.invites_out[at].to.clone(), self.cancel_of(at, &farewell.headers));
+        self.requests_out.push(RequestOut { to, purpose: Purpose::Cancel, tx: Client::new(now, cancel) });
+        self.timers.set(Timer::Cancelled as usize, now + GIVE_UP.into());
+        if let Some(caller) = self.caller() {
+            caller.cancel = Cancel::Sent;
+        }
+    }
+
+    /// §9.1: same branch, same Request-URI, same Route.
+    fn cancel_of(&self, at: usize, headers: &ExtraHeaders) -> Request {
+        let invite = self.invites_out[at].tx.request();
         let number = invite.cseq().map_or(0, |cseq| cseq.number);
         let mut out = Writer::request(Method::Cancel, invite.uri());
         for via in invite.all(HeaderName::Via).take(1) {
@@ -291,13 +344,7 @@ impl Session {
         }
         out = out.header(HeaderName::CSeq, &format!("{number} CANCEL"));
         out = out.header(HeaderName::UserAgent, &self.local.user_agent);
-        let cancel = farewell.headers.write(out).finish("", b"");
-        let to = to.clone();
-        self.requests_out.push(RequestOut { to, purpose: Purpose::Cancel, tx: Client::new(now, cancel) });
-        self.timers.set(Timer::Cancelled as usize, now + GIVE_UP.into());
-        if let Some(caller) = self.caller() {
-            caller.cancel = Cancel::Sent;
-        }
+        headers.write(out).finish("", b"")
     }
 }
 

@@ -171,6 +171,7 @@ impl Session {
         let reasons = request.reasons();
         let tag = tag_of(&request);
         let owned = self.dialog.as_ref().is_some_and(|dialog| dialog.owns(&request));
+        let stray = self.is_stray_branch(&request);
         if owned && self.phase != Phase::Over {
             self.tell_user_to_user(Carrier::Bye, &request);
         }
@@ -186,6 +187,8 @@ impl Session {
             return;
         }
         match self.phase {
+            // It answered when its address had been given up: the call is elsewhere.
+            Phase::Inviting if stray => {}
             // §15.1.2: BYE of an early dialog; the INVITE is answered 487 by `end`.
             Phase::Offered => self.end(now, Event::Cancelled { by_peer: true, reasons }),
             // Our 2xx to come is lost, or the callee breaks §15: either way it is gone.
@@ -306,7 +309,9 @@ impl Session {
         let tried = caller::has_credentials(self.requests_out[at].tx.request());
         let purpose = self.requests_out[at].purpose.clone();
         // §22.1: CANCEL cannot be challenged, and the branch of a fork is not worth it.
-        if matches!(purpose, Purpose::Cancel | Purpose::StrayBye) || self.auth.challenged(response, tried).is_err() {
+        if matches!(purpose, Purpose::Cancel | Purpose::StrayCancel | Purpose::StrayBye)
+            || self.auth.challenged(response, tried).is_err()
+        {
             return false;
         }
         match purpose {
@@ -322,7 +327,7 @@ impl Session {
             Purpose::Prack { tag, rack, sdp } => self.send_prack(now, &tag, rack, sdp),
             Purpose::Update { tag, sdp } => self.send_update(now, &tag, sdp),
             Purpose::Refer(refer) => return self.refer_again(now, &refer),
-            Purpose::Cancel | Purpose::StrayBye => return false,
+            Purpose::Cancel | Purpose::StrayCancel | Purpose::StrayBye => return false,
         }
         true
     }

@@ -214,7 +214,7 @@ impl Session {
         let invite = out.finish("application/sdp", &sdp);
         self.exchange = Exchange::Ours;
         let again = Some(Reinvite { sdp, ..Reinvite::default() });
-        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite), again });
+        self.invites_out.push(InviteOut { to, tx: InviteClient::new(now, invite), again, wish: Wish::Answer });
     }
 
     /// UPDATE: an offer, or without one a refresh of the session timer.

@@ -3,6 +3,7 @@
 mod callee;
 mod caller;
 mod early;
+mod failover;
 mod network;
 mod prack;
 mod races;
@@ -36,6 +37,7 @@ fn dial_to(next_hop: &str) -> Dial {
         to: NameAddr::parse("<sip:13800000000@192.0.2.2>").unwrap(),
         next_hop: Target::Addr(addr(next_hop)),
         spares: Default::default(),
+        patience: None,
         route: Vec::new(),
         credentials: Some(Credentials::new("u", "p")),
         headers: ExtraHeaders::try_from(vec![("X-Task".to_owned(), "7".to_owned())]).unwrap(),
@@ -142,6 +144,13 @@ impl Bench {
     #[track_caller]
     fn event(&mut self) -> Event {
         self.events.pop_front().expect("no event")
+    }
+
+    /// Nothing but this was told, and nothing sent.
+    #[track_caller]
+    fn quiet_but(&mut self, event: Event) {
+        self.nothing_sent();
+        assert_eq!(self.events.drain(..).collect::<Vec<_>>(), [event]);
     }
 
     #[track_caller]

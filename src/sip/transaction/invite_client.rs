@@ -61,6 +61,11 @@ impl InviteClient {
         self.state == State::Proceeding
     }
 
+    /// Whether nothing at all has come yet.
+    pub fn is_unheard(&self) -> bool {
+        self.state == State::Calling
+    }
+
     /// Whether a final response may still come.
     pub fn is_pending(&self) -> bool {
         matches!(self.state, State::Calling | State::Proceeding)

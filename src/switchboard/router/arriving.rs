@@ -32,7 +32,7 @@ impl Router {
     /// at one operator share their sources, and differ by the contact that they have registered.
     pub(super) fn trunk_for(&self, request: &Request, source: SocketAddr) -> Option<usize> {
         let first = self.trunk_of(source)?;
-        let called = request.uri().user_text();
+        let called = request.uri().number();
         let registered = |trunk: &Trunk| {
             let known = trunk.sources.iter().any(|network| network.contains(source.ip()));
             known && trunk.registration.as_ref().is_some_and(|account| Some(&account.user) == called.as_ref())
@@ -69,8 +69,8 @@ impl Router {
 /// Who calls whom over a trunk, as its rules write numbers.
 pub(super) fn parties(request: &Request, trunk: &Trunk) -> Parties {
     let called = match trunk.identity.called {
-        Called::RequestUri => request.uri().user_text(),
-        Called::To => request.to().ok().and_then(|to| to.uri.user_text()),
+        Called::RequestUri => request.uri().number(),
+        Called::To => request.to().ok().and_then(|to| to.uri.number()),
     };
     let called = called.unwrap_or_default();
     let identity::Caller { number, name, withheld, diverted_from, diversion_reason } =

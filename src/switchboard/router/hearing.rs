@@ -19,8 +19,8 @@ use crate::sip::session::{self, Session};
 use crate::sip::transport::Transport;
 use crate::sip::{Local, Reply, stateless};
 use crate::switchboard::dialling::{self, Services};
+use crate::switchboard::outpost::Told;
 use crate::switchboard::refused::{Answer, Key};
-use crate::switchboard::registrar::Told;
 use crate::switchboard::settings::{AnswerRule, Trunk};
 use crate::switchboard::task::Start;
 

@@ -63,7 +63,7 @@ impl Router {
         while let Some(output) = session.poll() {
             // Its events have nobody left to hear them, and a name that has to be looked up keeps nobody else waiting.
             if let session::Output::Transmit { to, payload } = output {
-                let net = self.shells.net.clone();
+                let net = self.net(trunk);
                 tokio::spawn(async move { net.send(&to, &payload).await });
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::{Elsewhere, REMEMBERED, Router};
-use crate::sip::session::Dial;
+use crate::sip::session::{Dial, ExtraHeaders};
 use crate::switchboard::dialling::{self, Over};
 use crate::switchboard::lines;
 use crate::switchboard::order::{DialOrder, Refusal};
@@ -22,6 +22,7 @@ pub(super) struct Placed {
 /// Where else a call may go.
 struct Spare {
     order: DialOrder,
+    headers: ExtraHeaders,
     members: VecDeque<usize>,
     failover: Vec<u16>,
 }
@@ -49,12 +50,13 @@ impl Router {
                 (up.collect(), group.failover.clone())
             }
         };
-        dialling::check(&order, &settings, SystemTime::now())?;
+        let headers = dialling::check(&order, &settings, SystemTime::now())?;
         if let Err(none) = self.open() {
             self.count_refused(none);
             return Err(self.refusal(none));
         }
-        let (number, caller, dial) = self.choose(&order, &mut members).map_err(|refusal| self.kept_out(refusal))?;
+        let chosen = self.choose(&order, &headers, &mut members);
+        let (number, caller, dial) = chosen.map_err(|refusal| self.kept_out(refusal))?;
         let call_id = self.call_id();
         let trunk = &settings.trunks[number];
         let more = if members.is_empty() { Vec::new() } else { failover.clone() };
@@ -65,7 +67,7 @@ impl Router {
         let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
         self.begin(call_id.clone(), number, true, start);
         if let Some(up) = self.calls.get_mut(&call_id) {
-            let spare = (!members.is_empty()).then(|| Box::new(Spare { order, members, failover }));
+            let spare = (!members.is_empty()).then(|| Box::new(Spare { order, headers, members, failover }));
             up.placed = Some(Placed { caller, spare });
         }
         Ok(call_id)
@@ -75,6 +77,7 @@ impl Router {
     fn choose(
         &mut self,
         order: &DialOrder,
+        headers: &ExtraHeaders,
         members: &mut VecDeque<usize>,
     ) -> Result<(usize, String, Dial), (&'static str, Refusal)> {
         let settings = self.settings.clone();
@@ -90,13 +93,15 @@ impl Router {
                 })
             });
             match taken {
-                Ok(caller) => match dialling::dial(order, trunk, &caller, &self.service_routes[number]) {
-                    Ok(dial) => return Ok((number, caller, dial)),
-                    Err(refusal) => {
-                        self.lines.free(number, &caller);
-                        return Err(("invalid", refusal));
+                Ok(caller) => {
+                    match dialling::dial(order, headers.clone(), trunk, &caller, &self.service_routes[number]) {
+                        Ok(dial) => return Ok((number, caller, dial)),
+                        Err(refusal) => {
+                            self.lines.free(number, &caller);
+                            return Err(("invalid", refusal));
+                        }
                     }
-                },
+                }
                 Err(refusal) => {
                     first.get_or_insert(refusal);
                 }
@@ -121,7 +126,7 @@ impl Router {
         let up = self.calls.get_mut(call_id).ok_or_else(gone)?;
         let failed = up.trunk;
         let spare = up.placed.as_mut().and_then(|placed| placed.spare.take());
-        let Spare { order, mut members, failover } =
+        let Spare { order, headers, mut members, failover } =
             *spare.ok_or_else(|| "no member of the group is left".to_owned())?;
         if order.not_after.is_some_and(|deadline| deadline < SystemTime::now()) {
             return Err(Refusal::TooLate.to_string());
@@ -130,12 +135,13 @@ impl Router {
         if members.is_empty() {
             return Err("every other member of the group is down".to_owned());
         }
-        let (number, caller, dial) = self.choose(&order, &mut members).map_err(|(_, refusal)| refusal.to_string())?;
+        let chosen = self.choose(&order, &headers, &mut members);
+        let (number, caller, dial) = chosen.map_err(|(_, refusal)| refusal.to_string())?;
         let trunk = &settings.trunks[number];
         let more = if members.is_empty() { Vec::new() } else { failover.clone() };
         let route = dialling::route(&order, &settings, trunk, dial, more);
         self.metrics.rerouted(&settings.trunks[failed].name);
-        let spare = (!members.is_empty()).then(|| Box::new(Spare { order, members, failover }));
+        let spare = (!members.is_empty()).then(|| Box::new(Spare { order, headers, members, failover }));
         let up = self.calls.get_mut(call_id).ok_or_else(gone)?;
         (up.trunk, up.state.trunk) = (number, trunk.name.as_str().into());
         let before = up.placed.replace(Placed { caller, spare });

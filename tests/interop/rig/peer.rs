@@ -21,7 +21,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub async fn at(rig: &Rig, address: &str, port: u16) -> Peer {
+    pub async fn bind(rig: &Rig, address: &str, port: u16) -> Peer {
         let socket = UdpSocket::bind((address, port)).await.expect("a free port");
         Peer { socket, next_hop: ([127, 0, 0, 1], rig.ports.sip()).into() }
     }
@@ -33,12 +33,17 @@ impl Peer {
 
     /// The phone of the trunk `lab`.
     pub async fn lab(rig: &Rig) -> Peer {
-        Peer::at(rig, "127.0.0.1", rig.ports.phone()).await
+        Peer::bind(rig, "127.0.0.1", rig.ports.phone()).await
     }
 
     /// The phone of the trunk `spare`.
     pub async fn spare(rig: &Rig) -> Peer {
-        Peer::at(rig, "127.0.0.1", rig.ports.spare()).await
+        Peer::bind(rig, "127.0.0.1", rig.ports.spare()).await
+    }
+
+    /// Where it is.
+    pub fn at(&self) -> SocketAddr {
+        self.socket.local_addr().expect("it is bound")
     }
 
     pub async fn send(&self, payload: &[u8]) {

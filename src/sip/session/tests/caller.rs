@@ -1,8 +1,8 @@
 //! The caller against a hand-made callee.
 
+use super::failover::{caller_by, ways};
 use super::*;
 use crate::sip::Ways;
-use crate::sip::locate::Hop;
 use crate::sip::transport::Transport;
 
 impl Bench {
@@ -496,113 +496,6 @@ fn a_flood_within_the_call_gets_no_memory() {
     b.response(200);
 }
 
-fn hop(transport: Transport, at: &str) -> Hop {
-    Hop { transport, address: addr(at) }
-}
-
-/// A call to several addresses, by a policy.
-fn caller_by(ways: Ways, spares: &[Hop], offer: &[u8]) -> Bench {
-    let now = epoch();
-    // The first one is where the call goes anyhow.
-    let hops = [&[hop(Transport::Udp, THEIRS)], spares].concat();
-    let (_, spares) = Spares::of(&hops).expect("one at least");
-    let dial = Dial { spares, offer: offer.to_vec(), ..dial_to(THEIRS) };
-    let local = Local { ways, ..local(OURS) };
-    Bench::of(now, Session::dial(now, local, dial, StdRng::seed_from_u64(1)))
-}
-
-fn ways() -> Ways {
-    Ways { large_by_tcp: true, ..Ways::default() }
-        .reached(Transport::Udp, addr(OURS))
-        .reached(Transport::Tcp, addr("192.0.2.1:5062"))
-}
-
-#[track_caller]
-fn invited(bench: &mut Bench) -> (Target, Request) {
-    let to = bench.sent.front().map(|(to, _)| to.clone()).expect("an INVITE");
-    (to, bench.request(Method::Invite))
-}
-
-fn via(request: &Request) -> String {
-    let via = request.top_via().unwrap();
-    format!("{} {}:{}", via.transport, via.host, via.port.unwrap())
-}
-
-const SECOND: &str = "192.0.2.9:5070";
-
-#[test]
-fn nobody_answers_at_the_first_address_the_second_one_is_called() {
-    let mut bench = caller_by(ways(), &[hop(Transport::Tcp, SECOND)], OFFER);
-    let (_, first) = invited(&mut bench);
-    bench.wait(Duration::from_secs(33));
-    let (to, second) = loop {
-        let (to, request) = invited(&mut bench);
-        if to != Target::Addr(addr(THEIRS)) {
-            break (to, request);
-        }
-    };
-    assert_eq!(to, Target::Addr(addr(SECOND)));
-    assert_eq!((via(&first), via(&second)), ("UDP 192.0.2.1:5060".into(), "TCP 192.0.2.1:5062".into()));
-    assert_ne!(first.top_via().unwrap().branch(), second.top_via().unwrap().branch());
-    assert_eq!((first.call_id(), first.cseq(), first.from()), (second.call_id(), second.cseq(), second.from()));
-    assert!(second.text(HeaderName::Contact).unwrap().contains("192.0.2.1:5062;transport=tcp"));
-    assert!(bench.events.is_empty(), "{:?}", bench.events);
-    // The second one refuses: its ACK goes there, and that is the end.
-    let busy = Writer::reply(&second, addr(OURS), 486, "Busy Here", Some("them")).finish("", b"");
-    bench.get(Message::Response(busy));
-    assert_eq!(bench.sent.front().unwrap().0, Target::Addr(addr(SECOND)));
-    let ack = bench.request(Method::Ack);
-    assert_eq!(ack.top_via().unwrap(), second.top_via().unwrap());
-    assert!(matches!(bench.events.pop_front(), Some(Event::Refused(Refusal { code: 486, .. }))));
-    bench.linger();
-}
-
-#[test]
-fn what_cannot_be_sent_or_is_answered_503_goes_to_the_next_address_and_at_last_ends() {
-    let spares = [hop(Transport::Udp, SECOND), hop(Transport::Udp, "192.0.2.10:5060")];
-    let mut bench = caller_by(ways(), &spares, OFFER);
-    bench.request(Method::Invite);
-    bench.input(Input::TransportError { to: Target::Addr(addr(THEIRS)) });
-    let (to, second) = invited(&mut bench);
-    assert_eq!(to, Target::Addr(addr(SECOND)));
-    // A late word about the first address is none about the second.
-    bench.input(Input::TransportError { to: Target::Addr(addr(THEIRS)) });
-    assert!(bench.sent.is_empty());
-    let trying = Writer::reply(&second, addr(OURS), 100, "Trying", None).finish("", b"");
-    bench.get(Message::Response(trying));
-    let full = Writer::reply(&second, addr(OURS), 503, "Service Unavailable", Some("them")).finish("", b"");
-    bench.get(Message::Response(full));
-    bench.request(Method::Ack);
-    let (to, _) = invited(&mut bench);
-    assert_eq!(to, Target::Addr(addr("192.0.2.10:5060")));
-    bench.input(Input::TransportError { to });
-    assert_eq!(bench.events, [Event::Trying, Event::Failed(Failure::Unreachable)]);
-    bench.linger();
-}
-
-#[test]
-fn who_rings_is_not_called_elsewhere_and_a_cancelled_call_is_not_either() {
-    let mut bench = caller_by(ways(), &[hop(Transport::Udp, SECOND)], OFFER);
-    let invite = bench.request(Method::Invite);
-    let ringing = Writer::reply(&invite, addr(OURS), 180, "Ringing", Some("them")).finish("", b"");
-    bench.get(Message::Response(ringing));
-    // The way to it is gone, but it has the call.
-    bench.input(Input::TransportError { to: Target::Addr(addr(THEIRS)) });
-    assert!(bench.sent.is_empty());
-    let full = Writer::reply(&invite, addr(OURS), 503, "Service Unavailable", Some("them")).finish("", b"");
-    bench.get(Message::Response(full));
-    bench.request(Method::Ack);
-    assert!(bench.sent.is_empty());
-    assert!(matches!(bench.events.back(), Some(Event::Refused(Refusal { code: 503, .. }))));
-
-    let mut bench = caller_by(ways(), &[hop(Transport::Udp, SECOND)], OFFER);
-    bench.request(Method::Invite);
-    bench.input(Input::Cancel);
-    bench.input(Input::TransportError { to: Target::Addr(addr(THEIRS)) });
-    assert!(bench.sent.is_empty());
-    assert!(matches!(bench.events.back(), Some(Event::Cancelled { by_peer: false, .. })));
-}
-
 #[test]
 fn a_cancel_that_cannot_be_sent_ends_the_call_at_once() {
     let mut bench = Bench::caller();
@@ -615,29 +508,6 @@ fn a_cancel_that_cannot_be_sent_ends_the_call_at_once() {
     bench.wait(Duration::ZERO);
     assert!(matches!(bench.events.back(), Some(Event::Cancelled { by_peer: false, .. })));
     bench.linger();
-}
-
-#[test]
-fn an_invite_above_1300_bytes_goes_by_tcp_and_by_udp_where_tcp_is_refused() {
-    let large = vec![b'x'; 1_300];
-    let mut bench = caller_by(ways(), &[], &large);
-    let (to, first) = invited(&mut bench);
-    assert_eq!((to.clone(), via(&first)), (Target::Addr(addr(THEIRS)), "TCP 192.0.2.1:5062".into()));
-    assert_eq!(first.body(), large);
-    // Nothing is repeated over a stream.
-    bench.wait(Duration::from_secs(5));
-    assert!(bench.sent.is_empty());
-    bench.input(Input::TransportError { to });
-    let (to, second) = invited(&mut bench);
-    assert_eq!((to.clone(), via(&second)), (Target::Addr(addr(THEIRS)), "UDP 192.0.2.1:5060".into()));
-    assert_eq!(second.cseq(), first.cseq());
-    bench.input(Input::TransportError { to });
-    assert_eq!(bench.events, [Event::Failed(Failure::Unreachable)]);
-
-    for (policy, size) in [(Ways { large_by_tcp: false, ..ways() }, 2_000), (ways(), 100)] {
-        let mut bench = caller_by(policy, &[], &vec![b'x'; size]);
-        assert_eq!(via(&bench.request(Method::Invite)), "UDP 192.0.2.1:5060");
-    }
 }
 
 /// RFC 3263 §4.1: the Contact says how it wants to be reached; where it says nothing, as the call was set up; TLS is never left.
