@@ -474,6 +474,8 @@ impl Router {
 
     fn load(&mut self, sample: Sample) {
         self.metrics.cpu_used.set(sample.cpu);
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        self.metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
         let before = self.overload;
         match (before, self.gate.observe(sample)) {
             (None, None) => return,
