@@ -137,7 +137,12 @@ impl House {
         let ended = unruly::outcomes(&self.stage.metrics().await);
         let start = |part: &Part, rate: Option<f64>, address: &str, more: &[&str]| {
             let (name, scenario, calls) = (part.trunk, part.scenario, part.calls);
-            let name = if part.unruly.is_some() { name } else { "plain" };
+            // Of those that behave there may be callers and callees beside each other.
+            let name = match part.unruly {
+                Some(_) => name,
+                None if rate.is_some() => "caller",
+                None => "callee",
+            };
             let timed = part.unruly.is_none() && rate.is_some();
             let own = part.unruly.map_or(&[] as &[&str], |unruly| unruly.kind.args);
             let args = [&["-i", address, "-mi", address], own, more].concat();

@@ -46,7 +46,7 @@ macro_rules! kind {
 
 const NOW: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 const A_SECOND: &str = "[limits]\nmax_call_s = 1\n[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
-const RINGS: &str = "[[inbound]]\nanswer = { after_ms = 3000 }\ndialogue = \"none\"\nspeech = \"none\"\n";
+const RINGS: &str = "[[inbound]]\nanswer = { after_ms = 8000 }\ndialogue = \"none\"\nspeech = \"none\"\n";
 const RINGS_LONG: &str = "[[inbound]]\nanswer = { after_ms = 60000 }\ndialogue = \"none\"\nspeech = \"none\"\n";
 const ELSEWHERE: &str = "[[inbound]]\ncallee = \"400\"\n";
 const SHORT_RING: &str = "[limits]\nring_timeout_ms = 1000\n";
