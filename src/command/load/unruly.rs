@@ -190,7 +190,7 @@ mod tests {
             let shares = shares(&all, calls);
             assert_eq!(shares.iter().sum::<u32>(), calls);
         }
-        let shares = shares(&all, 7_200);
+        let shares = shares(&all, 6_800);
         let of = |name: &str| shares[all.iter().position(|unruly| unruly.kind.name == name).expect("it is one")];
         assert_eq!((of("uac_never_acks"), of("uas_busy_486")), (100, 400));
         assert_eq!(super::shares(&[], 5), Vec::<u32>::new());
