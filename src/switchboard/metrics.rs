@@ -62,6 +62,7 @@ pub struct Metrics {
     pub(super) calls: Gauge,
     pub(super) cpu_used: Gauge<f64, AtomicU64>,
     pub(super) lingering: Gauge,
+    pub(super) tasks: Gauge,
     up: Family<Trunk, Gauge>,
     ended: Family<Ended, Counter>,
     refused: Family<Why, Counter>,
@@ -86,6 +87,7 @@ impl Default for Metrics {
             calls: Gauge::default(),
             cpu_used: Gauge::default(),
             lingering: Gauge::default(),
+            tasks: Gauge::default(),
             up: Family::default(),
             ended: Family::default(),
             refused: Family::default(),
@@ -134,6 +136,11 @@ impl Metrics {
             "sip_call_inbox_full",
             "SIP messages dropped because their call was busy",
             self.inbox_full.clone(),
+        );
+        registry.register(
+            "tasks",
+            "Tasks of the runtime: of calls, connections and visitors, and those that are always there",
+            self.tasks.clone(),
         );
         registry.register("trunk_up", "1: the trunk answers pings, 0: it does not", self.up.clone());
         registry.register(

@@ -7,6 +7,7 @@
 mod arriving;
 mod hearing;
 mod lingering;
+mod ordered;
 mod placing;
 mod standing;
 
@@ -53,8 +54,6 @@ use crate::sip::transport::Transport;
 /// who were refused in one moment do not all come back in one moment. No more than that: a trunk may take its pause for all its calls.
 pub(super) const RETRY_AFTER: &str = "5";
 const RETRY_SPREAD: [&str; 6] = [RETRY_AFTER, "6", "7", "8", "9", "10"];
-/// How long a `request_id` of `Dial` is remembered.
-const REMEMBERED: Duration = Duration::from_secs(3_600);
 /// How many `request_id`s of `Send` are remembered for each call.
 const SENT_IDS: usize = 64;
 /// From the polite hang-up of all calls to the end, whether they have gone or not.
@@ -270,9 +269,7 @@ pub(super) struct Router {
     down: Vec<Option<String>>,
     /// How a trunk stands, as it was last told.
     told: Vec<Standing>,
-    /// `request_id` of `Dial` → call, and when to forget it.
-    ordered: HashMap<String, Arc<str>>,
-    ordered_at: VecDeque<(Instant, String)>,
+    ordered: ordered::Ordered,
     draining: bool,
     stopping: Option<Stopping>,
     gate: Gate,
@@ -312,8 +309,7 @@ impl Router {
             registrars: Vec::new(),
             down: vec![None; trunks],
             told: Vec::new(),
-            ordered: HashMap::new(),
-            ordered_at: VecDeque::new(),
+            ordered: ordered::Ordered::new(Instant::now()),
             draining: false,
             stopping: None,
             gate,
@@ -503,6 +499,8 @@ impl Router {
 
     fn load(&mut self, sample: Sample) {
         self.metrics.cpu_used.set(sample.cpu);
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        self.metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
         let before = self.overload;
         match (before, self.gate.observe(sample)) {
             (None, None) => return,
@@ -668,18 +666,6 @@ impl Router {
             }
         }
         Ok(sent)
-    }
-
-    fn forget(&mut self, now: Instant) {
-        while self.ordered_at.front().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, request_id)) = self.ordered_at.pop_front() {
-                self.ordered.remove(&request_id);
-            }
-        }
-    }
-
-    fn call_id(&mut self) -> Arc<str> {
-        format!("{:032x}", self.rng.random::<u128>()).into()
     }
 
     fn wake(&mut self, now: Instant) {

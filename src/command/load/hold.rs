@@ -65,6 +65,7 @@ impl House {
             calls: most,
             record: options.record,
             peer: sip.local_addr().map_err(wrong)?,
+            more: Vec::new(),
             services: Some(port),
             batch_ms: options.batch_ms,
             no_overload: options.server.no_overload,

@@ -10,7 +10,8 @@
 //! | `phones`, `speech` | the callers' media, and what is heard of the robot |
 //! | `signalling` | the callers' SIP |
 //! | `services` | recogniser, voice and dialogue |
-//! | `hold`, `setup` | calls that talk; calls that are only set up and ended, by SIPp |
+//! | `hold`, `setup` | calls that talk; calls that are only set up and ended |
+//! | `sipp`, `unruly` | who sets them up; the ways in which far ends make trouble, and what calls come to then |
 //! | `process`, `histogram`, `capture`, `report` | what is measured, and the table |
 
 mod capture;
@@ -22,8 +23,10 @@ mod report;
 mod services;
 mod setup;
 mod signalling;
+mod sipp;
 mod speech;
 mod stage;
+mod unruly;
 
 use std::path::PathBuf;
 
@@ -118,7 +121,7 @@ pub struct Server {
     /// The server refuses no call because it is busy: for a machine that has other work.
     #[arg(long)]
     no_overload: bool,
-    /// Fail when a bar is missed, and not only when calls fail or packets are lost.
+    /// Fail when a bar is missed too, and not only when calls fail, packets are lost or something is left.
     #[arg(long)]
     assert: bool,
     /// Write the figures here too, as JSON.
@@ -192,6 +195,16 @@ pub struct Setup {
     /// Who calls: one or more, as in,out,mixed; all on the same server, one after the other.
     #[arg(long, default_value = "in", value_delimiter = ',')]
     direction: Vec<Direction>,
+    /// How often all directions are run.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    /// Calls of a hundred whose far end makes trouble, 0 to 100: refuses, cancels against our answer, hangs up when we do or offer anew,
+    /// loses an ACK, falls silent.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    unruly: u32,
+    /// With --assert: KiB by which memory may grow per 10,000 calls from the second row to the last; the first one warms up.
+    #[arg(long, default_value_t = 1_024)]
+    growth_kib: u32,
     #[command(flatten)]
     server: Server,
 }

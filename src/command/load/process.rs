@@ -94,13 +94,23 @@ pub(super) fn receive_buffer_errors() -> u64 {
     at.and_then(|at| values.split(' ').nth(at)?.parse().ok()).unwrap_or(0)
 }
 
+/// Whether somebody has bound all of these UDP ports.
+pub(super) fn are_bound(ports: &[u16]) -> bool {
+    let udp = fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    let bound: Vec<_> = udp.lines().skip(1).filter_map(port).collect();
+    ports.iter().all(|port| bound.contains(port))
+}
+
+/// The local port of a line of `/proc/net/udp`.
+fn port(line: &str) -> Option<u16> {
+    u16::from_str_radix(line.split_whitespace().nth(1)?.split_once(':')?.1, 16).ok()
+}
+
 /// Datagrams dropped so far by the open UDP sockets whose local port is one of these.
 pub(super) fn socket_drops(ports: std::ops::RangeInclusive<u16>) -> u64 {
     let udp = fs::read_to_string("/proc/net/udp").unwrap_or_default();
     let of_line = |line: &str| {
-        let mut fields = line.split_whitespace();
-        let port = u16::from_str_radix(fields.nth(1)?.split_once(':')?.1, 16).ok()?;
-        ports.contains(&port).then(|| fields.next_back()?.parse::<u64>().ok()).flatten()
+        ports.contains(&port(line)?).then(|| line.split_whitespace().next_back()?.parse::<u64>().ok()).flatten()
     };
     udp.lines().skip(1).filter_map(of_line).sum()
 }

@@ -180,27 +180,58 @@ pub(super) struct SetUp {
     /// CPU-ms of the server per call, kernel included.
     pub(super) cpu_ms: f64,
     pub(super) by_thread: BTreeMap<String, f64>,
-    /// When nothing lingers any more: more than before the first call of this run.
+    /// What they came to, by trunk: `load` has those that behave, each other one is named for its scenario.
+    pub(super) outcomes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Of them none came to anything else.
+    pub(super) unexpected: Vec<String>,
+    pub(super) refused_at_the_door: u64,
+    /// When nothing lingers any more.
+    pub(super) rss_kib: u64,
+    /// More than before the first call of this row.
     pub(super) left_kib: i64,
+    /// More than before the first call of all.
     pub(super) left_files: i64,
     pub(super) left_threads: i64,
+    pub(super) left_tasks: f64,
     pub(super) left_calls: f64,
     pub(super) left_ports: f64,
+    pub(super) left_legs: f64,
     pub(super) left_lingering: f64,
 }
 
+/// By how many KiB memory has grown from the second row to the last, per 10,000 calls; the first one warms up.
+pub(super) fn grown(rows: &[SetUp]) -> Option<f64> {
+    let [_, second, later @ .., last] = rows else { return None };
+    let calls: u64 = later.iter().map(|row| row.calls).sum::<u64>() + last.calls;
+    Some((last.rss_kib as f64 - second.rss_kib as f64) * 10_000.0 / calls as f64)
+}
+
 impl SetUp {
+    /// What is not back at the idle figure, memory aside.
+    pub(super) fn left(&self) -> Vec<String> {
+        let counts = [
+            (self.left_calls, "calls"),
+            (self.left_ports, "ports"),
+            (self.left_legs, "legs"),
+            (self.left_lingering, "sessions"),
+            (self.left_tasks, "tasks"),
+            (self.left_files as f64, "files"),
+            (self.left_threads as f64, "threads"),
+        ];
+        counts
+            .iter()
+            .filter(|(count, _)| *count > 0.0)
+            .map(|(count, what)| format!("{count} {what} are left"))
+            .collect()
+    }
+
     pub(super) fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         if self.failed > 0 {
             broken.push(format!("{} calls failed", self.failed));
         }
-        if self.left_calls + self.left_ports + self.left_lingering > 0.0 {
-            broken.push(format!(
-                "{} calls, {} ports and {} sessions are left",
-                self.left_calls, self.left_ports, self.left_lingering
-            ));
-        }
+        broken.extend(self.unexpected.iter().cloned());
+        broken.extend(self.left());
         broken
     }
 
@@ -224,18 +255,31 @@ impl SetUp {
         table.row("CPU of the server, ms a call", format!("{:.3}", self.cpu_ms));
         let threads: Vec<_> = self.by_thread.iter().map(|(name, ms)| format!("{name} {ms:.3}")).collect();
         table.row("  by thread", threads.join(", "));
+        for (trunk, of) in &self.outcomes {
+            let each: Vec<_> = of.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+            table.row(&format!("  {trunk}"), each.join(", "));
+        }
+        if self.refused_at_the_door > 0 {
+            table.row("  refused at the door", self.refused_at_the_door.to_string());
+        }
+        table.row("unexpected", self.unexpected.len().to_string());
+        for what in &self.unexpected {
+            table.row("  ", what.clone());
+        }
         table.row(
             "left when nothing lingers",
             format!(
-                "{:+} KiB, {:+} files, {:+} threads, {} calls, {} ports, {} sessions",
-                self.left_kib,
-                self.left_files,
-                self.left_threads,
+                "{} calls, {} ports, {} legs, {} sessions, {} tasks, {} files, {} threads",
                 self.left_calls,
                 self.left_ports,
-                self.left_lingering
+                self.left_legs,
+                self.left_lingering,
+                self.left_tasks,
+                self.left_files,
+                self.left_threads
             ),
         );
+        table.row("memory then", format!("{} KiB, {:+} than before this row", self.rss_kib, self.left_kib));
         table.text
     }
 }

@@ -13,6 +13,8 @@ use tokio::process::{Child, Command};
 use super::Trouble;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The trunk of the phones that behave.
+pub(super) const MAIN: &str = "load";
 
 /// What differs between runs.
 #[derive(Debug, Clone)]
@@ -22,8 +24,10 @@ pub(super) struct Plan {
     pub(super) cpus: Vec<usize>,
     pub(super) calls: usize,
     pub(super) record: bool,
-    /// Where the trunk's peer listens.
+    /// Where the main trunk's peer listens.
     pub(super) peer: SocketAddr,
+    /// More trunks: name and profile of each.
+    pub(super) more: Vec<(&'static str, String)>,
     /// The services' port; none: no services.
     pub(super) services: Option<u16>,
     pub(super) batch_ms: u32,
@@ -47,9 +51,10 @@ impl Stage {
         let folder = folder()?;
         let (control, web) = (free_tcp()?, free_tcp()?);
         let sip = free_udp()?;
-        // Below the ports that the system gives to clients, and above the phones'.
-        let first = 20_000u16;
-        let last = first + 2 * (plan.calls as u16 + 50).min(22_000) - 1;
+        // Below the ports that the system gives to clients, and above the phones'; not always the same ones, for there may be two of us.
+        let room = 2 * (plan.calls as u16 + 50).min(22_000);
+        let first = 20_000 + 2 * rand::random_range(0..=12_000u16.saturating_sub(room) / 2);
+        let last = first + room - 1;
         let services = plan.services.unwrap_or(1);
         let Plan { calls, record, peer, batch_ms, .. } = plan;
         let overload = if plan.no_overload { "cpu_percent = 0\nlate_ms = 0\n" } else { "" };
@@ -64,7 +69,7 @@ impl Stage {
             calls + 20
         );
         let profile = format!(
-            "[peer]\naddress = \"{peer}\"\nsources = [\"127.0.0.0/8\"]\n[identity]\ncaller = \"4930123456\"\n[[inbound]]\n{names}"
+            "[peer]\naddress = \"{peer}\"\nsources = [\"127.0.0.0/24\"]\n[identity]\ncaller = \"4930123456\"\n[[inbound]]\n{names}"
         );
         let write = |path: PathBuf, text: String| {
             std::fs::write(&path, text).map_err(|error| Trouble::File(path.clone(), error.to_string()))
@@ -72,7 +77,10 @@ impl Stage {
         std::fs::create_dir_all(folder.join("sip-profiles"))
             .map_err(|error| Trouble::File(folder.clone(), error.to_string()))?;
         write(folder.join("trunkline.toml"), main)?;
-        write(folder.join("sip-profiles/load.toml"), profile)?;
+        let main = std::iter::once((MAIN, profile));
+        for (name, profile) in main.chain(plan.more.iter().cloned()) {
+            write(folder.join(format!("sip-profiles/{name}.toml")), profile)?;
+        }
         let child = spawn(plan, &folder)?;
         let sip = SocketAddr::from(([127, 0, 0, 1], sip));
         let mut stage = Stage { sip, control, web, media: first..=last, folder, child };
@@ -160,15 +168,19 @@ impl Drop for Stage {
 
 /// A metric's value on a page, summed over its labels.
 pub(super) fn metric(page: &str, name: &str) -> f64 {
-    let of_line = |line: &str| {
+    metric_lines(page, name).map(|(_, value)| value).sum()
+}
+
+/// A metric's labels and values on a page.
+pub(super) fn metric_lines<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    page.lines().filter_map(move |line| {
         let rest = line.strip_prefix(name)?;
-        let value = match rest.strip_prefix('{') {
-            Some(labels) => labels.rsplit_once("} ")?.1,
-            None => rest.strip_prefix(' ')?,
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
         };
-        value.parse::<f64>().ok()
-    };
-    page.lines().filter_map(of_line).sum()
+        Some((labels, value.parse().ok()?))
+    })
 }
 
 /// Runs all threads of this process on these cores.

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::arriving::{self, Knock};
-use super::{Owned, Owner, RETRY_SPREAD, Router};
+use super::{Owned, Owner, RETRY_SPREAD, Router, ordered};
 use crate::call::call::Answering;
 use crate::call::io::Input;
 use crate::journal::Stem;
@@ -165,7 +165,7 @@ impl Router {
             AnswerRule::Wait => Answering::Told(trunk.ring_timeout),
             AnswerRule::Now | AnswerRule::Refuse(_) => Answering::Now,
         };
-        let call_id = self.call_id();
+        let call_id = ordered::name(self.rng.random());
         // An id of hexadecimal digits is always a file name.
         let Ok(name) = Stem::parse(&call_id) else { return };
         let services =

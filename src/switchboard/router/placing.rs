@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::{Elsewhere, REMEMBERED, Router};
+use rand::RngExt;
+
+use super::{Elsewhere, Router, ordered};
 use crate::sip::session::{Dial, ExtraHeaders};
 use crate::switchboard::dialling::{self, Over};
 use crate::switchboard::lines;
@@ -29,12 +31,12 @@ struct Spare {
 
 impl Router {
     pub(super) fn dial(&mut self, order: DialOrder) -> Result<Arc<str>, Refusal> {
-        self.forget(Instant::now());
+        let now = Instant::now();
         if order.request_id.is_empty() || order.request_id.len() > 4_096 {
             return Err(Refusal::Invalid { field: "request_id", reason: "not 1 to 4,096 bytes".to_owned() });
         }
-        if let Some(call_id) = self.ordered.get(&order.request_id) {
-            return Ok(call_id.clone());
+        if let Some(call_id) = self.ordered.call(now, &order.request_id) {
+            return Ok(call_id);
         }
         let settings = self.settings.clone();
         let (mut members, failover) = match dialling::over(&settings, &order.trunk)? {
@@ -57,13 +59,13 @@ impl Router {
         }
         let chosen = self.choose(&order, &headers, &mut members);
         let (number, caller, dial) = chosen.map_err(|refusal| self.kept_out(refusal))?;
-        let call_id = self.call_id();
+        let number_of_call = self.rng.random();
+        let call_id = ordered::name(number_of_call);
         let trunk = &settings.trunks[number];
         let more = if members.is_empty() { Vec::new() } else { failover.clone() };
         let placement = dialling::place(&order, &settings, trunk, call_id.clone(), (&caller, dial), more);
         let placement = placement.inspect_err(|_| self.lines.free(number, &caller))?;
-        self.ordered.insert(order.request_id.clone(), call_id.clone());
-        self.ordered_at.push_back((Instant::now() + REMEMBERED, order.request_id.clone()));
+        self.ordered.keep(now, &order.request_id, number_of_call);
         let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
         self.begin(call_id.clone(), number, true, start);
         if let Some(up) = self.calls.get_mut(&call_id) {
