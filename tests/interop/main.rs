@@ -5,6 +5,7 @@
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
+//! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
@@ -18,13 +19,14 @@
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark, baresip and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `kamailio` and
-//! `kamailio-tls-modules`.
+//! SIPp, tshark, baresip, linphone and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `linphone-cli`, `kamailio`
+//! and `kamailio-tls-modules`.
 
 mod bad_input;
 mod bad_services;
 mod inbound;
 mod kamailio;
+mod linphone;
 mod load;
 mod many_calls;
 mod outbound;
