@@ -56,7 +56,7 @@ async fn heard(rig: &Rig, packets: f64) {
 async fn ended(rig: &Rig, call_id: &str) -> CallRecord {
     let record = rig.ended(call_id).await;
     assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{record:?}");
-    let quality = record.quality.clone().expect("how the line was");
+    let quality = record.quality.expect("how the line was");
     assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
     rig.idle().await;
     record
@@ -338,18 +338,21 @@ async fn a_registered_linphone_calls_through_kamailio_with_prack_and_holds() {
 #[tokio::test]
 async fn a_registered_linphone_is_called_through_kamailio_and_follows_a_refer() {
     let (rig, _kamailio, mut phone) = registered().await;
-    let (mut other, port) = Linphone::another(&rig, "").await;
     let uui = vec![UserToUser { bytes: vec![4, 0x68], ..Default::default() }];
     let order = DialRequest { callee: "300".into(), user_to_user_values: uui, ..rig.order() };
     let call_id = takes(&rig, &mut phone, order).await;
     assert_eq!(phone.lines("User-to-User: 0468;encoding=hex"), 1);
     heard(&rig, 50.0).await;
     is_held_and_resumed(&rig, &mut phone, &call_id, 0).await;
-    let refer = Refer { target: format!("300@127.0.0.1:{port}"), ..Default::default() };
-    rig.send(&call_id, Command::Refer(refer)).await;
-    other.says("Receiving new incoming call from").await;
-    other.types("answer").await;
+    // Its call to the target goes the way of all its calls: by the proxy, and that brings it to us.
+    rig.send(&call_id, Command::Refer(Refer { target: "101".into(), ..Default::default() })).await;
+    let (second, incoming) = rig.incoming(0).await;
+    assert_eq!((incoming.caller.as_str(), incoming.callee.as_str()), ("300", "101"));
     assert_eq!(transferred(&rig, &call_id).await.last(), Some(&(Stage::Answered, 200)));
-    assert_eq!(ended(&rig, &call_id).await.transfers[0].outcome, "transferred");
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.transfers[0].outcome.as_str(), record.hung_up_by.as_str()), ("transferred", "operator"));
+    let before = rig.metric("trunkline_media_packets_received_total").await;
+    heard(&rig, before + 50.0).await;
+    hung_up(&rig, &mut phone, &second).await;
     phone.quit().await;
 }

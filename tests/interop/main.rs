@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `baresip` | baresip as the far end: holds, transfers, keys, early media, directly and through Kamailio |
+//! | `ipv6` | whole calls by IPv6, and of both families side by side |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
@@ -24,7 +26,9 @@
 
 mod bad_input;
 mod bad_services;
+mod baresip;
 mod inbound;
+mod ipv6;
 mod kamailio;
 mod linphone;
 mod load;
