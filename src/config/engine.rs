@@ -136,6 +136,7 @@ struct MediaRead<'a> {
 fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> MediaRead<'a> {
     let at = |found: Found<'a, IpAddr>| Found { value: SocketAddr::new(found.value, 0), place: found.place };
     let mut bind: Vec<_> = media.one_or_more("bind", written::ip).unwrap_or_default().into_iter().map(at).collect();
+    sip::one_a_family(&bind);
     if bind.is_empty() {
         let place = media.place_of("bind");
         if media.has("bind") {
@@ -144,7 +145,6 @@ fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> M
         let value = |found: &Found<'_, SocketAddr>| SocketAddr::new(found.value.ip(), 0);
         bind = sip.listen.iter().map(|found| Found { value: value(found), place: place.clone() }).collect();
     }
-    sip::one_a_family(&bind);
     let advertise = media.one_or_more("advertise", |text| Ok((written::reachable_ip(text)?, None))).unwrap_or_default();
     sip::families(&bind, &advertise, "media.bind");
     let ports = or_default(&mut media, "ports", written::ports, PORTS);

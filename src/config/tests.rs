@@ -661,6 +661,25 @@ fn transports_and_certificates_that_cannot_be_used_are_told_where_they_stand() {
             ],
         ),
         (
+            "[media]\nbind = [\"127.0.0.1\", \"127.0.0.2\"]\n",
+            "",
+            &[
+                "m.toml:2:media.bind: names a second IPv4 address; write one of each family; 0.0.0.0 or [::] for all of them, and advertise the one that peers are to use",
+            ],
+        ),
+        (
+            "[media]\nbind = []\n",
+            "",
+            &["m.toml:2:media.bind: names no address; write one, as \"127.0.0.1\", or leave it out"],
+        ),
+        (
+            "[media]\nadvertise = \"2001:db8::1\"\n",
+            "",
+            &[
+                "m.toml:2:media.advertise: is an IPv6 address, and media.bind names none; add one to media.bind, or remove this one",
+            ],
+        ),
+        (
             "[sip]\nlisten = [\"127.0.0.1:5060\", \"[::1]:5060\"]\nadvertise = [\"192.0.2.1\", \"2001:db8::1\"]\n",
             "",
             &[],
