@@ -135,11 +135,13 @@ struct MediaRead<'a> {
 
 fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> MediaRead<'a> {
     let at = |found: Found<'a, IpAddr>| Found { value: SocketAddr::new(found.value, 0), place: found.place };
-    let mut bind: Vec<_> = media.one_or_more("bind", written::ip).unwrap_or_default().into_iter().map(at).collect();
+    let read = media.one_or_more("bind", written::ip);
+    let named_none = read.as_ref().is_some_and(Vec::is_empty);
+    let mut bind: Vec<_> = read.unwrap_or_default().into_iter().map(at).collect();
     sip::one_a_family(&bind);
     if bind.is_empty() {
         let place = media.place_of("bind");
-        if media.has("bind") {
+        if named_none {
             place.wrong("names no address", "write one, as \"127.0.0.1\", or leave it out");
         }
         let value = |found: &Found<'_, SocketAddr>| SocketAddr::new(found.value.ip(), 0);
@@ -150,6 +152,8 @@ fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> M
     let ports = or_default(&mut media, "ports", written::ports, PORTS);
     let threads = media.number("threads", 1..=256);
     let realtime = media.flag("realtime");
+    // One that cannot be read is told already.
+    let sound = !media.has("advertise") || !advertise.is_empty();
     let mut addresses = bind.iter().map(|found| {
         let ip = found.value.ip();
         let same = ip.is_unspecified() || sip.listen.iter().any(|listen| listen.value.ip() == ip);
@@ -158,7 +162,7 @@ fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> M
         let own = advertise.iter().map(|found| found.value.0).find(alike);
         let elsewhere = own.or_else(|| sip.advertised.iter().copied().find(alike).filter(|_| same));
         // Without `bind` it is SIP's address, and told there.
-        if ip.is_unspecified() && elsewhere.is_none() && media.has("bind") && !media.has("advertise") {
+        if ip.is_unspecified() && elsewhere.is_none() && media.has("bind") && sound {
             found.place.wrong(
                 format!("{ip} means all addresses, and peers cannot send to that"),
                 "add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",

@@ -668,6 +668,14 @@ fn transports_and_certificates_that_cannot_be_used_are_told_where_they_stand() {
             ],
         ),
         (
+            "[media]\nbind = [\"0.0.0.0\", \"::1\"]\nadvertise = \"2001:db8::1\"\n",
+            "",
+            &[
+                "m.toml:2:media.bind: 0.0.0.0 means all addresses, and peers cannot send to that; add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",
+            ],
+        ),
+        ("[media]\nbind = \"lo\"\n", "", &["m.toml:2:media.bind: is not an IP address; write it as 127.0.0.1 or ::1"]),
+        (
             "[media]\nbind = []\n",
             "",
             &["m.toml:2:media.bind: names no address; write one, as \"127.0.0.1\", or leave it out"],
