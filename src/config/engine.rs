@@ -18,7 +18,7 @@ use crate::journal;
 use crate::ms::Ms;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
-use crate::switchboard::settings::{Settings, Trunk};
+use crate::switchboard::settings::{MediaAddress, MediaAddresses, Settings, Trunk};
 use crate::{dialogue, media, speech};
 
 const CONTROL: SocketAddr = loopback(7070);
@@ -93,7 +93,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
 
     let switchboard = Settings {
         reached: sip.reached,
-        advertised_media: rtp.advertise,
+        media: rtp.addresses,
         user_agent: sip.user_agent.clone(),
         max_calls: limits.calls,
         overload: limits.overload,
@@ -113,12 +113,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let ports = rtp.ports.value;
     let config = Config {
         sip: sip.config,
-        media: media::Config {
-            bind: rtp.bind,
-            ports: ports.first..=ports.last,
-            threads: rtp.threads,
-            realtime: rtp.realtime,
-        },
+        media: media::Config { ports: ports.first..=ports.last, threads: rtp.threads, realtime: rtp.realtime },
         control: control.value,
         web: web.value,
         speech,
@@ -132,30 +127,51 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
 }
 
 struct MediaRead<'a> {
-    bind: IpAddr,
-    advertise: IpAddr,
+    addresses: MediaAddresses,
     ports: Found<'a, PortRange>,
     threads: usize,
     realtime: bool,
 }
 
 fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> MediaRead<'a> {
-    let bind = or_default(&mut media, "bind", written::ip, sip.ip());
-    let advertise = media.parsed("advertise", written::reachable_ip);
+    let at = |found: Found<'a, IpAddr>| Found { value: SocketAddr::new(found.value, 0), place: found.place };
+    let read = media.one_or_more("bind", written::ip);
+    let named_none = read.as_ref().is_some_and(Vec::is_empty);
+    let mut bind: Vec<_> = read.unwrap_or_default().into_iter().map(at).collect();
+    sip::one_a_family(&bind);
+    if bind.is_empty() {
+        let place = media.place_of("bind");
+        if named_none {
+            place.wrong("names no address", "write one, as \"127.0.0.1\", or leave it out");
+        }
+        let value = |found: &Found<'_, SocketAddr>| SocketAddr::new(found.value.ip(), 0);
+        bind = sip.listen.iter().map(|found| Found { value: value(found), place: place.clone() }).collect();
+    }
+    let advertise = media.one_or_more("advertise", |text| Ok((written::reachable_ip(text)?, None))).unwrap_or_default();
+    sip::families(&bind, &advertise, "media.bind");
     let ports = or_default(&mut media, "ports", written::ports, PORTS);
     let threads = media.number("threads", 1..=256);
     let realtime = media.flag("realtime");
-    let ip = bind.value;
-    let same = ip.is_unspecified() || ip == sip.ip();
-    // One machine has one outer address, unless the file says otherwise.
-    let elsewhere = advertise.map(|found| found.value).or(sip.advertised_ip.filter(|_| same));
-    // Without `bind` it is SIP's address, and told there.
-    if ip.is_unspecified() && elsewhere.is_none() && media.has("bind") && !media.has("advertise") {
-        bind.place.wrong(
-            format!("{ip} means all addresses, and peers cannot send to that"),
-            "add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",
-        );
-    }
+    // One that cannot be read is told already.
+    let sound = !media.has("advertise") || !advertise.is_empty();
+    let mut addresses = bind.iter().map(|found| {
+        let ip = found.value.ip();
+        let same = ip.is_unspecified() || sip.listen.iter().any(|listen| listen.value.ip() == ip);
+        let alike = |other: &IpAddr| other.is_ipv4() == ip.is_ipv4();
+        // One machine has one outer address of a family, unless the file says otherwise.
+        let own = advertise.iter().map(|found| found.value.0).find(alike);
+        let elsewhere = own.or_else(|| sip.advertised.iter().copied().find(alike).filter(|_| same));
+        // Without `bind` it is SIP's address, and told there.
+        if ip.is_unspecified() && elsewhere.is_none() && media.has("bind") && sound {
+            found.place.wrong(
+                format!("{ip} means all addresses, and peers cannot send to that"),
+                "add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",
+            );
+        }
+        MediaAddress { bind: ip, advertised: elsewhere.unwrap_or(ip) }
+    });
+    let loopback = MediaAddress { bind: Ipv4Addr::LOCALHOST.into(), advertised: Ipv4Addr::LOCALHOST.into() };
+    let addresses = MediaAddresses { first: addresses.next().unwrap_or(loopback), other: addresses.next() };
     if ports.value.legs() < limits.calls {
         let (room, calls) = (ports.value.legs(), limits.calls);
         ports.place.wrong(
@@ -166,8 +182,7 @@ fn media_engine<'a>(mut media: Section<'a>, sip: &Sip<'_>, limits: &Limits) -> M
     media.done();
     let cores = || thread::available_parallelism().map_or(1, |n| n.get().min(256));
     MediaRead {
-        bind: ip,
-        advertise: elsewhere.unwrap_or(ip),
+        addresses,
         ports,
         threads: threads.map_or_else(cores, |found| found.value as usize),
         realtime: realtime.is_none_or(|found| found.value),
@@ -187,7 +202,8 @@ fn clashes(sip: &Sip<'_>, media: &MediaRead<'_>, control: &Found<'_, SocketAddr>
         web.place.wrong(format!("is the address of control, {c}, too"), "give one of them another port");
     }
     for s in sip.listen.iter().map(|found| found.value) {
-        if media.ports.value.contains(s.port()) && overlap(s.ip(), media.bind) {
+        let MediaAddresses { first, other } = media.addresses;
+        if media.ports.value.contains(s.port()) && other.iter().chain([&first]).any(|at| overlap(s.ip(), at.bind)) {
             media.ports.place.wrong(format!("contains SIP's port, {}", s.port()), "move the range or sip.listen");
         }
     }

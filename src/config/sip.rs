@@ -27,18 +27,11 @@ pub(super) struct Sip<'a> {
     pub config: net::Config,
     pub reached: Ways,
     /// Somebody wrote it down, so it is good for media too.
-    pub advertised_ip: Option<IpAddr>,
+    pub advertised: Vec<IpAddr>,
     pub user_agent: String,
 }
 
-impl Sip<'_> {
-    /// The first address.
-    pub(super) fn ip(&self) -> IpAddr {
-        self.listen.first().map_or(LISTEN.ip(), |found| found.value.ip())
-    }
-}
-
-type Advertised<'a> = Vec<Found<'a, (IpAddr, Option<u16>)>>;
+pub(super) type Advertised<'a> = Vec<Found<'a, (IpAddr, Option<u16>)>>;
 
 /// Reads the section. `base`: where its relative paths begin.
 pub(super) fn read<'a>(mut sip: Section<'a>, base: &Path) -> Sip<'a> {
@@ -77,7 +70,7 @@ pub(super) fn read<'a>(mut sip: Section<'a>, base: &Path) -> Sip<'a> {
     Sip {
         config,
         reached,
-        advertised_ip: advertise.first().map(|found| found.value.0),
+        advertised: advertise.iter().map(|found| found.value.0).collect(),
         listen,
         tls,
         user_agent: agent.map_or_else(default_agent, |found| found.value),
@@ -94,10 +87,16 @@ fn addresses<'a>(section: &mut Section<'a>, default: SocketAddr) -> Vec<Found<'a
         }
         listen.push(Found { value: default, place: section.place_of("listen") });
     }
+    for found in listen.iter().filter(|found| found.value.port() == 0) {
+        found.place.wrong("has port 0", "name the port that peers are to use, as 5060");
+    }
+    one_a_family(&listen);
+    listen
+}
+
+/// Complains of a second address of a family.
+pub(super) fn one_a_family(listen: &[Found<'_, SocketAddr>]) {
     for (at, found) in listen.iter().enumerate() {
-        if found.value.port() == 0 {
-            found.place.wrong("has port 0", "name the port that peers are to use, as 5060");
-        }
         if listen[..at].iter().any(|before| before.value.is_ipv4() == found.value.is_ipv4()) {
             let family = if found.value.is_ipv4() { "IPv4" } else { "IPv6" };
             found.place.wrong(
@@ -106,11 +105,10 @@ fn addresses<'a>(section: &mut Section<'a>, default: SocketAddr) -> Vec<Found<'a
             );
         }
     }
-    listen
 }
 
 /// Complains of an advertised address of a family in which nobody listens, and of a second one of a family.
-fn families(listen: &[Found<'_, SocketAddr>], advertise: &Advertised<'_>, key: &str) {
+pub(super) fn families(listen: &[Found<'_, SocketAddr>], advertise: &Advertised<'_>, key: &str) {
     for (at, found) in advertise.iter().enumerate() {
         let v4 = found.value.0.is_ipv4();
         let family = if v4 { "IPv4" } else { "IPv6" };

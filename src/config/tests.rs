@@ -14,7 +14,7 @@ use crate::sdp::AudioFormat;
 use crate::sip::message::Target;
 use crate::sip::session::{Refresher, Reliability, Terms, TimerTerms};
 use crate::sip::transport::Transport;
-use crate::switchboard::settings::{AnswerRule, CalleeMatch};
+use crate::switchboard::settings::{AnswerRule, CalleeMatch, MediaAddress};
 
 /// As short as a configuration can be.
 const ENGINE: &str = r#"
@@ -110,7 +110,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     let folder = Folder::new(ENGINE, PROFILE);
     let bare = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(shown.sip, bare.sip);
-    let media = |c: &Config| (c.media.bind, c.media.ports.clone(), c.media.threads, c.media.realtime);
+    let media = |c: &Config| (c.switchboard.media, c.media.ports.clone(), c.media.threads, c.media.realtime);
     assert_eq!(media(&shown), media(&bare));
     assert_eq!((shown.control, shown.web), (bare.control, bare.web));
     assert_eq!(shown.journal.keep_events, bare.journal.keep_events);
@@ -219,8 +219,27 @@ fn an_address_behind_nat_is_advertised_for_both() {
     let config = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
     let reached = config.switchboard.reached.any(Transport::Udp).unwrap();
     assert_eq!(reached.to_string(), "203.0.113.9:5060");
-    assert_eq!(config.switchboard.advertised_media.to_string(), "203.0.113.9");
-    assert_eq!(config.media.bind.to_string(), "0.0.0.0");
+    assert_eq!(config.switchboard.media.first.advertised.to_string(), "203.0.113.9");
+    assert_eq!(config.switchboard.media.first.bind.to_string(), "0.0.0.0");
+}
+
+#[test]
+fn media_has_an_address_of_each_family_that_sip_has_unless_it_is_said() {
+    let addresses = |engine: &str| {
+        let folder = Folder::new(&format!("{engine}{ENGINE}"), PROFILE);
+        let media = load(&folder.main()).unwrap_or_else(|e| panic!("{e}")).switchboard.media;
+        let text = |at: MediaAddress| format!("{} as {}", at.bind, at.advertised);
+        (text(media.family(false)), text(media.family(true)))
+    };
+    let both = "[sip]\nlisten = [\"127.0.0.1:5060\", \"[::1]:5060\"]\n";
+    let pair = |v4: &str, v6: &str| (v4.to_owned(), v6.to_owned());
+    assert_eq!(addresses(both), pair("127.0.0.1 as 127.0.0.1", "::1 as ::1"));
+    let outer = format!("{both}advertise = [\"192.0.2.1\", \"2001:db8::1\"]\n");
+    assert_eq!(addresses(&outer), pair("127.0.0.1 as 192.0.2.1", "::1 as 2001:db8::1"));
+    let own = format!("{outer}[media]\nbind = [\"::1\", \"127.0.0.2\"]\nadvertise = \"2001:db8::2\"\n");
+    assert_eq!(addresses(&own), pair("127.0.0.2 as 127.0.0.2", "::1 as 2001:db8::2"));
+    let one = format!("{both}[media]\nbind = \"127.0.0.1\"\n");
+    assert_eq!(addresses(&one), pair("127.0.0.1 as 127.0.0.1", "127.0.0.1 as 127.0.0.1"));
 }
 
 #[test]
@@ -639,6 +658,33 @@ fn transports_and_certificates_that_cannot_be_used_are_told_where_they_stand() {
             "",
             &[
                 "m.toml:2:sip.listen: names a second IPv4 address; write one of each family; 0.0.0.0 or [::] for all of them, and advertise the one that peers are to use",
+            ],
+        ),
+        (
+            "[media]\nbind = [\"127.0.0.1\", \"127.0.0.2\"]\n",
+            "",
+            &[
+                "m.toml:2:media.bind: names a second IPv4 address; write one of each family; 0.0.0.0 or [::] for all of them, and advertise the one that peers are to use",
+            ],
+        ),
+        (
+            "[media]\nbind = [\"0.0.0.0\", \"::1\"]\nadvertise = \"2001:db8::1\"\n",
+            "",
+            &[
+                "m.toml:2:media.bind: 0.0.0.0 means all addresses, and peers cannot send to that; add advertise = \"…\" with the address by which peers reach this machine, or bind to one address",
+            ],
+        ),
+        ("[media]\nbind = \"lo\"\n", "", &["m.toml:2:media.bind: is not an IP address; write it as 127.0.0.1 or ::1"]),
+        (
+            "[media]\nbind = []\n",
+            "",
+            &["m.toml:2:media.bind: names no address; write one, as \"127.0.0.1\", or leave it out"],
+        ),
+        (
+            "[media]\nadvertise = \"2001:db8::1\"\n",
+            "",
+            &[
+                "m.toml:2:media.advertise: is an IPv6 address, and media.bind names none; add one to media.bind, or remove this one",
             ],
         ),
         (

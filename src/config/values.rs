@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::switchboard::settings::Settings;
+use crate::switchboard::settings::{MediaAddresses, Settings};
 use crate::{dialogue, journal, media, net, speech};
 
 /// Everything that the files say, checked.
@@ -68,13 +68,15 @@ impl Config {
         let addresses = |listen: &[SocketAddr]| listen.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
         let tls = self.sip.tls.as_ref().map_or(String::new(), |(listen, _)| format!(", TLS on {}", addresses(listen)));
         let sip = format!("{} ({by}){tls}", addresses(&self.sip.listen));
+        let MediaAddresses { first, other } = self.switchboard.media;
+        let media = other.map_or(first.bind.to_string(), |other| format!("{}, {}", first.bind, other.bind));
         format!(
             "trunks: {}{off}; speech: {}; dialogues: {}; SIP on {}, media on {} ports {}-{}, control on {}, web on {}",
             names(trunks.collect()),
             names(self.speech.iter().map(|s| s.name.as_str()).collect()),
             names(self.dialogues.iter().map(|d| d.name.as_str()).collect()),
             sip,
-            self.media.bind,
+            media,
             self.media.ports.start(),
             self.media.ports.end(),
             self.control,

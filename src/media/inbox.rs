@@ -55,7 +55,7 @@ mod tests {
     use tokio::sync::{mpsc, oneshot};
 
     fn order() -> Order {
-        Order::Reserve { reply: oneshot::channel().0 }
+        Order::Reserve { bind: std::net::Ipv4Addr::LOCALHOST.into(), reply: oneshot::channel().0 }
     }
 
     #[test]

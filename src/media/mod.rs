@@ -35,8 +35,6 @@ use thread::{NoPlace, Order, Thread};
 /// What the engine has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The address that RTP sockets are bound to.
-    pub bind: IpAddr,
     /// Ports to use: the even ones among them.
     pub ports: RangeInclusive<u16>,
     /// Threads; 0: one a core.
@@ -117,7 +115,7 @@ impl Engine {
         let mut running = Vec::with_capacity(count);
         for (number, share) in ports::split(&ports, count).into_iter().enumerate() {
             let (orders, inbox) = mpsc::unbounded_channel();
-            let (bind, metrics, reports) = (config.bind, Arc::clone(metrics), sockets::epoll()?);
+            let (metrics, reports) = (Arc::clone(metrics), sockets::epoll()?);
             let realtime = config.realtime;
             let lateness = Lateness { own: Arc::default(), all: metrics.lateness.clone() };
             let own = lateness.own.clone();
@@ -129,7 +127,7 @@ impl Engine {
                          less evenly; grant CAP_SYS_NICE or RLIMIT_RTPRIO (LimitRTPRIO=10, --cap-add SYS_NICE), or set [media] realtime = false"
                     );
                 }
-                Thread::new(bind, share, inbox, reports, metrics, lateness).run();
+                Thread::new(share, inbox, reports, metrics, lateness).run();
             })?;
             threads.push(Handle { orders });
             running.push(Running { thread, lateness: own });
@@ -137,15 +135,15 @@ impl Engine {
         Ok(Engine { threads, running, next: AtomicUsize::new(0), ports: ports.len() })
     }
 
-    /// Takes a port, with its socket bound, for as long as the reservation lives.
-    pub async fn reserve(&self) -> Result<Reservation, NoPort> {
+    /// Takes a port, with its sockets bound to an address, for as long as the reservation lives.
+    pub async fn reserve(&self, bind: IpAddr) -> Result<Reservation, NoPort> {
         // The threads take turns; a thread whose ports are used up, or that has died, passes the call on.
         let mut none = NoPort::Stopped;
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         for n in 0..self.threads.len() {
             let thread = &self.threads[(first + n) % self.threads.len()];
             let (reply, answer) = oneshot::channel();
-            if thread.orders.send(Order::Reserve { reply }).is_err() {
+            if thread.orders.send(Order::Reserve { bind, reply }).is_err() {
                 continue;
             }
             match answer.await {
@@ -265,10 +263,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_that_dies_lets_its_legs_know_and_leaves_the_work_to_the_others() {
-        let config =
-            Config { bind: Ipv4Addr::new(127, 0, 77, 1).into(), ports: 40_000..=40_099, threads: 2, realtime: false };
+        let config = Config { ports: 40_000..=40_099, threads: 2, realtime: false };
+        let bind = Ipv4Addr::new(127, 0, 77, 1).into();
         let engine = Engine::start(&config, &Arc::default()).expect("threads");
-        let [one, other, last] = [engine.reserve().await, engine.reserve().await, engine.reserve().await];
+        let [one, other, last] = [engine.reserve(bind).await, engine.reserve(bind).await, engine.reserve(bind).await];
         let (one, other, last) = (one.expect("a port"), other.expect("a port"), last.expect("a port"));
         let (mut lost, mut alive) = (open(&one), open(&other));
         assert_eq!(engine.dead().count(), 0);
@@ -279,7 +277,7 @@ mod tests {
         other.close();
         while !matches!(alive.recv().await.expect("it ends as it should"), MediaEvent::Closed(_)) {}
         for _ in 0..4 {
-            engine.reserve().await.expect("a port of the other thread");
+            engine.reserve(bind).await.expect("a port of the other thread");
         }
         // Its end is seen a moment after its legs have gone.
         while engine.dead().count() == 0 {
@@ -290,6 +288,6 @@ mod tests {
         while engine.dead().count() == 1 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(engine.reserve().await.expect_err("nobody is left"), NoPort::Stopped);
+        assert_eq!(engine.reserve(bind).await.expect_err("nobody is left"), NoPort::Stopped);
     }
 }

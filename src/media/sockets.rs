@@ -45,6 +45,7 @@ fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
         let _ = socket.set_tos_v4(46 << 2);
     } else {
         let _ = socket.set_tclass_v6(46 << 2);
+        socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())

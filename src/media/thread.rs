@@ -39,7 +39,7 @@ const OUTBOX: usize = 128;
 
 /// What a thread is told.
 pub(super) enum Order {
-    Reserve { reply: oneshot::Sender<Result<(LegId, u16), NoPlace>> },
+    Reserve { bind: IpAddr, reply: oneshot::Sender<Result<(LegId, u16), NoPlace>> },
     Open { leg: LegId, setup: Box<Setup>, wiring: Wiring },
     Command { leg: LegId, command: Command },
     Close { leg: LegId },
@@ -73,7 +73,6 @@ struct Live {
 
 /// The thread.
 pub(super) struct Thread {
-    bind: IpAddr,
     ports: VecDeque<u16>,
     inbox: Inbox,
     metrics: Arc<Metrics>,
@@ -90,7 +89,6 @@ pub(super) struct Thread {
 
 impl Thread {
     pub(super) fn new(
-        bind: IpAddr,
         ports: VecDeque<u16>,
         orders: UnboundedReceiver<Order>,
         reports: OwnedFd,
@@ -98,7 +96,6 @@ impl Thread {
         lateness: Lateness,
     ) -> Thread {
         Thread {
-            bind,
             ports,
             inbox: Inbox::new(orders),
             metrics,
@@ -186,8 +183,8 @@ impl Thread {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Reserve { reply } => {
-                let place = self.reserve();
+            Order::Reserve { bind, reply } => {
+                let place = self.reserve(bind);
                 if let Err(Ok((id, _))) = reply.send(place) {
                     // Nobody waits for it any more.
                     self.release(id);
@@ -209,11 +206,11 @@ impl Thread {
         }
     }
 
-    fn reserve(&mut self) -> Result<(LegId, u16), NoPlace> {
+    fn reserve(&mut self, bind: IpAddr) -> Result<(LegId, u16), NoPlace> {
         // A port that somebody else on this machine holds goes to the back of the queue.
         for _ in 0..self.ports.len().min(TRIES) {
             let Some(port) = self.ports.pop_front() else { break };
-            let pair = match Pair::bind(self.bind, port) {
+            let pair = match Pair::bind(bind, port) {
                 Ok(pair) => pair,
                 Err(error) => {
                     self.ports.push_back(port);

@@ -138,6 +138,15 @@ impl Direction {
 }
 
 impl Description {
+    /// Whether its audio is wanted at an IPv6 address; `None`: there is none.
+    pub fn wants_v6(&self) -> Option<bool> {
+        let audio = self.media.iter().find(|media| media.kind == "audio")?;
+        Some(match audio.connection.as_ref().or(self.connection.as_ref())? {
+            Connection::Ip(ip) => ip.is_ipv6(),
+            Connection::Name(_, v6) => *v6,
+        })
+    }
+
     /// The direction of one of its streams: its own, or the session's, or both ways.
     pub fn direction(&self, media: &Media) -> Direction {
         Direction::in_attributes(&media.attributes)

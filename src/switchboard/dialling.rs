@@ -132,8 +132,8 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         },
         transfer: trunk.transfer.clone(),
         rtp_timeout: settings.rtp_timeout,
-        // The port is known when there is one.
-        local_media: std::net::SocketAddr::new(settings.advertised_media, 0),
+        // The family is known when the peer is, and the port when there is one.
+        local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
         formats: trunk.codecs.clone(),
         early_media: false,
     }

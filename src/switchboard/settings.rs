@@ -22,8 +22,8 @@ use crate::sip::transport::Transport;
 pub struct Settings {
     /// Written into Contact and Via: addresses and ports at which peers reach our SIP sockets, by transport and family.
     pub reached: Ways,
-    /// Written into SDP: address at which peers reach our media sockets.
-    pub advertised_media: IpAddr,
+    /// Where media goes in and out.
+    pub media: MediaAddresses,
     /// User-Agent and Server header.
     pub user_agent: String,
     /// Most calls at a time, of both directions.
@@ -54,6 +54,31 @@ pub struct Settings {
     pub trunks: Vec<Trunk>,
     /// Trunks under one name.
     pub groups: Vec<Group>,
+}
+
+/// The address of our media sockets, or one of each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaAddresses {
+    /// Also for peers of the other family, if there is no other one.
+    pub first: MediaAddress,
+    /// Of the other family.
+    pub other: Option<MediaAddress>,
+}
+
+/// An address of our media sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaAddress {
+    /// They are bound to it.
+    pub bind: IpAddr,
+    /// Written into SDP: by which one, of the same family, peers reach them.
+    pub advertised: IpAddr,
+}
+
+impl MediaAddresses {
+    /// The one for a peer of a family.
+    pub fn family(&self, v6: bool) -> MediaAddress {
+        self.other.filter(|other| other.bind.is_ipv6() == v6).unwrap_or(self.first)
+    }
 }
 
 /// Trunks of which `Dial` gets one that has room.

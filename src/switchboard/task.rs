@@ -68,34 +68,38 @@ pub(super) async fn until(deadline: Option<Instant>) {
 
 impl Task {
     /// Holds the call until it is over. From boxes: a future keeps what it is given twice over.
-    pub(super) async fn run(mut self: Box<Self>, start: Box<Start>, mut inputs: mpsc::Receiver<ToTask>) {
+    pub(super) async fn run(mut self: Box<Self>, mut start: Box<Start>, mut inputs: mpsc::Receiver<ToTask>) {
         let (call_id, correlation) = match &*start {
             Start::Dial(placement, _) => (placement.plan.call_id.clone(), placement.plan.correlation.clone()),
             Start::Incoming(_, plan, ..) => (plan.call_id.clone(), plan.correlation.clone()),
         };
-        let port = match self.shells.media.reserve().await {
+        // Where the peer is says by which family media comes and goes, unless its offer has said so.
+        let mut nowhere = false;
+        let v6 = match &mut *start {
+            Start::Dial(placement, local) => {
+                let Placement { dial, transport, .. } = &mut **placement;
+                let towards = Box::pin(find(&self.net, &mut self.rng, dial, *transport, local)).await;
+                nowhere = towards.is_none();
+                *local = towards.unwrap_or_else(|| local.clone());
+                local.contact.is_ipv6()
+            }
+            Start::Incoming(_, plan, ..) => plan.local_media.is_ipv6(),
+        };
+        let address = self.settings.media.family(v6);
+        let port = match self.shells.media.reserve(address.bind).await {
             Ok(port) => port,
             Err(error) => return Box::pin(self.without_media(&call_id, start, &error, inputs)).await,
         };
-        let local_media = SocketAddr::new(self.settings.advertised_media, port.port());
+        let local_media = SocketAddr::new(address.advertised, port.port());
         let (now, wall) = (Instant::now(), SystemTime::now());
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut clamps = Vec::new();
-        let mut nowhere = false;
         // In a box: a future has room for whatever it ever holds, at each place where it has held it.
         let (mut call, services) = match *start {
             Start::Dial(placement, local) => {
-                let Placement { mut dial, transport, ring_timeout, mut plan, clamps: clamped, services } = *placement;
+                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services, .. } = *placement;
                 plan.local_media = local_media;
                 clamps = clamped;
-                let finding = Box::pin(find(&self.net, &mut self.rng, &mut dial, transport, &local));
-                let local = match finding.await {
-                    Some(towards) => towards,
-                    None => {
-                        nowhere = true;
-                        local
-                    }
-                };
                 (Box::new(Call::dial(now, wall, plan, ring_timeout, local, dial, rng)), services)
             }
             Start::Incoming(session, mut plan, answering, services) => {

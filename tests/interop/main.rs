@@ -5,7 +5,10 @@
 //! | `outbound` | calls that are dialled: answered, refused, cancelled, challenged, never answered |
 //! | `foreign` | peers as others write them: OPTIONS, keep-alives, odd headers, odd SDP, requests within a call |
 //! | `inbound` | calls that come in: routes, answering, refusing, races of CANCEL, ACK and BYE |
+//! | `baresip` | baresip as the far end: holds, transfers, keys, early media, directly and through Kamailio |
+//! | `ipv6` | whole calls by IPv6, and of both families side by side |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
+//! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
@@ -19,14 +22,17 @@
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark, baresip and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `kamailio` and
-//! `kamailio-tls-modules`.
+//! SIPp, tshark, baresip, linphone and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `linphone-cli`, `kamailio`
+//! and `kamailio-tls-modules`.
 
 mod bad_input;
 mod bad_services;
+mod baresip;
 mod foreign;
 mod inbound;
+mod ipv6;
 mod kamailio;
+mod linphone;
 mod load;
 mod many_calls;
 mod outbound;

@@ -412,13 +412,8 @@ async fn sighup_reads_the_certificates_again_and_ends_no_call() {
 async fn who_comes_by_ipv6_is_answered_by_ipv6() {
     // A machine without IPv6 has nothing to test.
     let Ok(peer) = UdpSocket::bind("[::1]:0").await else { return };
-    let (ports, folder) = (Ports::take(), Folder::new());
-    let config = Setup { peer: "sources = [\"::1\"]".into(), ..Setup::default() }.write(&folder.0, &ports);
-    let one = format!("listen = \"127.0.0.1:{}\"", ports.sip());
-    let both = format!("listen = [\"127.0.0.1:{0}\", \"[::1]:{0}\"]", ports.sip());
-    let text = fs::read_to_string(&config).expect("written").replace(&one, &both);
-    fs::write(&config, text).expect("written");
-    let rig = Rig::serve(ports, folder, config).await;
+    let peer_lines = "sources = [\"::1\"]".into();
+    let rig = Rig::start(Setup { listen: &["127.0.0.1", "[::1]"], peer: peer_lines, ..Setup::default() }).await;
     let at = peer.local_addr().expect("it is bound");
     let options = format!(
         "OPTIONS sip:[::1] SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-6;rport\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:[::1]>\r\n\

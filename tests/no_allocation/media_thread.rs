@@ -50,7 +50,7 @@ fn a_media_thread_does_not_allocate_once_its_calls_are_up() {
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::default());
     metrics.register(&mut registry);
-    let config = Config { bind: ENGINE.into(), ports: 31_000..=31_199, threads: 1, realtime: false };
+    let config = Config { ports: 31_000..=31_199, threads: 1, realtime: false };
     let engine = Engine::start(&config, &metrics).expect("a thread");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let stranger = socket();
@@ -59,7 +59,7 @@ fn a_media_thread_does_not_allocate_once_its_calls_are_up() {
     // The first line's first event tells the count which thread is the media thread; the others are made under its eyes.
     let mut lines = Vec::new();
     for kind in KINDS {
-        let reservation = runtime.block_on(engine.reserve()).expect("a port");
+        let reservation = runtime.block_on(engine.reserve(ENGINE.into())).expect("a port");
         lines.push(Line::open(*kind, reservation));
         let line = lines.last_mut().expect("just pushed");
         kind.commands(PromptNo(1), &recording).into_iter().for_each(|command| line.reservation.command(command));

@@ -181,7 +181,11 @@ impl Phone {
         let _ = tokio::time::timeout(PATIENCE, self.child.wait()).await;
     }
 
-    async fn command(&mut self, command: &str, params: &str) -> Result<(), PhoneError> {
+    /// Tells it something else, as `hold`, with its parameters.
+    ///
+    /// # Errors
+    /// As for every command.
+    pub async fn command(&mut self, command: &str, params: &str) -> Result<(), PhoneError> {
         let lost = |error: String| PhoneError::Control(error, self.place.folder.join("baresip.log"));
         let body = serde_json::json!({ "command": command, "params": params, "token": "t" }).to_string();
         let netstring = format!("{}:{body},", body.len());

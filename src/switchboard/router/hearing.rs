@@ -12,12 +12,14 @@ use crate::call::call::Answering;
 use crate::call::io::Input;
 use crate::journal::Stem;
 use crate::net::Arrival;
+use crate::sdp;
 use crate::sip::locate::Hop;
 use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Target, parse, refuse_unreadable};
 use crate::sip::refer::Replaces;
 use crate::sip::session::{self, Session};
 use crate::sip::transport::Transport;
 use crate::sip::{Local, Reply, stateless};
+
 use crate::switchboard::dialling::{self, Services};
 use crate::switchboard::outpost::Told;
 use crate::switchboard::refused::{Answer, Key};
@@ -176,6 +178,10 @@ impl Router {
         let rng = StdRng::seed_from_u64(self.rng.random());
         match Session::incoming(Instant::now(), local, trunk.session, request, source, rng) {
             Ok(session) => {
+                // Media may be wanted in another family than the one that SIP came by; where we offer, it is that one.
+                let offer = settings.media.other.and_then(|_| sdp::parse(session.offer()?).ok());
+                let v6 = offer.and_then(|offer| offer.wants_v6()).unwrap_or(source.is_ipv6());
+                plan.local_media = SocketAddr::new(settings.media.family(v6).advertised, 0);
                 let sip_call_id = session.call_id().to_owned();
                 let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);
                 let inbox = self.begin(call_id, number, false, start);

@@ -5,6 +5,7 @@ mod dialogue;
 mod dns;
 mod events;
 mod kamailio;
+mod linphone;
 mod peer;
 mod ports;
 mod sipp;
@@ -30,6 +31,7 @@ pub use dialogue::{Brain, say};
 pub use dns::{Zone, a, srv};
 pub use events::Happened;
 pub use kamailio::Kamailio;
+pub use linphone::Linphone;
 pub use peer::{Peer, SDP};
 pub use ports::Ports;
 pub use sipp::{Phone, Sipp, Trace};
@@ -57,6 +59,8 @@ pub struct Setup {
     pub knobs: &'static str,
     /// Sections of the one profile, `lab`, that come after `[peer]` and `[identity]`.
     pub trunk: &'static str,
+    /// Where SIP is received: hosts, each with the same port.
+    pub listen: &'static [&'static str],
     /// Host of its peer.
     pub host: &'static str,
     /// Its peer is the proxy, not the phone.
@@ -86,6 +90,7 @@ impl Default for Setup {
             // SIPp speaks all the time.
             knobs: "barge_in = \"never\"",
             trunk: "",
+            listen: &["127.0.0.1"],
             host: "127.0.0.1",
             proxied: false,
             spare: "",
@@ -110,6 +115,7 @@ impl Setup {
             limits,
             knobs,
             trunk,
+            listen,
             host,
             proxied,
             spare,
@@ -125,7 +131,7 @@ impl Setup {
         let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio");
         let prompt = if *fallback { "fallback = \"human-goodbye.wav\"" } else { "" };
         let main = format!(
-            "[sip]\nlisten = \"127.0.0.1:{sip}\"\n{sip_more}\n\
+            "[sip]\nlisten = [{}]\n{sip_more}\n\
              [media]\nports = \"{first}-{last}\"\nthreads = 1\n\
              [control]\nlisten = \"127.0.0.1:{control}\"\n\
              [web]\nlisten = \"127.0.0.1:{web}\"\n\
@@ -134,7 +140,8 @@ impl Setup {
              [prompts]\nfolder = {recordings:?}\n{prompt}\n\
              [recording]\nenabled = {record}\nfolder = \"recordings\"\n\
              [limits]\ncalls = {calls}\n{overload}\n{limits}\n\
-             [knobs]\n{knobs}\n{more}\n"
+             [knobs]\n{knobs}\n{more}\n",
+            listen.iter().map(|host| format!("\"{host}:{sip}\"")).collect::<Vec<_>>().join(", ")
         );
         let profile = |port: u16, peer: &str, more: &str| {
             let address = format!("address = \"{host}:{port}\"\n");

@@ -1,6 +1,7 @@
 //! SIPp with one of the scenarios of `tests/interop_sip`.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Phone {
     pub callee: &'static str,
     /// `-t`: u1 UDP, t1 TCP by one connection, tn by one each call.
     pub transport: &'static str,
+    /// Where it is, and we are: an address of the loopback.
+    pub ip: &'static str,
 }
 
 impl Phone {
@@ -35,6 +38,7 @@ impl Phone {
             timeout: Duration::from_secs(40),
             callee: "100",
             transport: "u1",
+            ip: "127.0.0.1",
         }
     }
 
@@ -48,6 +52,10 @@ impl Phone {
 
     pub fn by(self, transport: &'static str) -> Phone {
         Phone { transport, ..self }
+    }
+
+    pub fn at(self, ip: &'static str) -> Phone {
+        Phone { ip, ..self }
     }
 
     pub fn pause_ms(self, ms: u64) -> Phone {
@@ -78,7 +86,7 @@ impl Sipp {
         command
             .current_dir(&scenarios)
             .args(["-sf", &format!("{}.xml", phone.scenario), "-nostdin"])
-            .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", &port.to_string(), "-mp", &media.to_string()])
+            .args(["-i", phone.ip, "-mi", phone.ip, "-p", &port.to_string(), "-mp", &media.to_string()])
             .args(["-m", &phone.calls.to_string(), "-l", &phone.at_a_time.to_string()])
             .args(["-timeout", &phone.timeout.as_secs().to_string(), "-timeout_error"])
             .args(["-d", &phone.pause.as_millis().to_string(), "-s", phone.callee])
@@ -92,7 +100,9 @@ impl Sipp {
             command.arg("-nr");
         }
         if phone.scenario.starts_with("uac_") {
-            command.args(["-r", &phone.rate.to_string()]).arg(format!("127.0.0.1:{trunkline}"));
+            command
+                .args(["-r", &phone.rate.to_string()])
+                .arg(SocketAddr::new(phone.ip.parse().expect("an address"), trunkline).to_string());
         }
         let child = command
             .stdin(Stdio::null())
@@ -106,7 +116,10 @@ impl Sipp {
         // A caller over TCP listens nowhere.
         if udp || phone.scenario.starts_with("uas_") {
             let table = if udp { "udp" } else { "tcp" };
-            super::soon("SIPp listens", Duration::from_secs(10), async || is_bound(table, port)).await;
+            super::soon("SIPp listens", Duration::from_secs(10), async || {
+                is_bound(table, port) || is_bound(&format!("{table}6"), port)
+            })
+            .await;
         }
         sipp
     }
@@ -146,8 +159,11 @@ fn told(status: ExitStatus) -> String {
 /// Whether somebody has bound the port: asking the table, since binding it ourselves would be in the way.
 pub(super) fn is_bound(table: &str, port: u16) -> bool {
     let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux");
-    let wanted = format!(":{port:04X} ");
-    table.lines().any(|line| line.split_once(": ").is_some_and(|(_, rest)| rest[..14].ends_with(&wanted)))
+    let wanted = format!(":{port:04X}");
+    table.lines().any(|line| {
+        line.split_once(": ")
+            .is_some_and(|(_, rest)| rest.split(' ').next().is_some_and(|local| local.ends_with(&wanted)))
+    })
 }
 
 /// All messages as SIPp saw them.

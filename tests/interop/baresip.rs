@@ -1,0 +1,252 @@
+//! baresip (Debian's `baresip-core` 1.0.0) as the far end, as the demo drives it.
+//!
+//! What this version cannot do: PRACK (no 100rel: its 183 is unreliable, ours too then), session timers (none is agreed upon),
+//! an attended transfer (no Replaces), go on with the call when its REFER was refused (it hangs up), show a header of ours but in its trace.
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use trunkline::command::demo::phone::{Phone, Place, Seen};
+use trunkline::proto::control::v1::event::transfer::Stage;
+use trunkline::proto::control::v1::send_request::{Command, Hold, SendKeys};
+use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome};
+use trunkline::proto::dialogue::v1::{Refer, UserToUser};
+
+use crate::rig::{Happened, Kamailio, PATIENCE, Rig, Setup, soon};
+
+/// 300 rings with SDP, all others are answered at once.
+const ROUTES: &str = "[[inbound]]\ncallee = \"300\"\nanswer = { after_ms = 500 }\nearly_media = true\n\
+                      dialogue = \"none\"\nspeech = \"none\"\n\
+                      [[inbound]]\ncallee = \"*\"\ndialogue = \"none\"\nspeech = \"none\"\n";
+
+/// The trunk to Kamailio.
+const REGISTERED: &str = "called = \"to\"\n[auth]\nuser = \"robot\"\npassword = \"secret\"\n[registration]\n";
+
+/// One that is there, and what it has seen.
+struct Far {
+    phone: Phone,
+    seen: UnboundedReceiver<Seen>,
+    folder: std::path::PathBuf,
+}
+
+impl Far {
+    /// At the port of the trunk's phone, or at another one.
+    async fn start(rig: &Rig, user: &str, sip: u16) -> Far {
+        let (_, rtp) = rig.ports.caller();
+        let folder = rig.folder().join(format!("baresip-{sip}"));
+        let place = Place { folder: folder.clone(), sip, control: sip + 2, rtp, user: user.to_owned() };
+        let (phone, seen) = Phone::start(place).await.expect("baresip-core is installed");
+        Far { phone, seen, folder }
+    }
+
+    async fn sees(&mut self, kind: &str) {
+        let search = async { while self.seen.recv().await.expect("it lives").kind != kind {} };
+        assert!(tokio::time::timeout(PATIENCE, search).await.is_ok(), "baresip sees {kind}");
+    }
+
+    async fn is_told(&mut self, command: &str, params: &str) {
+        self.phone.command(command, params).await.expect("it does so");
+    }
+
+    /// Lines of its trace of all messages that begin so.
+    fn lines(&self, start: &str) -> usize {
+        let log = std::fs::read(self.folder.join("baresip.log")).expect("its log");
+        String::from_utf8_lossy(&log).lines().filter(|line| line.trim_start().starts_with(start)).count()
+    }
+
+    /// It calls a number of ours.
+    async fn calls(&mut self, rig: &Rig, number: &str, port: u16) -> String {
+        self.phone.dial(&format!("sip:{number}@127.0.0.1:{port}")).await.expect("it dials");
+        let (call_id, incoming) = rig.incoming(0).await;
+        assert_eq!(incoming.callee, number);
+        self.sees("CALL_ESTABLISHED").await;
+        rig.answered(&call_id).await;
+        call_id
+    }
+
+    /// It is called, and answers.
+    async fn takes(&mut self, rig: &Rig, order: DialRequest) -> String {
+        let call_id = rig.dial(order).await;
+        self.sees("CALL_INCOMING").await;
+        self.phone.accept().await.expect("it answers");
+        rig.answered(&call_id).await;
+        call_id
+    }
+}
+
+async fn stage() -> (Rig, Far) {
+    let rig = Rig::start(Setup { trunk: ROUTES, ..Setup::default() }).await;
+    let far = Far::start(&rig, "100", rig.ports.phone()).await;
+    (rig, far)
+}
+
+/// Through Kamailio: Trunkline is registered.
+async fn proxied() -> (Rig, Kamailio, Far) {
+    let trunk = format!("{REGISTERED}{ROUTES}").leak();
+    let rig = Rig::start(Setup { trunk, proxied: true, ..Setup::default() }).await;
+    let kamailio = Kamailio::start(&rig).await;
+    let far = Far::start(&rig, "100", rig.ports.phone()).await;
+    soon("registered", PATIENCE, async || {
+        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer").into_inner().trunks;
+        trunks[0].registration == "registered"
+    })
+    .await;
+    (rig, kamailio, far)
+}
+
+/// Waits until it has been heard for a second.
+async fn heard(rig: &Rig) {
+    soon("it is heard", PATIENCE, async || rig.metric("trunkline_media_packets_received_total").await > 50.0).await;
+}
+
+async fn ended(rig: &Rig, call_id: &str, by: &str) -> CallRecord {
+    let record = rig.ended(call_id).await;
+    assert_eq!((record.outcome(), record.sip_code, record.hung_up_by.as_str()), (Outcome::Success, 200, by));
+    let quality = record.quality.expect("how the line was");
+    assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
+    record
+}
+
+/// Waits for the n-th hold that is told, from 0: held by us, by it.
+async fn held(rig: &Rig, call_id: &str, n: usize) -> (bool, bool) {
+    let mut count = 0;
+    rig.find(call_id, |event| {
+        let Some(Happened::Hold(hold)) = &event.event else { return None };
+        count += 1;
+        (count > n).then_some((hold.by_us, hold.by_far_end))
+    })
+    .await
+}
+
+/// It holds and resumes, is held and resumed.
+async fn holds_all_ways(rig: &Rig, far: &mut Far, call_id: &str) {
+    far.is_told("hold", "").await;
+    assert_eq!(held(rig, call_id, 0).await, (false, true));
+    far.is_told("resume", "").await;
+    assert_eq!(held(rig, call_id, 1).await, (false, false));
+    rig.send(call_id, Command::Hold(Hold { on: true })).await;
+    assert_eq!(held(rig, call_id, 2).await, (true, false));
+    rig.send(call_id, Command::Hold(Hold { on: false })).await;
+    assert_eq!(held(rig, call_id, 3).await, (false, false));
+}
+
+/// It wants to transfer us; that is refused, and then it hangs up by itself.
+async fn refers_in_vain(rig: &Rig, far: &mut Far, call_id: &str) {
+    far.is_told("transfer", "sip:900@127.0.0.1").await;
+    let refused = rig.find(call_id, |event| match &event.event {
+        Some(Happened::ReferRefused(refused)) => Some((refused.target.clone(), refused.sip_code)),
+        _ => None,
+    });
+    assert_eq!(refused.await, ("sip:900@127.0.0.1".to_owned(), 603));
+}
+
+#[tokio::test]
+async fn a_baresip_that_calls_is_heard_presses_keys_holds_and_refers_in_vain() {
+    let (rig, mut far) = stage().await;
+    let call_id = far.calls(&rig, "100", rig.ports.sip()).await;
+    heard(&rig).await;
+    far.phone.press("5#").await.expect("it has keys");
+    let mut keys = 0;
+    rig.find(&call_id, |event| {
+        keys += usize::from(matches!(event.event, Some(Happened::Key(_))));
+        (keys == 2).then_some(())
+    })
+    .await;
+    holds_all_ways(&rig, &mut far, &call_id).await;
+    refers_in_vain(&rig, &mut far, &call_id).await;
+    assert_eq!(ended(&rig, &call_id, "caller").await.keys, "5#");
+    rig.idle().await;
+    far.phone.quit().await;
+}
+
+#[tokio::test]
+async fn a_baresip_without_100rel_hears_our_early_media_and_is_hung_up() {
+    let (rig, mut far) = stage().await;
+    let call_id = far.calls(&rig, "300", rig.ports.sip()).await;
+    assert_eq!((far.lines("SIP/2.0 183 "), far.lines("PRACK "), far.lines("RSeq")), (1, 0, 0));
+    heard(&rig).await;
+    rig.hang_up(&call_id).await;
+    far.sees("CALL_CLOSED").await;
+    ended(&rig, &call_id, "operator").await;
+    rig.idle().await;
+    far.phone.quit().await;
+}
+
+#[tokio::test]
+async fn a_baresip_is_called_with_user_to_user_hears_our_keys_holds_and_hangs_up() {
+    let (rig, mut far) = stage().await;
+    let uui = vec![UserToUser { bytes: vec![4, 0x68], ..Default::default() }];
+    let order = DialRequest { user_to_user_values: uui, ..rig.order() };
+    let call_id = far.takes(&rig, order).await;
+    soon("it sees the header", PATIENCE, async || far.lines("User-to-User: 0468;encoding=hex") == 1).await;
+    heard(&rig).await;
+    rig.send(&call_id, Command::SendKeys(SendKeys { keys: "7".into() })).await;
+    far.sees("CALL_DTMF_START").await;
+    holds_all_ways(&rig, &mut far, &call_id).await;
+    far.phone.hang_up().await.expect("it hangs up");
+    ended(&rig, &call_id, "caller").await;
+    rig.idle().await;
+    far.phone.quit().await;
+}
+
+#[tokio::test]
+async fn a_baresip_declines() {
+    let (rig, mut far) = stage().await;
+    let call_id = rig.dial(rig.order()).await;
+    far.sees("CALL_INCOMING").await;
+    far.phone.hang_up().await.expect("it declines");
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.sip_code, record.outcome()), (486, Outcome::Linebusy));
+    rig.idle().await;
+    far.phone.quit().await;
+}
+
+#[tokio::test]
+async fn a_baresip_that_is_referred_calls_another_one() {
+    let (rig, mut far) = stage().await;
+    let (port, _) = rig.ports.caller();
+    // Its TLS and control ports stand above, and so do those of the first one.
+    let mut other = Far::start(&rig, "300", port + 10).await;
+    let order = rig.order();
+    let call_id = far.takes(&rig, order).await;
+    heard(&rig).await;
+    let refer = Refer { target: format!("300@127.0.0.1:{}", port + 10), ..Default::default() };
+    rig.send(&call_id, Command::Refer(refer)).await;
+    other.sees("CALL_INCOMING").await;
+    other.phone.accept().await.expect("it answers");
+    let result = rig.find(&call_id, |event| match &event.event {
+        Some(Happened::Transfer(transfer)) if matches!(transfer.stage(), Stage::Answered | Stage::Failed) => {
+            Some((transfer.stage(), transfer.sip_code))
+        }
+        _ => None,
+    });
+    assert_eq!(result.await, (Stage::Answered, 200));
+    assert_eq!(ended(&rig, &call_id, "operator").await.transfers[0].outcome, "transferred");
+    rig.idle().await;
+    other.phone.quit().await;
+    far.phone.quit().await;
+}
+
+#[tokio::test]
+async fn through_kamailio_a_baresip_calls_holds_and_is_held() {
+    let (rig, _kamailio, mut far) = proxied().await;
+    let call_id = far.calls(&rig, "100", rig.ports.proxy()).await;
+    heard(&rig).await;
+    holds_all_ways(&rig, &mut far, &call_id).await;
+    rig.hang_up(&call_id).await;
+    far.sees("CALL_CLOSED").await;
+    ended(&rig, &call_id, "operator").await;
+    rig.idle().await;
+    far.phone.quit().await;
+}
+
+#[tokio::test]
+async fn through_kamailio_a_baresip_is_called_holds_and_refers_in_vain() {
+    let (rig, _kamailio, mut far) = proxied().await;
+    let order = rig.order();
+    let call_id = far.takes(&rig, order).await;
+    heard(&rig).await;
+    holds_all_ways(&rig, &mut far, &call_id).await;
+    refers_in_vain(&rig, &mut far, &call_id).await;
+    ended(&rig, &call_id, "caller").await;
+    rig.idle().await;
+    far.phone.quit().await;
+}

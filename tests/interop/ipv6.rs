@@ -1,0 +1,102 @@
+//! Whole calls by IPv6, SIP and media, with SIPp as the far end; and of both families side by side. Where the machine has no `::1`, each
+//! test says that it has not tested anything.
+
+use tokio::net::UdpSocket;
+use trunkline::proto::control::v1::{CallRecord, Outcome};
+
+use crate::rig::{Phone, Rig, Setup, Trace, received};
+
+const ROUTES: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+
+/// A Trunkline at these addresses whose trunk is at `::1`; none, and a word about it, where there is no IPv6.
+async fn rig(listen: &'static [&'static str], peer: &str) -> Option<Rig> {
+    if let Err(error) = UdpSocket::bind("[::1]:0").await {
+        eprintln!("NOT TESTED: IPv6, for this machine has no ::1: {error}");
+        return None;
+    }
+    let peer = format!("sources = [\"::1\", \"127.0.0.1\"]\n{peer}");
+    Some(Rig::start(Setup { listen, host: "[::1]", peer, trunk: ROUTES, ..Setup::default() }).await)
+}
+
+/// What we wrote of where our media is, and that it flowed both ways.
+fn spoke(record: &CallRecord, trace: &Trace, connection: &str) {
+    assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{record:?}");
+    let quality = record.quality.expect("how the line was");
+    assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
+    let with_sdp: Vec<_> = trace.all_received().into_iter().filter(|text| text.contains("m=audio")).collect();
+    assert!(!with_sdp.is_empty() && with_sdp.iter().all(|text| text.contains(connection)), "{with_sdp:?}");
+}
+
+async fn calls_us(rig: &Rig, n: usize, phone: Phone, connection: &str) {
+    let phone = rig.phone(phone).await;
+    let (call_id, _) = rig.incoming(n).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!(record.hung_up_by, "caller");
+    spoke(&record, &phone.done().await, connection);
+    rig.idle().await;
+}
+
+async fn is_called(rig: &Rig, transport: &'static str) {
+    let phone = rig.phone(Phone::new("uas_hangs_up_after_a_while").pause_ms(2_000).at("::1").by(transport)).await;
+    let call_id = rig.dial(rig.order()).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!(record.hung_up_by, "caller");
+    spoke(&record, &phone.done().await, "c=IN IP6 ::1");
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn by_udp_over_ipv6_a_caller_is_heard_and_hears_us() {
+    let Some(rig) = rig(&["[::1]"], "").await else { return };
+    calls_us(&rig, 0, Phone::new("uac_plain_call").at("::1"), "c=IN IP6 ::1").await;
+}
+
+#[tokio::test]
+async fn by_tcp_over_ipv6_a_caller_is_heard_and_hears_us() {
+    let Some(rig) = rig(&["[::1]"], "").await else { return };
+    calls_us(&rig, 0, Phone::new("uac_plain_call").at("::1").by("t1"), "c=IN IP6 ::1").await;
+    assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn by_udp_over_ipv6_a_called_phone_is_heard_and_hears_us() {
+    let Some(rig) = rig(&["[::1]"], "").await else { return };
+    is_called(&rig, "u1").await;
+}
+
+#[tokio::test]
+async fn by_tcp_over_ipv6_a_called_phone_is_heard_and_hears_us() {
+    let Some(rig) = rig(&["[::1]"], "transport = \"tcp\"").await else { return };
+    is_called(&rig, "t1").await;
+    assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn beside_ipv4_each_call_has_media_of_its_family() {
+    let Some(rig) = rig(&["127.0.0.1", "[::1]"], "").await else { return };
+    calls_us(&rig, 0, Phone::new("uac_plain_call").at("::1"), "c=IN IP6 ::1").await;
+    calls_us(&rig, 1, Phone::new("uac_plain_call"), "c=IN IP4 127.0.0.1").await;
+    is_called(&rig, "u1").await;
+}
+
+#[tokio::test]
+async fn an_offer_of_the_other_family_is_answered_in_it() {
+    let Some(rig) = rig(&["127.0.0.1", "[::1]"], "").await else { return };
+    let socket = UdpSocket::bind("[::1]:0").await.expect("there is IPv6");
+    let at = socket.local_addr().expect("it is bound");
+    let sdp = crate::rig::SDP;
+    let invite = format!(
+        "INVITE sip:100@[::1] SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK-6\r\nFrom: <sip:200@h>;tag=t\r\nTo: <sip:100@h>\r\n\
+         Call-ID: six\r\nCSeq: 1 INVITE\r\nContact: <sip:200@{at}>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    );
+    socket.send_to(invite.as_bytes(), ("::1", rig.ports.sip())).await.expect("it is sent");
+    let answer = loop {
+        let message = received(&socket).await;
+        if message.starts_with("SIP/2.0 200 ") {
+            break message;
+        }
+    };
+    assert!(answer.contains("c=IN IP4 127.0.0.1\r\n") && answer.contains("@[::1]:"), "{answer}");
+}
