@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryFutureExt};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Response;
@@ -39,6 +40,9 @@ pub(super) struct Session<T> {
     ear: Ear,
     teller: Teller<T>,
 }
+
+/// The way to a stream.
+type Requests = mpsc::Sender<Box<proto::RecognizeRequest>>;
 
 /// How a stream ended.
 enum End {
@@ -168,7 +172,13 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         let mut no_retry = None;
         loop {
             let over_at = self.ear.over_at;
-            let unsent = self.ear.tape.next().is_some() || over_at.is_some();
+            // Whatever it can take it gets at once: a look at the connection for each piece costs as much as the piece.
+            let full = match self.give(&mut out, &mut encoder, over_at.is_some()) {
+                Ok(full) => full,
+                Err(error) => {
+                    return End::Broken { trouble: engine.mismatch(error.to_string()), was_up: true };
+                }
+            };
             tokio::select! {
                 answer = answers.next() => {
                     let broken = match answer {
@@ -195,31 +205,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     };
                     return End::Broken { trouble, was_up };
                 }
-                room = has_room(&out), if unsent => match (room, &out) {
-                    (true, Some(to)) => {
-                        let message = match self.ear.tape.next() {
-                            Some(piece) => match message(piece, &mut encoder) {
-                                Ok(message) => message,
-                                Err(error) => {
-                                    let trouble = engine.mismatch(error.to_string());
-                                    return End::Broken { trouble, was_up: true };
-                                }
-                            },
-                            None => Some(Request::Flush(proto::Flush {})),
-                        };
-                        let flushed = matches!(message, Some(Request::Flush(_)));
-                        if let Some(message) = message {
-                            // There is room, and nobody else who could take it.
-                            let _ = to.try_send(request(message));
-                        }
-                        self.ear.tape.advance(Instant::now());
-                        if flushed {
-                            out = None;
-                        }
-                    }
-                    // Nobody reads them any more: the answers will say why.
-                    _ => out = None,
-                },
+                () = has_room(&out), if full => {}
                 () = self.ear.listen() => {
                     if self.count_dropped() > 0 {
                         let stuck = engine.trouble("does not take the audio: the oldest is dropped");
@@ -229,6 +215,36 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 () = reached(over_at) => return End::Call,
             }
         }
+    }
+
+    /// Gives the stream what the tape has for it, and after the last of it, when the call is over, the flush. Whether it was too much:
+    /// there is more, and no room.
+    fn give(&mut self, out: &mut Option<Requests>, encoder: &mut Encoder, over: bool) -> Result<bool, ResampleError> {
+        while let Some(to) = out {
+            let next = self.ear.tape.next();
+            if next.is_none() && !over {
+                break;
+            }
+            let room = match to.try_reserve() {
+                Ok(room) => room,
+                Err(TrySendError::Full(())) => return Ok(true),
+                // Nobody reads them any more: the answers will say why.
+                Err(TrySendError::Closed(())) => break,
+            };
+            match next {
+                Some(piece) => {
+                    if let Some(message) = message(piece, encoder)? {
+                        room.send(request(message));
+                    }
+                    self.ear.tape.advance(Instant::now());
+                }
+                None => {
+                    room.send(request(Request::Flush(proto::Flush {})));
+                    *out = None;
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// What the call is to be told of an answer, if anything.
@@ -287,11 +303,10 @@ async fn reached(end: Option<Instant>) {
     }
 }
 
-/// Waits for room for one more message; false: nobody reads them any more. For ever once our side is closed.
-async fn has_room(out: &Option<mpsc::Sender<Box<proto::RecognizeRequest>>>) -> bool {
-    match out {
-        Some(out) => out.reserve().await.is_ok(),
-        None => std::future::pending().await,
+/// Waits for room for one more message, or until nobody reads them any more.
+async fn has_room(out: &Option<Requests>) {
+    if let Some(out) = out {
+        let _ = out.reserve().await;
     }
 }
 
