@@ -1,4 +1,4 @@
-//! How messages are buffered: 1 KiB a direction to begin with, instead of tonic's 8.
+//! How messages are buffered: 1 KiB of those that we send to begin with, and a quarter of those that come, instead of tonic's 8.
 //!
 //! A call has two or three streams up, and a thousand calls would hold 50 MB in buffers that most messages fill by a tenth. A larger message,
 //! such as a piece of audio, makes its buffer grow.
@@ -9,8 +9,11 @@ use prost::Message;
 use tonic::codec::BufferSettings;
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-/// Bytes that a stream's buffer begins with.
-const BUFFER: usize = 1024;
+/// Bytes that a stream's buffer begins with: a new one is made while the last message is still being sent, so that it has to be of use
+/// for audio too.
+const SENDING: usize = 1024;
+/// … and this one is the same to the end: a text, or as much as the audio that comes needs.
+const RECEIVING: usize = 256;
 /// Encoded bytes that are handed on before more is encoded; tonic's own.
 const YIELD: usize = 32 * 1024;
 
@@ -35,10 +38,10 @@ where
     type Decoder = ProstDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFER, YIELD))
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(SENDING, YIELD))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFER, YIELD))
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(RECEIVING, YIELD))
     }
 }

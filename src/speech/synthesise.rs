@@ -120,7 +120,8 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         };
         let mut client = SpeechClient::new(engine.speaking.clone()).max_decoding_message_size(MAX_MESSAGE);
         let mut quiet_until = Instant::now() + stall;
-        let opening = timeout_at(quiet_until, client.synthesize(request)).await;
+        // In a box, which is gone when the sound comes.
+        let opening = timeout_at(quiet_until, Box::pin(client.synthesize(request))).await;
         let opened = opening.map_err(|_| stalled(&engine, stall))?.map_err(|status| engine.failed(&status))?;
         let mut pieces = opened.into_inner();
         loop {
