@@ -48,32 +48,40 @@ pub struct BadEndpoint {
 ///
 /// `connect_timeout` is for TCP's connection; what comes after it is bounded by those who ask.
 pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
-    Ok(windowed(configured(name, endpoint, connect_timeout)?, ROOMY))
-}
-
-/// As [`lazy`], for streams whose far end has more than is wanted yet: little of it waits here.
-pub fn lazy_sparing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Slicing, BadEndpoint> {
-    Ok(Slicing(windowed(configured(name, endpoint, connect_timeout)?, NARROW)))
-}
-
-fn windowed(endpoint: Endpoint, window: u32) -> Channel {
-    endpoint
-        .initial_stream_window_size(window)
+    let endpoint = configured(name, endpoint, connect_timeout)?;
+    Ok(endpoint
+        .initial_stream_window_size(ROOMY)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(KEEPALIVE))
         .tcp_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .tcp_keepalive_retries(Some(KEEPALIVE_RETRIES))
-        .connect_lazy()
+        .connect_lazy())
+}
+
+/// As [`lazy`], for streams whose far end has more than is wanted yet: little of it waits here. Each of the many small words that it may go
+/// on waits up to 2 ms for others.
+pub fn lazy_sparing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Slicing, BadEndpoint> {
+    coalescing(name, endpoint, connect_timeout, NARROW, Duration::from_millis(2)).map(Slicing)
 }
 
 /// As [`lazy`], for many small messages: each waits up to 4 ms, so that those of many calls are written together.
 pub fn lazy_coalescing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
+    coalescing(name, endpoint, connect_timeout, ROOMY, Duration::from_millis(4))
+}
+
+fn coalescing(
+    name: &str,
+    endpoint: &str,
+    connect_timeout: Duration,
+    window: u32,
+    patience: Duration,
+) -> Result<Channel, BadEndpoint> {
     let endpoint = configured(name, endpoint, connect_timeout)?;
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    Ok(endpoint.initial_stream_window_size(ROOMY).connect_with_connector_lazy(Connector { keepalive }))
+    Ok(endpoint.initial_stream_window_size(window).connect_with_connector_lazy(Connector { keepalive, patience }))
 }
 
 fn configured(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Endpoint, BadEndpoint> {

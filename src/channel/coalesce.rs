@@ -2,7 +2,7 @@
 //!
 //! A thousand calls give their recogniser ten thousand pieces of audio a second, each ready at a moment of its own. HTTP/2 writes each as
 //! soon as it has it, and a system call and a packet for 1.6 KB cost more than everything else that is done with them: half of the time
-//! of recognition, measured. Here what is written waits up to [`PATIENCE`], and goes out in one piece with what has come meanwhile.
+//! of recognition, measured. Here what is written waits a few milliseconds, and goes out in one piece with what has come meanwhile.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,8 +16,6 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::codegen::{BoxFuture, Service, http::Uri};
 
-/// How long a byte may wait: well below what a caller or an endpoint notices.
-const PATIENCE: Duration = Duration::from_millis(4);
 /// From so many bytes on nobody waits.
 const FULL: usize = 64 * 1024;
 
@@ -25,6 +23,8 @@ const FULL: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     pub(super) keepalive: TcpKeepalive,
+    /// How long a byte may wait.
+    pub(super) patience: Duration,
 }
 
 impl Service<Uri> for Connector {
@@ -37,13 +37,13 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let keepalive = self.keepalive.clone();
+        let Connector { keepalive, patience } = self.clone();
         Box::pin(async move {
             let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
             let stream = TcpStream::connect((host, uri.port_u16().unwrap_or_default())).await?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-            Ok(TokioIo::new(Coalescing::new(stream, PATIENCE)))
+            Ok(TokioIo::new(Coalescing::new(stream, patience)))
         })
     }
 }

@@ -64,6 +64,11 @@ impl Default for Concealer {
 }
 
 impl Concealer {
+    /// Reads where the next audio goes.
+    pub fn warm(&self) -> usize {
+        self.made + self.heard[self.end.min(STRETCH - 1)] as usize
+    }
+
     /// Takes audio that has come, of any length, and smooths its beginning if something was lost before it.
     pub fn good(&mut self, frame: &mut [i16]) {
         if self.made > 0 {

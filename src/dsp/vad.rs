@@ -90,12 +90,18 @@ impl Vad {
     /// Bytes that a detector holds, the heap included (the gate's 700 or so as its C source has them).
     pub const BYTES: usize = size_of::<Vad>() + 736;
 
+    /// Reads what the next frame meets.
+    pub fn warm(&self) -> usize {
+        usize::from(self.open_for) + self.context[self.oldest][0] as usize
+    }
+
     /// Takes a frame of 20 ms at 8 kHz.
     pub fn push(&mut self, frame: &[i16; FRAME]) -> Verdict {
         let was_open = self.open_for > 0;
         // A codec's silence is one value throughout: that the gate need not be asked, once it is closed.
         let silent = !was_open && frame.iter().all(|sample| *sample == frame[0]);
-        // An error means a wrong length, which the type rules out.
+        // An error means a wrong length, which the type rules out. Asked also while the judge hears a voice: a ringing tone, which the gate
+        // soon takes for noise, is one to the judge for longer.
         let speech = !silent && self.gate.is_voice_segment(frame).unwrap_or(false);
         self.open_for = if speech { HANG_OVER + 1 } else { self.open_for.saturating_sub(1) };
         let gate = self.open_for > 0;

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::metrics::Sums;
 
 /// Datagrams read of one socket at a time; a flood beyond it waits in the kernel, and is dropped there.
-const READ: usize = 16;
+pub(super) const READ: usize = 16;
 /// Larger datagrams are no telephone audio; they are cut, and fail to parse or to play.
 const MTU: usize = 1_500;
 /// Sockets with reports that are told in one tick; the others are told in the next.
@@ -61,19 +61,28 @@ impl Reader {
         Reader { buffer: Box::new([0; MTU]) }
     }
 
-    /// Hands over what has come.
-    pub(super) fn read(&mut self, socket: &UdpSocket, sums: &mut Sums, mut take: impl FnMut(SocketAddr, &[u8])) {
-        for _ in 0..READ {
+    /// Hands over what has come, up to so many datagrams; says how many.
+    pub(super) fn read(
+        &mut self,
+        socket: &UdpSocket,
+        most: usize,
+        sums: &mut Sums,
+        mut take: impl FnMut(SocketAddr, &[u8]),
+    ) -> usize {
+        let mut taken = 0;
+        for _ in 0..most {
             match socket.recv_from(&mut *self.buffer) {
                 Ok((length, from)) => {
-                    sums.received += 1;
+                    taken += 1;
                     take(from, &self.buffer[..length]);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // An ICMP error for something we sent: the next read goes on.
                 Err(_) => {}
             }
         }
+        sums.received += taken as u64;
+        taken
     }
 
     /// Forgets what has come.

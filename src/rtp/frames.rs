@@ -60,6 +60,11 @@ impl Default for Frames {
 }
 
 impl Frames {
+    /// Reads what the next frame begins with.
+    pub fn warm(&self) -> usize {
+        self.length + self.queue[0] as usize + self.concealer.warm()
+    }
+
     /// Reads the frame that is to be heard at `now`.
     ///
     /// `decode` turns a payload into 8 kHz samples, at most as many as its slice holds, and returns how many; none means that it

@@ -233,6 +233,11 @@ impl JitterBuffer {
         self.stats.dropped += u64::from(!kept);
     }
 
+    /// Reads what the next [`pop`](Self::pop) begins with.
+    pub fn warm(&self) -> usize {
+        self.slots.warm(self.next_number) + usize::from(self.spliced)
+    }
+
     /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole
     /// packet; the correction is then inaudible.
     pub fn pop<'a>(&mut self, now: Instant, quiet: bool, room: &'a mut [u8; MAX_PAYLOAD]) -> Playout<'a> {

@@ -112,6 +112,17 @@ impl Mouth {
         }
     }
 
+    /// Reads what is said next.
+    pub(super) fn warm(&self) -> usize {
+        match self.items.front() {
+            Some(Item::Sound { sound: Sound::Own(samples), .. }) => samples.get(self.offset).map_or(0, |s| *s as usize),
+            Some(Item::Sound { sound: Sound::Shared(samples), .. }) => {
+                samples.get(self.offset).map_or(0, |s| *s as usize)
+            }
+            _ => 0,
+        }
+    }
+
     pub(super) fn push(&mut self, item: Item, events: &mut impl FnMut(LegEvent)) {
         if self.dropped.is_some_and(|dropped| item.no() <= dropped) {
             if let Item::Sound { sound: Sound::Own(samples), .. } = item {

@@ -48,6 +48,13 @@ impl Slots {
         Slots { held: [None; SLOTS as usize], blocks: [[0; BLOCK]; BLOCKS], next, free: 0, free_count: BLOCKS as u8 }
     }
 
+    /// Reads what [`take`](Self::take) will.
+    pub fn warm(&self, number: i64) -> usize {
+        let Some(held) = self.held[index(number)] else { return 0 };
+        let first = usize::from(held.first_block);
+        self.blocks.get(first).map_or(0, |block| usize::from(block[0])) + usize::from(self.free)
+    }
+
     /// The packet with this number.
     pub fn at(&self, number: i64) -> Option<Held> {
         self.held[index(number)].filter(|held| held.number == number)
