@@ -52,8 +52,11 @@ impl Law {
 
     /// Encodes as many samples as both sides have room for and returns how many that is.
     pub fn encode(self, samples: &[i16], bytes: &mut [u8]) -> usize {
-        for (byte, sample) in bytes.iter_mut().zip(samples) {
-            *byte = self.encode_one(*sample);
+        let pairs = bytes.iter_mut().zip(samples);
+        // The law is looked at once and not for each sample.
+        match self {
+            Law::A => pairs.for_each(|(byte, sample)| *byte = Law::A.encode_one(*sample)),
+            Law::Mu => pairs.for_each(|(byte, sample)| *byte = Law::Mu.encode_one(*sample)),
         }
         samples.len().min(bytes.len())
     }

@@ -66,7 +66,7 @@ impl Default for Concealer {
 impl Concealer {
     /// Reads where the next audio goes.
     pub fn warm(&self) -> usize {
-        self.made + self.heard[self.end.min(STRETCH - 1)] as usize
+        self.made ^ self.heard[self.end.min(STRETCH - 1)] as usize
     }
 
     /// Takes audio that has come, of any length, and smooths its beginning if something was lost before it.

@@ -92,7 +92,7 @@ impl Vad {
 
     /// Reads what the next frame meets.
     pub fn warm(&self) -> usize {
-        usize::from(self.open_for) + self.context[self.oldest][0] as usize
+        usize::from(self.open_for) ^ self.context[self.oldest][0] as usize
     }
 
     /// Takes a frame of 20 ms at 8 kHz.

@@ -62,7 +62,7 @@ impl Default for Frames {
 impl Frames {
     /// Reads what the next frame begins with.
     pub fn warm(&self) -> usize {
-        self.length + self.queue[0] as usize + self.concealer.warm()
+        self.length ^ self.queue[0] as usize ^ self.concealer.warm()
     }
 
     /// Reads the frame that is to be heard at `now`.

@@ -235,7 +235,7 @@ impl JitterBuffer {
 
     /// Reads what the next [`pop`](Self::pop) begins with.
     pub fn warm(&self) -> usize {
-        self.slots.warm(self.next_number) + usize::from(self.spliced)
+        self.slots.warm(self.next_number) ^ usize::from(self.spliced)
     }
 
     /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole

@@ -497,8 +497,8 @@ impl Leg {
 
     /// Reads a little of everything that the next [`tick`](Self::tick) begins with, for who has other legs to serve meanwhile: it is in the cache then.
     pub fn warm(&self) -> usize {
-        let own = usize::from(self.voiced) + self.media.law as usize + usize::from(self.latch.remote().port());
-        own + self.jitter.warm() + self.frames.warm() + self.vad.warm() + self.mouth.warm()
+        let own = usize::from(self.voiced) ^ self.media.law as usize ^ usize::from(self.latch.remote().port());
+        own ^ self.jitter.warm() ^ self.frames.warm() ^ self.vad.warm() ^ self.mouth.warm()
     }
 
     /// Packets that were refused.

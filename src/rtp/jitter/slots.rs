@@ -52,7 +52,7 @@ impl Slots {
     pub fn warm(&self, number: i64) -> usize {
         let Some(held) = self.held[index(number)] else { return 0 };
         let first = usize::from(held.first_block);
-        self.blocks.get(first).map_or(0, |block| usize::from(block[0])) + usize::from(self.free)
+        self.blocks.get(first).map_or(0, |block| usize::from(block[0])) ^ usize::from(self.free)
     }
 
     /// The packet with this number.
