@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_run_of_ports_that_somebody_else_holds_is_stepped_over() {
+        let config = Config { ports: 40_000..=40_399, threads: 1, realtime: false };
+        let bind = Ipv4Addr::new(127, 0, 77, 2).into();
+        let held: Vec<_> =
+            (40_000..40_200).map(|port| std::net::UdpSocket::bind((bind, port)).expect("free")).collect();
+        let engine = Engine::start(&config, &Arc::default()).expect("a thread");
+        let mut calls = Vec::new();
+        for _ in 0..50 {
+            calls.push(engine.reserve(bind).await.expect("half of the range is free"));
+        }
+        assert!(calls.iter().all(|call| call.port() >= 40_200));
+        drop(held);
+    }
+
+    #[tokio::test]
     async fn a_thread_that_dies_lets_its_legs_know_and_leaves_the_work_to_the_others() {
         let config = Config { ports: 40_000..=40_099, threads: 2, realtime: false };
         let bind = Ipv4Addr::new(127, 0, 77, 1).into();

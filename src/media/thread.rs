@@ -231,6 +231,8 @@ impl Thread {
                 Ok(pair) => pair,
                 Err(error) => {
                     self.ports.push_back(port);
+                    // Whoever holds it may hold the next ones as well: the tries go once round the range.
+                    self.ports.rotate_left(self.ports.len() / TRIES);
                     if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
                         return Err(NoPlace::NoFiles);
                     }
