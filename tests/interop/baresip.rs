@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use trunkline::command::demo::phone::{Phone, Place, Seen};
 use trunkline::proto::control::v1::event::transfer::Stage;
 use trunkline::proto::control::v1::send_request::{Command, Hold, SendKeys};
-use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome};
+use trunkline::proto::control::v1::{CallRecord, DialRequest, Outcome};
 use trunkline::proto::dialogue::v1::{Refer, UserToUser};
 
 use crate::rig::{Happened, Kamailio, PATIENCE, Rig, Setup, soon};
@@ -84,11 +84,7 @@ async fn proxied() -> (Rig, Kamailio, Far) {
     let rig = Rig::start(Setup { trunk, proxied: true, ..Setup::default() }).await;
     let kamailio = Kamailio::start(&rig).await;
     let far = Far::start(&rig, "100", rig.ports.phone()).await;
-    soon("registered", PATIENCE, async || {
-        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer").into_inner().trunks;
-        trunks[0].registration == "registered"
-    })
-    .await;
+    rig.registered().await;
     (rig, kamailio, far)
 }
 
@@ -107,13 +103,8 @@ async fn ended(rig: &Rig, call_id: &str, by: &str) -> CallRecord {
 
 /// Waits for the n-th hold that is told, from 0: held by us, by it.
 async fn held(rig: &Rig, call_id: &str, n: usize) -> (bool, bool) {
-    let mut count = 0;
-    rig.find(call_id, |event| {
-        let Some(Happened::Hold(hold)) = &event.event else { return None };
-        count += 1;
-        (count > n).then_some((hold.by_us, hold.by_far_end))
-    })
-    .await
+    let hold = rig.hold(call_id, n).await;
+    (hold.by_us, hold.by_far_end)
 }
 
 /// It holds and resumes, is held and resumed.
@@ -212,13 +203,7 @@ async fn a_baresip_that_is_referred_calls_another_one() {
     rig.send(&call_id, Command::Refer(refer)).await;
     other.sees("CALL_INCOMING").await;
     other.phone.accept().await.expect("it answers");
-    let result = rig.find(&call_id, |event| match &event.event {
-        Some(Happened::Transfer(transfer)) if matches!(transfer.stage(), Stage::Answered | Stage::Failed) => {
-            Some((transfer.stage(), transfer.sip_code))
-        }
-        _ => None,
-    });
-    assert_eq!(result.await, (Stage::Answered, 200));
+    assert_eq!(rig.transferred(&call_id).await.last(), Some(&(Stage::Answered, 200)));
     assert_eq!(ended(&rig, &call_id, "operator").await.transfers[0].outcome, "transferred");
     rig.idle().await;
     other.phone.quit().await;

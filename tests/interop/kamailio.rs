@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use trunkline::proto::control::v1::event::transfer::Stage;
 use trunkline::proto::control::v1::send_request::{Command, Hold};
-use trunkline::proto::control::v1::{DialRequest, ListTrunksRequest, Outcome};
+use trunkline::proto::control::v1::{DialRequest, Outcome};
 use trunkline::proto::dialogue::v1::{Hangup, Refer, UserToUser};
 use trunkline::sip::message::{HeaderName, Method, Request};
 
-use crate::rig::{Folder, Happened, Kamailio, PATIENCE, Peer, Ports, Rig, SDP, Setup, certificates, soon};
+use crate::rig::{Folder, Happened, Kamailio, Peer, Ports, Rig, SDP, Setup, certificates};
 
 const TRUNK: &str = "called = \"to\"\n[auth]\nuser = \"robot\"\npassword = \"secret\"\n[registration]\n\
                      [[inbound]]\ncallee = \"300\"\nanswer = { after_ms = 300 }\nearly_media = true\n\
@@ -21,7 +21,7 @@ async fn registered() -> (Rig, Kamailio, Peer) {
     let rig = Rig::start(Setup { trunk: TRUNK, proxied: true, ..Setup::default() }).await;
     let kamailio = Kamailio::start(&rig).await;
     let phone = Peer::lab(&rig).await.through(rig.ports.proxy());
-    is_registered(&rig).await;
+    rig.registered().await;
     (rig, kamailio, phone)
 }
 
@@ -36,16 +36,8 @@ async fn registered_securely() -> (Rig, Kamailio, Peer) {
     let rig = Rig::at(ports, folder, Setup { sip, peer, trunk: TRUNK, ..Setup::default() }).await;
     let kamailio = Kamailio::start_secure(&rig, theirs, &files).await;
     let phone = Peer::lab(&rig).await.through(rig.ports.proxy());
-    is_registered(&rig).await;
+    rig.registered().await;
     (rig, kamailio, phone)
-}
-
-async fn is_registered(rig: &Rig) {
-    soon("registered", PATIENCE, async || {
-        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer").into_inner().trunks;
-        trunks[0].registration == "registered"
-    })
-    .await;
 }
 
 /// Hangs up, and has the phone answer.
@@ -261,14 +253,9 @@ async fn the_phone_refreshes_the_session_through_the_proxy() {
 
 /// Waits for the n-th hold that is told, from 0: whether we hold.
 async fn held(rig: &Rig, call_id: &str, n: usize) -> bool {
-    let mut count = 0;
-    rig.find(call_id, |event| {
-        let Some(Happened::Hold(hold)) = &event.event else { return None };
-        assert_eq!((hold.by_far_end, hold.sip_code), (false, 0), "{hold:?}");
-        count += 1;
-        (count > n).then_some(hold.by_us)
-    })
-    .await
+    let hold = rig.hold(call_id, n).await;
+    assert_eq!((hold.by_far_end, hold.sip_code), (false, 0), "{hold:?}");
+    hold.by_us
 }
 
 async fn is_held_and_resumed(rig: &Rig, phone: &Peer, call_id: &str) {

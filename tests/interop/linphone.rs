@@ -4,7 +4,7 @@
 
 use trunkline::proto::control::v1::event::transfer::Stage;
 use trunkline::proto::control::v1::send_request::{Command, Hold, SendKeys};
-use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, Outcome};
+use trunkline::proto::control::v1::{CallRecord, DialRequest, Outcome};
 use trunkline::proto::dialogue::v1::{Hangup, Refer, UserToUser};
 
 use crate::rig::{Happened, Kamailio, Linphone, PATIENCE, Rig, Setup, soon};
@@ -149,13 +149,8 @@ async fn a_linphone_declines() {
 
 /// Waits for the n-th hold that is told, from 0: held by us, by it.
 async fn held(rig: &Rig, call_id: &str, n: usize) -> (bool, bool) {
-    let mut count = 0;
-    rig.find(call_id, |event| {
-        let Some(Happened::Hold(hold)) = &event.event else { return None };
-        count += 1;
-        (count > n).then_some((hold.by_us, hold.by_far_end))
-    })
-    .await
+    let hold = rig.hold(call_id, n).await;
+    (hold.by_us, hold.by_far_end)
 }
 
 async fn holds_and_resumes(rig: &Rig, phone: &mut Linphone, call_id: &str) {
@@ -226,17 +221,6 @@ async fn a_linphone_whose_session_is_too_short_for_us_asks_again_after_the_422()
     hung_up(&rig, &mut phone, &call_id).await;
 }
 
-/// The results of a transfer by REFER.
-async fn transferred(rig: &Rig, call_id: &str) -> Vec<(Stage, u32)> {
-    let mut told = Vec::new();
-    rig.find(call_id, |event| {
-        let Some(Happened::Transfer(transfer)) = &event.event else { return None };
-        told.push((transfer.stage(), transfer.sip_code));
-        matches!(transfer.stage(), Stage::Answered | Stage::Failed).then(|| std::mem::take(&mut told))
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_linphone_that_is_referred_calls_another_linphone() {
     let (rig, mut phone) = stage("").await;
@@ -248,7 +232,7 @@ async fn a_linphone_that_is_referred_calls_another_linphone() {
     rig.send(&call_id, Command::Refer(refer)).await;
     other.says("Receiving new incoming call from").await;
     other.types("answer").await;
-    assert_eq!(transferred(&rig, &call_id).await.last(), Some(&(Stage::Answered, 200)));
+    assert_eq!(rig.transferred(&call_id).await.last(), Some(&(Stage::Answered, 200)));
     other.says("Media streams established").await;
     let record = ended(&rig, &call_id).await;
     assert_eq!((record.transfers[0].outcome.as_str(), record.hung_up_by.as_str()), ("transferred", "operator"));
@@ -265,7 +249,7 @@ async fn a_linphone_that_is_referred_to_nobody_stays() {
     rig.send(&call_id, Command::Refer(refer)).await;
     other.says("Receiving new incoming call from").await;
     other.types("terminate").await;
-    assert_eq!(transferred(&rig, &call_id).await.last(), Some(&(Stage::Failed, 603)));
+    assert_eq!(rig.transferred(&call_id).await.last(), Some(&(Stage::Failed, 603)));
     rig.hang_up(&call_id).await;
     let record = ended(&rig, &call_id).await;
     assert_eq!((record.transfers[0].outcome.as_str(), record.end_reason.as_str()), ("failed", "enough"));
@@ -316,11 +300,7 @@ async fn registered() -> (Rig, Kamailio, Linphone) {
     let (mut phone, _) = Linphone::another(&rig, RELIABLE).await;
     phone.types(&format!("register sip:300@kamailio.test sip:127.0.0.1:{} secret", rig.ports.proxy())).await;
     phone.line("SIP/2.0 200 ").await;
-    soon("registered", PATIENCE, async || {
-        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer").into_inner().trunks;
-        trunks[0].registration == "registered"
-    })
-    .await;
+    rig.registered().await;
     (rig, kamailio, phone)
 }
 
@@ -348,7 +328,7 @@ async fn a_registered_linphone_is_called_through_kamailio_and_follows_a_refer() 
     rig.send(&call_id, Command::Refer(Refer { target: "101".into(), ..Default::default() })).await;
     let (second, incoming) = rig.incoming(0).await;
     assert_eq!((incoming.caller.as_str(), incoming.callee.as_str()), ("300", "101"));
-    assert_eq!(transferred(&rig, &call_id).await.last(), Some(&(Stage::Answered, 200)));
+    assert_eq!(rig.transferred(&call_id).await.last(), Some(&(Stage::Answered, 200)));
     let record = rig.ended(&call_id).await;
     assert_eq!((record.transfers[0].outcome.as_str(), record.hung_up_by.as_str()), ("transferred", "operator"));
     let before = rig.metric("trunkline_media_packets_received_total").await;

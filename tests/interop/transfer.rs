@@ -38,17 +38,6 @@ fn uui(bytes: &[u8]) -> Vec<UserToUser> {
     vec![UserToUser { bytes: bytes.to_vec(), ..Default::default() }]
 }
 
-/// Waits for the result of a transfer; all that was told of it, with the codes.
-async fn result(rig: &Rig, call_id: &str) -> Vec<(Stage, u32)> {
-    let mut told = Vec::new();
-    rig.find(call_id, |event| {
-        let Some(Happened::Transfer(transfer)) = &event.event else { return None };
-        told.push((transfer.stage(), transfer.sip_code));
-        matches!(transfer.stage(), Stage::Answered | Stage::Failed).then(|| std::mem::take(&mut told))
-    })
-    .await
-}
-
 /// Dials a phone of the scenario and refers it; hangs up when that failed.
 async fn referred(setup: Setup, scenario: &'static str, refer: Refer) -> (Vec<(Stage, u32)>, CallRecord, Trace) {
     let rig = Rig::start(setup).await;
@@ -56,7 +45,7 @@ async fn referred(setup: Setup, scenario: &'static str, refer: Refer) -> (Vec<(S
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
     rig.send(&call_id, Command::Refer(refer)).await;
-    let told = result(&rig, &call_id).await;
+    let told = rig.transferred(&call_id).await;
     if told.last().is_some_and(|(stage, _)| *stage == Stage::Failed) {
         rig.hang_up(&call_id).await;
     }
@@ -144,7 +133,7 @@ async fn a_call_that_came_in_is_handed_over_too() {
     let (call_id, _) = rig.incoming(0).await;
     rig.answered(&call_id).await;
     rig.send(&call_id, Command::Refer(refer())).await;
-    assert_eq!(result(&rig, &call_id).await.last(), Some(&(Stage::Answered, 200)));
+    assert_eq!(rig.transferred(&call_id).await.last(), Some(&(Stage::Answered, 200)));
     let record = rig.ended(&call_id).await;
     assert_eq!((record.transfers[0].result, record.hung_up_by.as_str()), (1, "operator"));
     phone.done().await;
@@ -352,7 +341,7 @@ async fn a_baresip_that_is_referred_calls_the_target() {
     // Its call to the target is one that we take ourselves.
     let (second, incoming) = rig.incoming(0).await;
     assert_eq!((incoming.caller.as_str(), incoming.callee.as_str()), ("100", "101"));
-    assert_eq!(result(&rig, &call_id).await.last(), Some(&(Stage::Answered, 200)));
+    assert_eq!(rig.transferred(&call_id).await.last(), Some(&(Stage::Answered, 200)));
     let record = rig.ended(&call_id).await;
     assert_eq!((record.transfers[0].outcome.as_str(), record.hung_up_by.as_str()), ("transferred", "operator"));
     rig.answered(&second).await;

@@ -96,23 +96,25 @@ async fn a_request_too_large_for_udp_goes_by_tcp_where_that_is_spoken() {
     }
 }
 
-#[tokio::test]
-async fn a_peer_that_is_a_name_is_called_at_the_first_address_where_somebody_is() {
-    let (ports, folder) = (Ports::take(), Folder::new());
-    let (dead, _) = ports.caller();
-    let service = "_sip._udp.trunk.test.";
-    let host = "phone.trunk.test.";
-    let records = vec![
-        srv(service, 1, dead, host),
-        srv(service, 2, ports.phone(), host),
-        crate::rig::a(host, [127, 0, 0, 1].into()),
-    ];
+/// A peer that is a name, whose SRV records name two ports: this one is tried first, and then that one.
+async fn two_ports(first: u16, second: u16) -> (Zone, Setup) {
+    let (service, host) = ("_sip._udp.trunk.test.", "phone.trunk.test.");
+    let records =
+        vec![srv(service, 1, first, host), srv(service, 2, second, host), crate::rig::a(host, [127, 0, 0, 1].into())];
     let zone = Zone::serve(records).await;
     let setup = Setup {
         sip: format!("resolver = \"{}\"", zone.at),
         peer: "address = \"trunk.test\"\nsources = [\"127.0.0.1\"]".into(),
         ..Setup::default()
     };
+    (zone, setup)
+}
+
+#[tokio::test]
+async fn a_peer_that_is_a_name_is_called_at_the_first_address_where_somebody_is() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let (dead, _) = ports.caller();
+    let (zone, setup) = two_ports(dead, ports.phone()).await;
     let rig = Rig::at(ports, folder, setup).await;
     let phone = rig.phone(Phone::new("uas_answers_after_180").calls(2, 10, 1)).await;
     for _ in 0..2 {
@@ -134,19 +136,8 @@ async fn a_peer_that_is_a_name_is_called_at_the_first_address_where_somebody_is(
 async fn an_address_that_is_silent_is_left_for_the_next_one() {
     let (ports, folder) = (Ports::take(), Folder::new());
     let (deaf, _) = ports.caller();
-    let (service, host) = ("_sip._udp.trunk.test.", "phone.trunk.test.");
-    let records = vec![
-        srv(service, 1, deaf, host),
-        srv(service, 2, ports.phone(), host),
-        crate::rig::a(host, [127, 0, 0, 1].into()),
-    ];
-    let zone = Zone::serve(records).await;
-    let setup = Setup {
-        sip: format!("resolver = \"{}\"", zone.at),
-        peer: "address = \"trunk.test\"\nsources = [\"127.0.0.1\"]".into(),
-        trunk: "[limits]\nfailover_after_ms = 500",
-        ..Setup::default()
-    };
+    let (_zone, setup) = two_ports(deaf, ports.phone()).await;
+    let setup = Setup { trunk: "[limits]\nfailover_after_ms = 500", ..setup };
     let rig = Rig::at(ports, folder, setup).await;
     let deaf = Peer::bind(&rig, "127.0.0.1", deaf).await;
     let phone = rig.phone(Phone::new("uas_answers_after_180")).await;

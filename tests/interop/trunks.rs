@@ -487,11 +487,7 @@ async fn calls_pass_the_proxies_that_profile_and_registrar_name_and_a_drain_take
     let lab = Peer::lab(&rig).await;
     let register = lab.request(&Method::Register).await;
     lab.answer(&register, 200, &[("Service-Route", "<sip:home.example;lr>")], "").await;
-    soon("registered", PATIENCE, async || {
-        let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer").into_inner().trunks;
-        trunks[0].registration == "registered"
-    })
-    .await;
+    rig.registered().await;
     let call_id = rig.dial(rig.order()).await;
     let invite = lab.takes().await;
     assert_eq!(invite.list(HeaderName::Route).collect::<Vec<_>>(), ["<sip:home.example;lr>"]);

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tonic::Streaming;
 pub use trunkline::proto::control::v1::event::Event as Happened;
-use trunkline::proto::control::v1::{CallRecord, Event, WatchRequest};
+use trunkline::proto::control::v1::event::Hold;
+use trunkline::proto::control::v1::event::transfer::Stage;
+use trunkline::proto::control::v1::{CallRecord, Event, ListTrunksRequest, WatchRequest};
 
-use super::{PATIENCE, Rig};
+use super::{PATIENCE, Rig, soon};
 
 impl Rig {
     /// All events of a call, or of all calls, from the first one on.
@@ -52,6 +54,37 @@ impl Rig {
             assert!(event.wall_time.is_some());
             count += usize::from(stands.trunk == trunk);
             (count > n).then(|| stands.clone())
+        })
+        .await
+    }
+
+    /// Waits until the first trunk is registered.
+    pub async fn registered(&self) {
+        soon("registered", PATIENCE, async || {
+            let trunks = self.control().list_trunks(ListTrunksRequest {}).await.expect("an answer").into_inner().trunks;
+            trunks[0].registration == "registered"
+        })
+        .await;
+    }
+
+    /// Waits for the n-th hold or resume of a call that is told, from 0.
+    pub async fn hold(&self, call_id: &str, n: usize) -> Hold {
+        let mut count = 0;
+        self.find(call_id, |event| {
+            let Some(Happened::Hold(hold)) = &event.event else { return None };
+            count += 1;
+            (count > n).then(|| hold.clone())
+        })
+        .await
+    }
+
+    /// Waits for the result of a transfer by REFER; all that was told of it, with the codes.
+    pub async fn transferred(&self, call_id: &str) -> Vec<(Stage, u32)> {
+        let mut told = Vec::new();
+        self.find(call_id, |event| {
+            let Some(Happened::Transfer(transfer)) = &event.event else { return None };
+            told.push((transfer.stage(), transfer.sip_code));
+            matches!(transfer.stage(), Stage::Answered | Stage::Failed).then(|| std::mem::take(&mut told))
         })
         .await
     }
