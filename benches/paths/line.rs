@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trunkline::call::io::{HeardFrame, RecordedFrame};
-use trunkline::call::knobs::{BargeIn, Knobs};
+use trunkline::call::knobs::{BargeIn, LegKnobs};
 use trunkline::call::leg::{Command, Leg, LegEvent, Media, Outlet, SLOT, Setup, Sound, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
@@ -84,7 +84,7 @@ impl Line {
         };
         let now = Instant::now();
         let clock = WallClock { at: now, unix: Duration::from_secs(1_800_000_000) };
-        let setup = Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(30), seed: 1, clock };
+        let setup = Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(30), seed: 1, clock };
         let spoken = |frames: &[[i16; FRAME]]| {
             let samples: Arc<[i16]> = frames.iter().flatten().copied().cycle().take(PROMPT_S * 8_000).collect();
             (PromptNo(0), samples)

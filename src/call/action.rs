@@ -1,5 +1,6 @@
 //! What may be asked of a call that is up, by its dialogue or by the orchestrator.
 
+use super::collection::Collect;
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
 use super::transfer::Refer;
@@ -15,6 +16,8 @@ pub enum Action {
     Say(Prompt),
     /// Stop speaking; what is queued is dropped too.
     Stop,
+    /// Collect keys; `None`: end the collection that is under way.
+    Collect(Option<Box<Collect>>),
     /// End the call.
     Hangup {
         /// In the middle of a prompt too; else after the last sample of all that is queued.

@@ -611,7 +611,7 @@ impl Call {
         self.leg_open = true;
         let setup = leg::Setup {
             media,
-            knobs: self.plan.knobs,
+            knobs: self.plan.knobs.leg(),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
@@ -619,7 +619,7 @@ impl Call {
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
-        self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs, begin));
+        self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin));
         self.note_hold(now);
     }
 

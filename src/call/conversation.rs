@@ -10,12 +10,17 @@
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
 
+mod barge_in;
+mod bridging;
+mod collecting;
 mod holding;
+mod telling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::action::{Action, Asked, Farewell};
+use super::collection::Collection;
 use super::event::{Service, Stage, StoppedBy, What};
 use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser};
 use super::knobs::{BargeIn, Knobs};
@@ -54,14 +59,22 @@ enum Timer {
     Dialogue,
     /// The far end plays the last word.
     Grace,
+    /// It has to be decided whether the prompt that has paused goes on.
+    Verdict,
+    /// The caller has waited for an answer for long enough to be told that there will be one.
+    Bridge,
 }
-const TIMERS: usize = 3;
+const TIMERS: usize = 5;
 
 /// An utterance whose text has not come.
 #[derive(Debug)]
 struct Pending {
     utterance: Utterance,
     deadline: Instant,
+    /// Its words are known and interrupt; the leg has not said yet that it has stopped.
+    stopping: bool,
+    /// It lay under a prompt that words stop.
+    by_words: bool,
 }
 
 /// What a conversation leaves for the record.
@@ -110,6 +123,14 @@ pub struct Conversation {
     interrupted: Option<Heard>,
     /// What the key that comes next has interrupted.
     interrupted_by_key: Option<Heard>,
+    /// A prompt has paused, and it is not decided whether it goes on.
+    verdict: Option<barge_in::Verdict>,
+    /// The last utterance for which it was decided; 0 for none.
+    passed: u32,
+    /// Keys that are being collected.
+    collection: Option<Collection>,
+    /// Bridging phrases so far.
+    bridged: usize,
     /// End of the robot's last sample.
     last_word: Ms,
     /// End of the last utterance that has not been answered.
@@ -158,6 +179,10 @@ impl Conversation {
             pending: VecDeque::new(),
             interrupted: None,
             interrupted_by_key: None,
+            verdict: None,
+            passed: 0,
+            collection: None,
+            bridged: 0,
             last_word: Ms(0),
             unanswered: None,
             silences: 0,
@@ -184,6 +209,7 @@ impl Conversation {
             conversation.out.push_back(Output::Dialogue(ToDialogue::Open));
         }
         conversation.ask(now, Line::Begin(Box::new(begin)));
+        conversation.tell_of_bridging(now);
         conversation.rest(now);
         conversation
     }
@@ -233,7 +259,8 @@ impl Conversation {
     /// When [`Conversation::tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.iter().map(|p| p.deadline);
-        self.timers.iter().copied().flatten().chain(pending).min()
+        let collection = self.collection.as_ref().and_then(Collection::deadline);
+        self.timers.iter().copied().flatten().chain(pending).chain(collection).min()
     }
 
     /// Media time now.
@@ -245,11 +272,12 @@ impl Conversation {
     pub fn tick(&mut self, now: Instant) {
         while let Some(late) = self.pending.iter().position(|p| p.deadline <= now) {
             if let Some(mut pending) = self.pending.remove(late) {
-                if let Some(text) = self.partials.remove(&pending.utterance.utterance) {
+                let known = pending.stopping;
+                if let Some(text) = self.partials.remove(&pending.utterance.utterance).filter(|_| !known) {
                     pending.utterance.text = text;
                     pending.utterance.quality = Quality::Partial;
                 }
-                if !self.recogniser_lost && self.rules.recogniser {
+                if !known && !self.recogniser_lost && self.rules.recogniser {
                     let no = pending.utterance.utterance;
                     self.trouble(now, Service::Recognition, format!("no final text for utterance {no} in time"));
                 }
@@ -262,6 +290,13 @@ impl Conversation {
                 None => self.hangup_due = true,
             }
         }
+        if self.due(now, Timer::Verdict) {
+            self.verdict_due();
+        }
+        if self.due(now, Timer::Bridge) {
+            self.bridge_due();
+        }
+        self.collection_due(now);
         if self.due(now, Timer::Dialogue) {
             self.give_up(
                 now,
@@ -288,6 +323,7 @@ impl Conversation {
             LegEvent::SpeechStarted { utterance, onset, under_prompt } => {
                 self.speaking = Some((utterance, onset));
                 self.timers[Timer::NoInput as usize] = None;
+                self.timers[Timer::Bridge as usize] = None;
                 let from = onset.saturating_sub(self.knobs.pre_roll);
                 self.recogniser(ToRecogniser::UtteranceStart { utterance, start: onset, from });
                 self.event(now, What::SpeechStarted { utterance, start: onset, during_prompt: under_prompt });
@@ -303,16 +339,22 @@ impl Conversation {
                     self.tell(now, Line::Mark { prompt_id, mark });
                 }
             }
+            LegEvent::PromptPaused { prompt, utterance, onset, at } => {
+                self.paused(now, prompt, (utterance, onset), at);
+            }
+            LegEvent::PromptResumed { prompt, .. } => self.resumed(now, prompt),
             LegEvent::PromptFinished { prompt, at, length } => {
                 self.last_word = at;
                 if let Some(entry) = self.speaker.over(prompt, &mut self.out) {
                     self.robot_turn(&entry, at, false);
-                    let (prompt_id, fault) = (entry.prompt.id, entry.fault);
+                    let (prompt_id, fault, bridging) = (entry.prompt.id, entry.fault, entry.bridging);
                     self.event(
                         now,
                         What::PromptFinished { prompt_id: prompt_id.clone(), length, fault: fault.clone() },
                     );
-                    self.tell(now, Line::PromptDone { prompt_id, interrupted: None, fault });
+                    if !bridging {
+                        self.tell(now, Line::PromptDone { prompt_id, interrupted: None, fault });
+                    }
                 }
                 self.rest(now);
             }
@@ -321,13 +363,20 @@ impl Conversation {
                 for entry in self.speaker.stopped(prompt, by == Stopped::Asked, &mut self.out) {
                     self.prompt_stopped(now, entry, at, (heard, segment, segment_heard), by);
                 }
+                if matches!(by, Stopped::Speech { .. }) {
+                    self.has_stopped(now);
+                }
                 self.rest(now);
             }
             LegEvent::Key { key, .. } => {
-                self.told.keys.push(key);
                 self.silences = 0;
-                self.event(now, What::Key { key });
+                let shown = self.shown(key);
+                self.told.keys.push(shown);
+                self.event(now, What::Key { key: shown });
                 let interrupted = self.interrupted_by_key.take();
+                if self.take_key(now, key) {
+                    return self.rest(now);
+                }
                 // Under a prompt that goes on, a key is no turn: as with speech that could not interrupt, nobody owes an answer.
                 let under_prompt = interrupted.is_none() && !self.speaker.idle();
                 let key = Line::Key { key, interrupted };
@@ -351,6 +400,9 @@ impl Conversation {
                     return;
                 }
                 self.partials.insert(utterance, text.clone());
+                if let Some((_, onset)) = self.speaking.filter(|(speaking, _)| *speaking == utterance) {
+                    self.interrupts(utterance, onset, &text);
+                }
                 self.event(now, What::Partial { utterance, text: text.clone() });
                 if self.wants_partials {
                     self.tell(now, Line::Partial { utterance, text });
@@ -358,12 +410,16 @@ impl Conversation {
             }
             FromSpeech::Final { utterance, text, alternatives, confidence } => {
                 // Late ones have been given up, repeated ones have been told.
-                let Some(at) = self.pending.iter().position(|p| p.utterance.utterance == utterance) else { return };
+                let waits = |p: &Pending| p.utterance.utterance == utterance && !p.stopping;
+                let Some(at) = self.pending.iter().position(waits) else { return };
                 let Some(mut pending) = self.pending.remove(at) else { return };
                 self.partials.remove(&utterance);
                 let quality = Quality::Final;
                 pending.utterance = Utterance { text, alternatives, confidence, quality, ..pending.utterance };
-                self.deliver(now, pending.utterance);
+                match self.decided_by_final(now, &mut pending) {
+                    true => self.pending.push_back(pending),
+                    false => self.deliver(now, pending.utterance),
+                }
             }
             FromSpeech::RecognitionTrouble { reason, lost } => {
                 self.trouble(now, Service::Recognition, reason.clone());
@@ -423,9 +479,11 @@ impl Conversation {
             Action::Say(prompt) => {
                 let answers = self.unanswered.take();
                 self.timers[Timer::NoInput as usize] = None;
+                let prompt = self.with_policy(prompt);
                 self.speaker.say(prompt, answers, &self.knobs, &mut self.out);
             }
             Action::Stop => self.stop(now),
+            Action::Collect(collect) => self.collect(now, collect),
             // The call's own business.
             Action::Hold(_) => {}
             Action::Hangup { now: at_once, reason, farewell } => {
@@ -447,7 +505,10 @@ impl Conversation {
                     self.event(now, What::KnobClamped(clamp));
                     self.tell(now, Line::Fault(Fault::Knob(clamp)));
                 }
-                self.out.push_back(Output::Leg(leg::Command::Knobs(self.knobs)));
+                self.out.push_back(Output::Leg(leg::Command::Knobs(self.knobs.leg())));
+                if change.filler_after.is_some() || change.bridging.is_some() {
+                    self.tell_of_bridging(now);
+                }
                 if change.no_input.is_some() {
                     self.timers[Timer::NoInput as usize] = None;
                 }
@@ -456,6 +517,7 @@ impl Conversation {
             Action::Wait(time) => {
                 let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
                 self.owe(now, time);
+                self.bridge_later(now);
             }
             Action::Label { key, value } => {
                 self.told.labels.insert(key, value);
@@ -491,6 +553,7 @@ impl Conversation {
         if let Some((utterance, start)) = self.speaking {
             self.utterance_ended(now, utterance, (start, at), false, false);
         }
+        self.collection_ends(now);
         self.tell(now, Line::End { by, reason: reason.to_owned() });
         self.ended = true;
         if self.rules.dialogue {
@@ -551,6 +614,12 @@ impl Conversation {
         let labels = &self.told.labels;
         match action {
             Action::Refer(_) => self.may_refer(),
+            Action::Collect(Some(_)) if self.collection.is_some() => {
+                Err("collect: another collection has no result yet; `cancel` ends it".to_owned())
+            }
+            Action::Collect(None) if self.collection.is_none() => {
+                Err("collect.cancel: no collection is under way".to_owned())
+            }
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }
@@ -585,6 +654,10 @@ impl Conversation {
     ) {
         self.speaking = None;
         self.recogniser(ToRecogniser::UtteranceEnd { utterance, start, stop });
+        // A prompt that has paused for it was silent at its end; unless that was an interruption, it lay under the prompt all the same.
+        let during_prompt = during_prompt || (self.is_judged(utterance) && self.interrupted.is_none() && !self.ended);
+        let by_words = self.is_judged(utterance)
+            || self.speaker.playing().is_some_and(|entry| entry.prompt.barge_in == Some(BargeIn::Words));
         let utterance = Utterance {
             utterance,
             text: String::new(),
@@ -596,109 +669,17 @@ impl Conversation {
             interrupted: self.interrupted.take(),
             confidence: None,
             quality: Quality::Missing,
+            filler: false,
         };
         let without = self.recogniser_lost || !self.rules.recogniser;
         let deadline = if without { now } else { now + self.rules.final_timeout };
-        self.pending.push_back(Pending { utterance, deadline });
-    }
-
-    fn prompt_started(&mut self, now: Instant, no: PromptNo, at: Ms) {
-        let Some(entry) = self.speaker.started(no, at) else { return };
-        let what = What::PromptStarted {
-            prompt_id: entry.prompt.id.clone(),
-            text: entry.prompt.spoken(),
-            after_utterance: entry.answers.map(|stop| at.saturating_sub(stop)),
-        };
-        self.event(now, what);
-    }
-
-    fn prompt_stopped(
-        &mut self,
-        now: Instant,
-        entry: Entry,
-        at: Ms,
-        (heard, segment, segment_heard): (Ms, u32, Ms),
-        by: Stopped,
-    ) {
-        // Those that had not begun were heard not at all, whatever was heard of the one that was stopped first.
-        let heard = match entry.started {
-            Some(_) => Speaker::heard(&entry, heard, segment, segment_heard),
-            None => Speaker::heard(&entry, Ms(0), 0, Ms(0)),
-        };
-        let (stopped_by, reaction) = match by {
-            Stopped::Speech { onset } => (StoppedBy::Speech, at.saturating_sub(onset)),
-            Stopped::Key => (StoppedBy::Key, Ms(0)),
-            Stopped::Asked => (StoppedBy::Stop, Ms(0)),
-        };
-        self.event(now, What::PromptInterrupted { heard: heard.clone(), by: stopped_by, reaction });
-        if entry.started.is_some() {
-            self.robot_turn(&entry, at, true);
-            match by {
-                Stopped::Speech { .. } => {
-                    self.interrupted = Some(heard.clone());
-                    // The caller has taken the turn: what is still to come for the one before is stale.
-                    self.tell(now, Line::BargeIn(heard.clone()));
-                    self.last_turn = self.last_event;
-                }
-                Stopped::Key => self.interrupted_by_key = Some(heard.clone()),
-                Stopped::Asked => {}
-            }
-        }
-        self.tell(now, Line::PromptDone { prompt_id: entry.prompt.id, interrupted: Some(heard), fault: entry.fault });
-    }
-
-    fn robot_turn(&mut self, entry: &Entry, stop: Ms, interrupted: bool) {
-        let Some(start) = entry.started else { return };
-        self.told.turns.push(Turn {
-            role: Role::Speech,
-            text: entry.prompt.spoken(),
-            start,
-            stop,
-            length_ms: stop.saturating_sub(start),
-            interrupted,
-            interrupted_at: interrupted.then_some(stop),
-            silent: entry.prompt.silent,
-            id: entry.prompt.id.clone(),
-            answered_after_ms: entry.answers.map(|end| start.saturating_sub(end)),
-        });
-    }
-
-    fn caller_turn(&mut self, utterance: &Utterance) {
-        let Utterance { utterance: no, start, stop, .. } = *utterance;
-        self.told.turns.push(Turn {
-            role: Role::Voice,
-            text: utterance.text.clone(),
-            start,
-            stop,
-            length_ms: stop.saturating_sub(start),
-            interrupted: false,
-            interrupted_at: None,
-            silent: false,
-            id: format!("utterance-{no}"),
-            answered_after_ms: None,
-        });
-    }
-
-    fn deliver(&mut self, now: Instant, utterance: Utterance) {
-        self.caller_turn(&utterance);
-        self.silences = 0;
-        let latency = self.at(now).saturating_sub(utterance.stop);
-        self.event(now, What::Utterance { utterance: utterance.clone(), latency });
-        if self.ended {
-            return;
-        }
-        if utterance.during_prompt {
-            self.tell(now, Line::Utterance(utterance));
-        } else {
-            self.unanswered = Some(utterance.stop);
-            self.last_turn = self.ask(now, Line::Utterance(utterance));
-        }
-        self.rest(now);
+        self.pending.push_back(Pending { utterance, deadline, stopping: false, by_words });
     }
 
     /// Tells the dialogue something that it has to answer.
     fn ask(&mut self, now: Instant, line: Line) -> u64 {
-        if self.rules.dialogue && !self.given_up && self.hangup.is_none() && !self.is_leaving() {
+        let expected = self.hangup.is_none() && !self.is_leaving() && self.collection.is_none();
+        if self.rules.dialogue && !self.given_up && expected {
             self.owe(now, self.rules.dialogue_timeout);
         }
         self.tell(now, line);
@@ -755,6 +736,12 @@ impl Conversation {
 
     /// Nothing may be left to do now: then the hang-up that was waited for comes, or the caller's silence begins to count.
     fn rest(&mut self, now: Instant) {
+        self.rest_since(now, now);
+    }
+
+    /// As [`Conversation::rest`], with the caller's silence counting from `since`.
+    fn rest_since(&mut self, now: Instant, since: Instant) {
+        self.collection_rests(now);
         // What waits for the end of a hold holds nothing up.
         if !self.held && !self.speaker.idle() {
             self.timers[Timer::NoInput as usize] = None;
@@ -766,11 +753,12 @@ impl Conversation {
             || self.speaking.is_some()
             || self.referring
             || !self.pending.is_empty()
+            || self.collection.is_some()
             || self.timers[Timer::Dialogue as usize].is_some()
         {
             self.timers[Timer::NoInput as usize] = None;
         } else if self.knobs.no_input > Ms(0) {
-            self.timers[Timer::NoInput as usize].get_or_insert(now + self.knobs.no_input.as_duration());
+            self.timers[Timer::NoInput as usize].get_or_insert(since + self.knobs.no_input.as_duration());
         }
     }
 

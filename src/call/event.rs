@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use super::collection::Collected;
 use super::knobs::Clamp;
 use super::line::{Heard, Parties, Utterance};
 use super::record::CallRecord;
@@ -96,6 +97,18 @@ pub enum What {
         /// Onset of the speech to the last sample; 0 unless by speech.
         reaction: Ms,
     },
+    /// The caller speaks into a prompt: it is silent until it is decided whether it goes on.
+    PromptPaused {
+        /// The asker's id.
+        prompt_id: String,
+        /// The utterance.
+        utterance: u32,
+    },
+    /// It goes on: what the caller said was no interruption.
+    PromptResumed {
+        /// The asker's id.
+        prompt_id: String,
+    },
     /// A segment with a mark began to play.
     Mark {
         /// The asker's id.
@@ -135,6 +148,13 @@ pub enum What {
     Key {
         /// 0-9 * # A-D.
         key: char,
+    },
+    /// A collection of keys came to its end.
+    KeysCollected {
+        /// How.
+        result: Collected,
+        /// What was pressed, without the terminator; each an `x` where they are not to be shown.
+        digits: String,
     },
     /// A knob was clamped.
     KnobClamped(Clamp),
@@ -218,6 +238,8 @@ pub enum StoppedBy {
     Key,
     /// It was asked for.
     Stop,
+    /// It was a bridging phrase, and what it was to bridge is over.
+    Answer,
     /// The call ended.
     Hangup,
 }
@@ -229,6 +251,7 @@ impl StoppedBy {
             StoppedBy::Speech => "speech",
             StoppedBy::Key => "key",
             StoppedBy::Stop => "stop",
+            StoppedBy::Answer => "answer",
             StoppedBy::Hangup => "hangup",
         }
     }

@@ -3,6 +3,10 @@
 //! Every knob exists per call and per turn; a change acts from the next frame. A value out of range is clamped and
 //! reported, never refused.
 
+use std::sync::Arc;
+
+use super::fillers::Fillers;
+use super::prompt::Source;
 use crate::ms::Ms;
 
 /// Who may stop a prompt.
@@ -13,10 +17,22 @@ pub enum BargeIn {
     Never,
     /// Any speech of `min_speech`, and a key when `key_barge_in` is on.
     Speech,
+    /// `min_words` recognised words that are not in `ignore`, and a key when `key_barge_in` is on. Without a recogniser it is as `Speech`.
+    Words,
+}
+
+/// What becomes of a prompt when the caller speaks into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnBargeIn {
+    /// It is stopped.
+    Stop,
+    /// It falls silent, and within `verdict` it is decided whether it is stopped or goes on from there.
+    Pause,
 }
 
 /// The knobs as they stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Knobs {
     /// Silence after speech that ends an utterance, 200–2000 ms.
     pub endpoint: Ms,
@@ -36,6 +52,41 @@ pub struct Knobs {
     pub protect: Ms,
     /// A key stops the prompt.
     pub key_barge_in: bool,
+    /// How many words that are not in `ignore` stop a prompt, 1–20.
+    pub min_words: u32,
+    /// Words that never stop a prompt.
+    pub ignore: Arc<Fillers>,
+    /// What becomes of a prompt when the caller speaks into it.
+    pub on_barge_in: OnBargeIn,
+    /// How long it may take to decide whether a prompt that has paused goes on, 100–5000 ms.
+    pub verdict: Ms,
+    /// After an utterance, a bridging phrase is said if no answer has begun by then, 100–10 000 ms; 0 is off.
+    pub filler_after: Ms,
+    /// The bridging phrases, taken in turn.
+    pub bridging: Arc<[Source]>,
+}
+
+/// Those of them by which a leg hears and falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegKnobs {
+    /// See [`Knobs::endpoint`].
+    pub endpoint: Ms,
+    /// See [`Knobs::speech_start`].
+    pub speech_start: Ms,
+    /// See [`Knobs::max_utterance`].
+    pub max_utterance: Ms,
+    /// See [`Knobs::min_speech`].
+    pub min_speech: Ms,
+    /// See [`Knobs::key_barge_in`].
+    pub key_barge_in: bool,
+    /// See [`Knobs::on_barge_in`].
+    pub on_barge_in: OnBargeIn,
+}
+
+impl Default for LegKnobs {
+    fn default() -> Self {
+        Knobs::default().leg()
+    }
 }
 
 impl Default for Knobs {
@@ -50,12 +101,18 @@ impl Default for Knobs {
             min_speech: Ms(200),
             protect: Ms(0),
             key_barge_in: true,
+            min_words: 1,
+            ignore: Fillers::usual(),
+            on_barge_in: OnBargeIn::Stop,
+            verdict: Ms(500),
+            filler_after: Ms(0),
+            bridging: Arc::default(),
         }
     }
 }
 
 /// A change to some of them; `None` leaves a knob as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KnobChange {
     /// See [`Knobs::endpoint`].
     pub endpoint: Option<Ms>,
@@ -75,6 +132,18 @@ pub struct KnobChange {
     pub protect: Option<Ms>,
     /// See [`Knobs::key_barge_in`].
     pub key_barge_in: Option<bool>,
+    /// See [`Knobs::min_words`].
+    pub min_words: Option<u32>,
+    /// See [`Knobs::ignore`]; replaces the whole list.
+    pub ignore: Option<Arc<Fillers>>,
+    /// See [`Knobs::on_barge_in`].
+    pub on_barge_in: Option<OnBargeIn>,
+    /// See [`Knobs::verdict`].
+    pub verdict: Option<Ms>,
+    /// See [`Knobs::filler_after`].
+    pub filler_after: Option<Ms>,
+    /// See [`Knobs::bridging`]; replaces the whole list.
+    pub bridging: Option<Arc<[Source]>>,
 }
 
 /// A value that was out of range.
@@ -82,7 +151,7 @@ pub struct KnobChange {
 pub struct Clamp {
     /// The knob's name in the contract.
     pub knob: &'static str,
-    /// What was asked.
+    /// What was asked; of `min_words` a count.
     pub asked: Ms,
     /// What it is now.
     pub used: Ms,
@@ -95,6 +164,23 @@ impl std::fmt::Display for Clamp {
 }
 
 impl Knobs {
+    /// Those that the leg acts on.
+    pub fn leg(&self) -> LegKnobs {
+        LegKnobs {
+            endpoint: self.endpoint,
+            speech_start: self.speech_start,
+            max_utterance: self.max_utterance,
+            min_speech: self.min_speech,
+            key_barge_in: self.key_barge_in,
+            on_barge_in: self.on_barge_in,
+        }
+    }
+
+    /// A bridging phrase is wanted, and there is none.
+    pub fn lacks_bridging(&self) -> bool {
+        self.filler_after > Ms(0) && self.bridging.is_empty()
+    }
+
     /// Takes a change; says what had to be clamped.
     pub fn apply(&mut self, change: &KnobChange) -> Vec<Clamp> {
         let mut clamps = Vec::new();
@@ -114,6 +200,14 @@ impl Knobs {
         set("no_input_ms", &mut self.no_input, change.no_input, 1_000, 60_000, true);
         set("min_speech_ms", &mut self.min_speech, change.min_speech, 0, 5_000, false);
         set("protect_ms", &mut self.protect, change.protect, 0, 60_000, false);
+        set("verdict_ms", &mut self.verdict, change.verdict, 100, 5_000, false);
+        set("filler_after_ms", &mut self.filler_after, change.filler_after, 100, 10_000, true);
+        let mut words = Ms(self.min_words);
+        set("min_words", &mut words, change.min_words.map(Ms), 1, 20, false);
+        self.min_words = words.0;
+        self.ignore = change.ignore.clone().unwrap_or_else(|| self.ignore.clone());
+        self.bridging = change.bridging.clone().unwrap_or_else(|| self.bridging.clone());
+        self.on_barge_in = change.on_barge_in.unwrap_or(self.on_barge_in);
         self.barge_in = change.barge_in.unwrap_or(self.barge_in);
         self.key_barge_in = change.key_barge_in.unwrap_or(self.key_barge_in);
         clamps

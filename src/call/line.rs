@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::collection::Collected;
 use super::knobs::Clamp;
 use crate::ms::Ms;
 
@@ -47,6 +48,13 @@ pub enum Line {
     },
     /// The caller interrupts.
     BargeIn(Heard),
+    /// A collection of keys came to its end.
+    Keys {
+        /// How.
+        result: Collected,
+        /// What was pressed; without the terminator.
+        digits: String,
+    },
     /// A key was pressed.
     Key {
         /// 0-9 * # A-D.
@@ -175,6 +183,8 @@ pub struct Utterance {
     pub confidence: Option<f32>,
     /// What became of the recognition.
     pub quality: Quality,
+    /// It has words, and none that counts: [`super::fillers`].
+    pub filler: bool,
 }
 
 /// Something does not work.

@@ -3,13 +3,16 @@
 //! - [`leg`]: the media of one leg, run by a media thread once every 20 ms: jitter buffer, ears, mouth, barge-in.
 //! - [`conversation`]: whose turn it is: prompts, utterances, the dialogue's actions, silence.
 //! - [`call`]: one call from INVITE to record: signalling, the leg's life, the conversation.
+//! - [`collection`]: keys that are asked for. [`fillers`]: words that do not interrupt.
 //! - The values that they speak in: [`action`], [`mod@line`], [`event`], [`record`], [`knobs`], [`prompt`], [`transfer`].
 
 pub mod action;
 #[allow(clippy::module_inception)]
 pub mod call;
+pub mod collection;
 pub mod conversation;
 pub mod event;
+pub mod fillers;
 mod info;
 pub mod io;
 pub mod knobs;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::io::{Output, Wanted};
 use super::knobs::Knobs;
-use super::leg::{self, Sound};
+use super::leg::{self, PREROLL, Sound};
 use super::line::Heard;
 use super::prompt::{Prompt, PromptNo, Source};
 use crate::ms::Ms;
@@ -30,6 +30,8 @@ pub(super) struct Speaker {
     feed: Option<(PromptNo, u32)>,
     /// The leg is given no new prompt.
     paused: bool,
+    /// The bridging phrase, until an answer takes its place.
+    bridge: Option<PromptNo>,
 }
 
 /// A prompt on its way.
@@ -41,6 +43,8 @@ pub(super) struct Entry {
     pub(super) answers: Option<Ms>,
     /// Why it could not be played whole.
     pub(super) fault: String,
+    /// A bridging phrase: nobody asked for it.
+    pub(super) bridging: bool,
     parts: Vec<Part>,
 }
 
@@ -58,6 +62,11 @@ struct Part {
 }
 
 impl Entry {
+    /// Sound of it has been asked for and has not come.
+    fn is_wanting(&self) -> bool {
+        self.parts.iter().any(|part| part.asked && !part.ended)
+    }
+
     /// Where one is in the prompt after so much of it: the segment, and how much of that.
     pub(super) fn place(&self, heard: Ms) -> (u32, Ms) {
         let mut left = heard;
@@ -86,12 +95,54 @@ impl Speaker {
         prompt.barge_in = Some(prompt.barge_in.unwrap_or(knobs.barge_in));
         prompt.protect = Some(prompt.protect.unwrap_or(knobs.protect));
         let parts = prompt.segments.iter().map(|_| Part::default()).collect();
-        self.prompts.insert(no, Entry { prompt, started: None, answers, fault: String::new(), parts });
+        self.prompts.insert(no, Entry { prompt, started: None, answers, fault: String::new(), bridging: false, parts });
         if self.feed.is_none() {
             self.open(no, out);
         }
         self.pump(out);
         no
+    }
+
+    /// Says a bridging phrase: the prompt that is asked for next takes its place as soon as enough of it is there.
+    pub(super) fn bridge(&mut self, phrase: Source, knobs: &Knobs, out: &mut VecDeque<Output>) {
+        let id = format!("bridging-{}", self.last + 1);
+        let no = self.say(Prompt { id, ..Prompt::of(phrase) }, None, knobs, out);
+        if let Some(entry) = self.prompts.get_mut(&no) {
+            entry.bridging = true;
+        }
+        self.bridge = Some(no);
+    }
+
+    /// The prompt that is heard.
+    pub(super) fn playing(&self) -> Option<&Entry> {
+        self.prompts.values().find(|entry| entry.started.is_some())
+    }
+
+    /// The bridging phrase gives way to what was asked for after it, if enough of that is there to go on without a gap: it is faded out in
+    /// one frame, and the next begins in the one after.
+    fn give_way(&mut self, out: &mut VecDeque<Output>) {
+        let Some(bridge) = self.bridge.filter(|_| !self.paused) else { return };
+        let Some((&next, entry)) = self.prompts.range(PromptNo(bridge.0 + 1)..).next() else { return };
+        let (mut there, mut whole) = (0, true);
+        for part in &entry.parts {
+            there += part.waiting.iter().map(Sound::len).sum::<usize>();
+            whole &= part.ended;
+            if !part.ended {
+                break;
+            }
+        }
+        if !whole && there < PREROLL {
+            return;
+        }
+        self.bridge = None;
+        if self.prompts.contains_key(&bridge) {
+            out.extend(self.wanting(bridge).then_some(Output::Unwant(bridge)));
+            out.push_back(Output::Leg(leg::Command::Stop { last: bridge }));
+        }
+        if self.opened < Some(next) {
+            self.open(next, out);
+            self.forward(out);
+        }
     }
 
     /// Whether nothing is said and nothing waits.
@@ -206,6 +257,7 @@ impl Speaker {
         let Some(part) = self.part(no, segment) else { return };
         part.samples += sound.len() as u64;
         part.waiting.push_back(sound);
+        self.give_way(out);
         self.forward(out);
     }
 
@@ -213,6 +265,7 @@ impl Speaker {
     pub(super) fn sound_end(&mut self, no: PromptNo, segment: u32, out: &mut VecDeque<Output>) {
         let Some(part) = self.part(no, segment) else { return };
         part.ended = true;
+        self.give_way(out);
         self.forward(out);
         self.pump(out);
     }
@@ -248,8 +301,12 @@ impl Speaker {
     }
 
     fn unwant(&self, prompts: &BTreeMap<PromptNo, Entry>, out: &mut VecDeque<Output>) {
-        let wanted = prompts.iter().filter(|(_, entry)| entry.parts.iter().any(|p| p.asked && !p.ended));
+        let wanted = prompts.iter().filter(|(_, entry)| entry.is_wanting());
         out.extend(wanted.map(|(no, _)| Output::Unwant(*no)));
+    }
+
+    fn wanting(&self, no: PromptNo) -> bool {
+        self.prompts.get(&no).is_some_and(Entry::is_wanting)
     }
 
     fn part(&mut self, no: PromptNo, segment: u32) -> Option<&mut Part> {
@@ -292,6 +349,7 @@ impl Speaker {
             out.extend(want);
         }
         if fed {
+            self.give_way(out);
             self.forward(out);
         }
     }

@@ -89,6 +89,13 @@ impl Screen {
                 let place = format!("heard up to character {characters} of segment {segment}");
                 self.say(at, Voice::Line, &format!("prompt stopped by {} after {ms} ms{reaction}; {place}", prompt.by));
             }
+            What::PromptPaused(prompt) => {
+                self.say(at, Voice::Line, &format!("prompt pauses for utterance {}", prompt.utterance_id))
+            }
+            What::PromptResumed(_) => self.say(at, Voice::Line, "prompt goes on"),
+            What::KeysCollected(keys) => {
+                self.say(at, Voice::Line, &format!("keys collected: {} ({})", keys.digits, keys.result));
+            }
             What::PromptMark(mark) => self.say(at, Voice::Line, &format!("mark {}", mark.mark)),
             What::SpeechStarted(speech) => self.say(Some(speech.start_ms), Voice::Caller, "(begins to speak)"),
             What::Utterance(heard) => {

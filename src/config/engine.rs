@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
 use super::{group, written};
+use crate::call::fillers::Fillers;
 use crate::call::knobs::{KnobChange, Knobs};
+use crate::call::prompt;
 use crate::journal;
 use crate::ms::Ms;
 use crate::switchboard::NONE;
@@ -35,7 +38,7 @@ const ANSWER_TIMEOUT_MS: u64 = 8_000;
 const FINAL_TIMEOUT_MS: u64 = 3_000;
 
 /// Knobs of the conversation contract that are not built.
-const UNBUILT_KNOBS: [&str; 6] = ["min_words", "ignore", "on_barge_in", "verdict_ms", "filler_after_ms", "background"];
+const UNBUILT_KNOBS: [&str; 1] = ["background"];
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -87,7 +90,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
     events.done();
-    let knobs = knobs(root.section("knobs"));
+    let knobs = knobs(root.section("knobs"), prompts.as_deref());
     let groups = root.sections("group");
     root.done();
 
@@ -379,7 +382,7 @@ fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
     path
 }
 
-fn knobs(mut section: Section<'_>) -> Knobs {
+fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> Knobs {
     let mut time = |key| section.number(key, 0..=u64::from(u32::MAX));
     let times = [
         time("endpoint_ms"),
@@ -389,6 +392,9 @@ fn knobs(mut section: Section<'_>) -> Knobs {
         time("no_input_ms"),
         time("min_speech_ms"),
         time("protect_ms"),
+        time("verdict_ms"),
+        time("filler_after_ms"),
+        time("min_words"),
     ];
     let ms = times.each_ref().map(|time| time.as_ref().map(|t| Ms(u32::try_from(t.value).unwrap_or(u32::MAX))));
     let change = KnobChange {
@@ -401,6 +407,12 @@ fn knobs(mut section: Section<'_>) -> Knobs {
         min_speech: ms[5],
         protect: ms[6],
         key_barge_in: section.flag("key_barge_in").map(|f| f.value),
+        on_barge_in: section.parsed("on_barge_in", written::on_barge_in).map(|f| f.value),
+        verdict: ms[7],
+        filler_after: ms[8],
+        min_words: ms[9].map(|words| words.0),
+        ignore: ignore(&mut section),
+        bridging: bridging(&mut section, prompts),
     };
     for knob in UNBUILT_KNOBS {
         if section.raw(knob).is_some() {
@@ -416,8 +428,41 @@ fn knobs(mut section: Section<'_>) -> Knobs {
             format!("write {limit} {}", clamp.used.as_u32()),
         );
     }
+    if knobs.lacks_bridging() {
+        let remedy = "write bridging = [\"Let me see.\"], or filler_after_ms = 0";
+        section.place_of("filler_after_ms").wrong("is set, and there is no bridging phrase", remedy);
+    }
     section.done();
     knobs
+}
+
+fn ignore(section: &mut Section<'_>) -> Option<Arc<Fillers>> {
+    let phrases: Vec<_> = section.list("ignore", written::filler)?.into_iter().map(|found| found.value).collect();
+    match Fillers::new(&phrases) {
+        Ok(fillers) => Some(Arc::new(fillers)),
+        // What is wrong with one of them is told; they may be too many.
+        Err(bad) => {
+            section.place_of("ignore").wrong(bad.to_string(), "write a shorter list");
+            None
+        }
+    }
+}
+
+fn bridging(section: &mut Section<'_>, prompts: Option<&Path>) -> Option<Arc<[prompt::Source]>> {
+    let phrases = section.list("bridging", written::phrase)?;
+    for phrase in &phrases {
+        let prompt::Source::File(file) = &phrase.value else { continue };
+        match prompts.map(|folder| folder.join(file)) {
+            None => phrase.place.wrong("is a recording, and there is no folder for them", "write prompts.folder"),
+            Some(path) => {
+                if let Err(reason) = playable(&path) {
+                    let remedy = "name a WAV file of 16-bit PCM, one channel, below prompts.folder";
+                    phrase.place.wrong(format!("{} {reason}", path.display()), remedy);
+                }
+            }
+        }
+    }
+    Some(phrases.into_iter().map(|found| found.value).collect())
 }
 
 pub(super) fn or_default<'a, T>(

@@ -121,7 +121,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(times(&shown), times(&bare));
     let (s, b) = (&shown.switchboard, &bare.switchboard);
     assert_eq!(s.strangers_per_second, b.strangers_per_second);
-    assert_eq!((s.knobs, s.max_calls, &s.user_agent), (b.knobs, b.max_calls, &b.user_agent));
+    assert_eq!((&s.knobs, s.max_calls, &s.user_agent), (&b.knobs, b.max_calls, &b.user_agent));
     assert_eq!(s.overload, b.overload);
     assert!(
         s.overload.cpu_percent > 0 && !s.overload.lateness.is_zero(),
@@ -359,12 +359,16 @@ fn wrong_engine_files() {
             ],
         ),
         (
-            "[knobs]\nendpoint_ms = 50\nno_input_ms = 99000\nbarge_in = \"words\"\nmin_words = 2\n",
+            "[knobs]\nendpoint_ms = 50\nno_input_ms = 99000\nbarge_in = \"words\"\nmin_words = 0\non_barge_in = \"wait\"\n\
+             ignore = [\"uh\", \"?\"]\nfiller_after_ms = 900\nbridging = []\nbackground = \"x\"\n",
             &[
                 "m.toml:2:knobs.endpoint_ms: 50 is out of range; write at least 200",
                 "m.toml:3:knobs.no_input_ms: 99000 is out of range; write at most 60000",
-                "m.toml:4:knobs.barge_in: is not built yet; write never or speech",
-                "m.toml:5:knobs.min_words: is not built yet; remove it",
+                "m.toml:5:knobs.min_words: 0 is out of range; write at least 1",
+                "m.toml:6:knobs.on_barge_in: is not what a prompt can do; write stop or pause",
+                "m.toml:7:knobs.ignore: \"?\" has no letter and no digit; write a word or a short phrase",
+                "m.toml:8:knobs.filler_after_ms: is set, and there is no bridging phrase; write bridging = [\"Let me see.\"], or filler_after_ms = 0",
+                "m.toml:10:knobs.background: is not built yet; remove it",
             ],
         ),
     ];

@@ -5,7 +5,9 @@ use std::path::{Component, Path};
 
 use super::problem::Wrong;
 use super::values::PortRange;
-use crate::call::knobs::BargeIn;
+use crate::call::fillers::Fillers;
+use crate::call::knobs::{BargeIn, OnBargeIn};
+use crate::call::prompt::{Source, Text};
 use crate::sdp::AudioFormat;
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
@@ -259,9 +261,35 @@ pub(super) fn barge_in(text: &str) -> Result<BargeIn, Wrong> {
     match text {
         "never" => Ok(BargeIn::Never),
         "speech" => Ok(BargeIn::Speech),
-        "words" => Err(Wrong::new("is not built yet", "write never or speech")),
-        _ => Err(Wrong::new("is not a kind of barge-in", "write never or speech")),
+        "words" => Ok(BargeIn::Words),
+        _ => Err(Wrong::new("is not a kind of barge-in", "write never, speech or words")),
     }
+}
+
+/// What becomes of a prompt when the caller speaks into it.
+pub(super) fn on_barge_in(text: &str) -> Result<OnBargeIn, Wrong> {
+    match text {
+        "stop" => Ok(OnBargeIn::Stop),
+        "pause" => Ok(OnBargeIn::Pause),
+        _ => Err(Wrong::new("is not what a prompt can do", "write stop or pause")),
+    }
+}
+
+/// A filler word or phrase.
+pub(super) fn filler(text: &str) -> Result<String, Wrong> {
+    match Fillers::new(&[text]) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(bad) => Err(Wrong::new(bad.to_string(), "write a word or a short phrase")),
+    }
+}
+
+/// A bridging phrase: a text, or a recording behind `file:`.
+pub(super) fn phrase(text: &str) -> Result<Source, Wrong> {
+    if let Some(path) = text.strip_prefix("file:") {
+        return below(path).map(Source::File);
+    }
+    let text = some(text)?;
+    Ok(Source::Text(Text { text: text.into(), ..Text::default() }))
 }
 
 /// Which called numbers.

@@ -76,6 +76,11 @@ fn told(what: What) -> Told {
             by: by.as_str().into(),
             reaction_ms: reaction.0,
         }),
+        What::PromptPaused { prompt_id, utterance } => {
+            Told::PromptPaused(happened::PromptPaused { prompt_id, utterance_id: utterance })
+        }
+        What::PromptResumed { prompt_id } => Told::PromptResumed(happened::PromptResumed { prompt_id }),
+        What::KeysCollected { result, digits } => Told::KeysCollected(convert::keys(result, digits)),
         What::Mark { prompt_id, mark } => Told::PromptMark(dialogue::Mark { prompt_id, mark }),
         What::SpeechStarted { utterance, start, during_prompt } => {
             Told::SpeechStarted(happened::SpeechStarted { utterance_id: utterance, start_ms: start.0, during_prompt })

@@ -99,7 +99,7 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
     let action = match command {
         Some(Command::Say(say)) => Action::Say(convert::say("say", say)?),
         Some(Command::Stop(Stop {})) => Action::Stop,
-        Some(Command::Collect(_)) => return not_built("collect", "key collections"),
+        Some(Command::Collect(message)) => convert::collect("collect", message)?,
         Some(Command::SendKeys(SendKeys { keys })) => Action::SendKeys(self::keys(keys)?),
         Some(Command::Transfer(_)) => return not_built("transfer", "transfers"),
         Some(Command::Set(knobs)) => Action::Set(convert::knobs("set", knobs)?),

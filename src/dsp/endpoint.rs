@@ -141,6 +141,11 @@ impl Endpointer {
         (self.phase == Phase::Speech).then_some(self.onset)
     }
 
+    /// How long nothing has been voiced in the utterance under way; none in silence.
+    pub fn silent_for(&self) -> Option<Ms> {
+        (self.phase == Phase::Speech).then(|| self.told - self.stop)
+    }
+
     /// Forgets what is under way, without a boundary: the stream has been replaced.
     pub fn reset(&mut self) {
         self.phase = Phase::Silence;

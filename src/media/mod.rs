@@ -226,7 +226,7 @@ mod tests {
 
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-    use crate::call::knobs::Knobs;
+    use crate::call::knobs::LegKnobs;
     use crate::call::leg::{Media, WallClock};
     use crate::codec::g711::Law;
     use crate::rtp::packet::PayloadType;
@@ -244,7 +244,7 @@ mod tests {
             receives: false,
         };
         let clock = WallClock { at: Instant::now(), unix: Duration::ZERO };
-        Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(60), seed: 1, clock }
+        Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(60), seed: 1, clock }
     }
 
     fn open(leg: &Reservation) -> UnboundedReceiver<MediaEvent> {

@@ -122,7 +122,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         correlation: String::new(),
         variables: Vec::new(),
         pass_headers: trunk.pass_headers.clone(),
-        knobs: settings.knobs,
+        knobs: settings.knobs.clone(),
         rules: Rules {
             dialogue_timeout: settings.dialogue_timeout,
             final_timeout: settings.final_timeout,

@@ -237,9 +237,9 @@ async fn wrong_arguments_of_dial_are_refused_with_the_field_named() {
     }
     let early = DialRequest { early_media_asr: true, ..good.clone() };
     refused(rig.control().dial(early).await, Code::Unimplemented, "early_media_asr");
-    let knobs = Knobs { min_words: Some(2), ..Default::default() };
-    let unbuilt = DialRequest { knobs: Some(knobs), ..good.clone() };
-    refused(rig.control().dial(unbuilt).await, Code::Unimplemented, "knobs.min_words");
+    let knobs = Knobs { on_barge_in: 7, ..Default::default() };
+    let unknown = DialRequest { knobs: Some(knobs), ..good.clone() };
+    refused(rig.control().dial(unknown).await, Code::InvalidArgument, "knobs.on_barge_in");
     let past = prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 };
     let late = DialRequest { not_after: Some(past), ..good.clone() };
     refused(rig.control().dial(late).await, Code::FailedPrecondition, "not_after");

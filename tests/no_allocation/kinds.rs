@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline::call::knobs::{BargeIn, Knobs};
+use trunkline::call::knobs::{BargeIn, LegKnobs};
 use trunkline::call::leg::{Command, LegEvent, Media, Setup, Sound, Stopped, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
@@ -68,7 +68,7 @@ impl Kind {
             sends: !self.held,
             receives: true,
         };
-        Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(3), seed: 1, clock }
+        Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(3), seed: 1, clock }
     }
 
     /// What the robot is told at first, and when a prompt is over.
@@ -121,7 +121,10 @@ impl Told {
             }
             LegEvent::Key { .. } => self.keys += 1,
             LegEvent::LineDead { .. } => self.dead = true,
-            LegEvent::PromptStarted { .. } | LegEvent::Spent(_) => {}
+            LegEvent::PromptStarted { .. }
+            | LegEvent::PromptPaused { .. }
+            | LegEvent::PromptResumed { .. }
+            | LegEvent::Spent(_) => {}
         }
     }
 

@@ -180,7 +180,7 @@ impl World {
             correlation: "correlation".to_owned(),
             variables: Vec::new(),
             pass_headers: Vec::new(),
-            knobs: self.scenario.knobs,
+            knobs: self.scenario.knobs.clone(),
             rules: self.scenario.rules.clone(),
             transfer: Rules {
                 domain: "192.0.2.9".to_owned(),

@@ -41,5 +41,6 @@ impl Conversation {
     pub(super) fn owes_nothing(&mut self) {
         self.owed = false;
         self.timers[Timer::Dialogue as usize] = None;
+        self.timers[Timer::Bridge as usize] = None;
     }
 }

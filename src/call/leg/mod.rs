@@ -20,7 +20,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::io::{HeardFrame, Label, RecordedFrame};
-use super::knobs::{BargeIn, Knobs};
+use super::knobs::{BargeIn, LegKnobs, OnBargeIn};
 use super::prompt::PromptNo;
 use super::record::LineQuality;
 use crate::codec::g711::Law;
@@ -38,7 +38,7 @@ use latch::Latch;
 use mouth::{Item, Mouth};
 use reports::Reports;
 
-pub use mouth::Sound;
+pub use mouth::{PREROLL, Sound};
 pub use reports::WallClock;
 
 /// Samples of a frame: 20 ms at 8 kHz.
@@ -51,6 +51,9 @@ pub const SLOT: Duration = Duration::from_millis(20);
 const KEYS: usize = 8;
 /// The same key that comes another way within this time is the same press.
 const SAME_PRESS: Duration = Duration::from_millis(800);
+
+/// Who has been silent for no longer than this is still speaking.
+const BETWEEN_WORDS: Ms = Ms(200);
 
 /// What signalling has agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +82,7 @@ pub struct Setup {
     /// What signalling has agreed on.
     pub media: Media,
     /// First values.
-    pub knobs: Knobs,
+    pub knobs: LegKnobs,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
@@ -119,8 +122,21 @@ pub enum Command {
         /// The last prompt that is meant.
         last: PromptNo,
     },
+    /// The caller's words interrupt: what is said stops as by his speech, if it may be stopped; while he speaks on also when its
+    /// protected part is over.
+    Interrupt {
+        /// Of his utterance.
+        onset: Ms,
+    },
+    /// The prompt that has paused goes on.
+    Resume,
+    /// Nothing is understood of what it has paused for: as [`Command::Interrupt`] if the voice goes on, else as [`Command::Resume`].
+    Judge {
+        /// Of the utterance.
+        onset: Ms,
+    },
     /// The knobs, from the next frame.
-    Knobs(Knobs),
+    Knobs(LegKnobs),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
     /// Keys to send: 0-9 * # A-D.
@@ -197,6 +213,24 @@ pub enum LegEvent {
         at: Ms,
         /// How much went out.
         length: Ms,
+    },
+    /// The caller speaks into a prompt, and it has fallen silent: [`Command::Interrupt`] or [`Command::Resume`] is waited for.
+    PromptPaused {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The utterance.
+        utterance: u32,
+        /// Its onset.
+        onset: Ms,
+        /// End of the last sample.
+        at: Ms,
+    },
+    /// It goes on.
+    PromptResumed {
+        /// The prompt.
+        prompt: PromptNo,
+        /// When.
+        at: Ms,
     },
     /// A prompt was stopped or, never heard, dropped.
     PromptInterrupted {
@@ -282,7 +316,7 @@ struct Voice {
 #[derive(Debug)]
 pub struct Leg {
     media: Media,
-    knobs: Knobs,
+    knobs: LegKnobs,
     rtp_timeout: Duration,
     latch: Latch,
     // ears
@@ -301,6 +335,10 @@ pub struct Leg {
     /// Voiced time of this utterance under the prompt that is heard.
     voiced_under: Ms,
     interrupting: bool,
+    /// Words that interrupt, by their utterance's onset.
+    words: Option<Ms>,
+    /// The last utterance for which a prompt has paused: once for each.
+    paused_for: u32,
     heard_at: Option<Instant>,
     refused: Refused,
     // mouth
@@ -338,6 +376,8 @@ impl Leg {
             onset: None,
             voiced_under: Ms(0),
             interrupting: false,
+            words: None,
+            paused_for: 0,
             heard_at: None,
             refused: Refused::default(),
             mouth: Mouth::new(),
@@ -405,6 +445,12 @@ impl Leg {
             }
             Command::Close { no } => self.mouth.push(Item::Close { no }, &mut events),
             Command::Stop { last } => self.stop = Some(last),
+            Command::Interrupt { onset } => self.words = Some(onset),
+            Command::Resume => self.mouth.resume(),
+            Command::Judge { onset } => match self.endpointer.silent_for() {
+                Some(silence) if silence <= BETWEEN_WORDS => self.words = Some(onset),
+                _ => self.mouth.resume(),
+            },
             Command::Knobs(knobs) => self.turn(knobs),
             Command::Pressed(key) => {
                 if let Some(key) = event::Key::from_char(key) {
@@ -506,7 +552,7 @@ impl Leg {
         self.refused
     }
 
-    fn turn(&mut self, knobs: Knobs) {
+    fn turn(&mut self, knobs: LegKnobs) {
         self.knobs = knobs;
         self.endpointer.set_knobs(EndpointKnobs {
             endpoint: knobs.endpoint,
@@ -560,7 +606,7 @@ impl Leg {
             None if self.onset.is_none() && !self.voiced => self.voiced_under = Ms(0),
             None => {}
         }
-        let label = if self.mouth.playing() { Label::UnderPrompt } else { Label::Open };
+        let label = if self.mouth.playing() && !self.mouth.paused() { Label::UnderPrompt } else { Label::Open };
         Heard { at, label, samples, sound }
     }
 
@@ -578,8 +624,13 @@ impl Leg {
                 self.interrupting |= matches!(by, Stopped::Speech { .. });
                 self.mouth.stop(last, at, by, &mut frame, &mut events)
             }
-            None => self.mouth.draw(at, &mut frame, &mut events),
+            None => match self.pauses() {
+                Some(onset) => self.mouth.pause(at, (self.utterance, onset), &mut frame, &mut events),
+                None => self.mouth.draw(at, &mut frame, &mut events),
+            },
         };
+        // Words of an utterance that is over interrupt now or not at all.
+        self.words = self.words.filter(|_| self.onset.is_some() && stop.is_none());
         for key in pressed.into_iter().flatten() {
             outlet.event(LegEvent::Key { key: key.as_char(), at });
         }
@@ -620,13 +671,30 @@ impl Leg {
         if let Some(last) = self.stop.take() {
             return Some((Stopped::Asked, last));
         }
-        let (BargeIn::Speech, true) = self.mouth.policy()? else { return None };
+        let (BargeIn::Speech | BargeIn::Words, true) = self.mouth.policy()? else { return None };
         if self.knobs.key_barge_in && self.pressed[0].is_some() {
             return Some((Stopped::Key, ALL));
         }
-        let onset = self.onset?;
+        if let Some(onset) = self.words {
+            return Some((Stopped::Speech { onset }, ALL));
+        }
+        let onset = self.speaks_into_it().filter(|_| self.knobs.on_barge_in == OnBargeIn::Stop)?;
+        matches!(self.mouth.policy(), Some((BargeIn::Speech, _))).then_some((Stopped::Speech { onset }, ALL))
+    }
+
+    /// Who pauses what is said: the caller, once in an utterance.
+    fn pauses(&mut self) -> Option<Ms> {
+        let (BargeIn::Speech | BargeIn::Words, true) = self.mouth.policy()? else { return None };
+        let again = self.paused_for == self.utterance || self.mouth.paused();
+        let onset = self.speaks_into_it().filter(|_| !again && self.knobs.on_barge_in == OnBargeIn::Pause)?;
+        self.paused_for = self.utterance;
+        Some(onset)
+    }
+
+    /// The caller has spoken under the prompt for long enough; since when.
+    fn speaks_into_it(&self) -> Option<Ms> {
         let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
-        enough.then_some((Stopped::Speech { onset }, ALL))
+        self.onset.filter(|_| enough)
     }
 
     /// One side holds the other; what the far end sends then is its own affair, and most send nothing.
@@ -713,7 +781,7 @@ mod tests {
         };
         let clock = WallClock { at: start, unix: Duration::ZERO };
         let mut leg =
-            Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
+            Leg::new(Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
         let mut keys = Keys::default();
         let key = |n: u16, timestamp: u32| {
             let packet = Packet {

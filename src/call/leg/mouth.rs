@@ -16,7 +16,7 @@ use crate::ms::Ms;
 const FRAME: usize = 160;
 /// A prompt whose sound is still being made starts, and goes on after an under-run, when this much of it is there: a synthesiser that
 /// delivers in bursts then makes one late start and not a stutter.
-const PREROLL: usize = 480;
+pub const PREROLL: usize = 480;
 /// Items that fit before the queue has to grow.
 const QUEUE: usize = 32;
 
@@ -84,6 +84,19 @@ struct Current {
     segment_played: u32,
     /// Waiting for enough sound to (re)start.
     starved: bool,
+    /// Silent until it is decided whether it goes on.
+    pause: Pause,
+}
+
+/// Whether a prompt has paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    /// No.
+    No,
+    /// Yes, since its last sample.
+    Yes(Ms),
+    /// It goes on with the next frame, which rises from silence.
+    Over,
 }
 
 /// The queue.
@@ -146,6 +159,39 @@ impl Mouth {
         self.current.as_ref().is_some_and(|c| c.played > 0)
     }
 
+    /// Whether what is said has paused.
+    pub(super) fn paused(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| matches!(c.pause, Pause::Yes(_)))
+    }
+
+    /// Pauses: what comes out is 20 ms more, falling to silence. `by` is the utterance for which, and its onset.
+    pub(super) fn pause(
+        &mut self,
+        at: Ms,
+        (utterance, onset): (u32, Ms),
+        out: &mut [i16; FRAME],
+        events: &mut impl FnMut(LegEvent),
+    ) -> bool {
+        let prompt = self.current.as_ref().map(|current| current.no);
+        let spoke = prompt.is_some_and(|prompt| self.draw_until(prompt, at, out, events));
+        // It may have come to its end in these 20 ms.
+        let Some(current) = self.current.as_mut().filter(|current| Some(current.no) == prompt) else { return spoke };
+        if spoke {
+            Fade::new(FRAME as u32).apply(out);
+        }
+        let end = if spoke { Ms(at.0 + 20) } else { at };
+        current.pause = Pause::Yes(end);
+        events(LegEvent::PromptPaused { prompt: current.no, utterance, onset, at: end });
+        spoke
+    }
+
+    /// What has paused goes on from where it fell silent.
+    pub(super) fn resume(&mut self) {
+        if let Some(current) = self.current.as_mut().filter(|current| matches!(current.pause, Pause::Yes(_))) {
+            current.pause = Pause::Over;
+        }
+    }
+
     /// What the prompt that is being heard says of interruption: policy, and whether its protected part is over.
     pub(super) fn policy(&self) -> Option<(BargeIn, bool)> {
         let current = self.current.as_ref().filter(|c| c.played > 0)?;
@@ -166,13 +212,22 @@ impl Mouth {
         events: &mut impl FnMut(LegEvent),
     ) -> bool {
         let mut filled = 0;
-        let mut spoke = false;
+        let (mut spoke, mut rises) = (false, false);
         while filled < FRAME {
             let now = Ms(at.0 + filled as u32 / 8);
             if self.current.is_none() && !self.open_next(last) {
                 break;
             }
             let Some(current) = self.current.as_mut() else { break };
+            match current.pause {
+                Pause::No => {}
+                Pause::Yes(_) => break,
+                Pause::Over => {
+                    current.pause = Pause::No;
+                    rises = filled == 0;
+                    events(LegEvent::PromptResumed { prompt: current.no, at: now });
+                }
+            }
             if current.starved {
                 let closed = self.items.iter().any(|item| matches!(item, Item::Close { .. }));
                 if !closed && self.buffered < PREROLL {
@@ -221,6 +276,11 @@ impl Mouth {
             }
         }
         out[filled..].fill(0);
+        if rises {
+            for (sample, n) in out.iter_mut().zip(0i32..) {
+                *sample = (i32::from(*sample) * n / FRAME as i32) as i16;
+            }
+        }
         spoke
     }
 
@@ -245,8 +305,11 @@ impl Mouth {
         } else {
             out.fill(0);
         }
-        let end = if spoke { Ms(at.0 + 20) } else { at };
+        let mut end = if spoke { Ms(at.0 + 20) } else { at };
         if let Some(current) = self.current.take() {
+            if let Pause::Yes(since) = current.pause {
+                end = since;
+            }
             self.dropped = Some(current.no);
             events(LegEvent::PromptInterrupted {
                 prompt: current.no,
@@ -285,8 +348,16 @@ impl Mouth {
         while let Some(item) = self.items.front().filter(|item| item.no() <= last) {
             if let Item::Open { no, barge_in, protect } = *item {
                 self.items.pop_front();
-                self.current =
-                    Some(Current { no, barge_in, protect, played: 0, segment: None, segment_played: 0, starved: true });
+                self.current = Some(Current {
+                    no,
+                    barge_in,
+                    protect,
+                    played: 0,
+                    segment: None,
+                    segment_played: 0,
+                    starved: true,
+                    pause: Pause::No,
+                });
                 return true;
             }
             // Sound of no prompt: it cannot be placed.

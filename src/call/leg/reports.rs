@@ -106,7 +106,7 @@ pub(super) fn destination(signalled: SocketAddr, signalled_media: SocketAddr, me
 mod tests {
     use super::*;
     use crate::call::io::{HeardFrame, RecordedFrame};
-    use crate::call::knobs::Knobs;
+    use crate::call::knobs::LegKnobs;
     use crate::call::leg::{Leg, LegEvent, Media, Outlet, SLOT, Setup};
     use crate::codec::g711::Law;
     use crate::ms::epoch;
@@ -144,7 +144,7 @@ mod tests {
             receives: true,
         };
         let clock = WallClock { at: start, unix: Duration::from_secs(1_800_000_000) };
-        Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(30), seed, clock })
+        Leg::new(Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(30), seed, clock })
     }
 
     /// Two legs on a line of 40 ms each way, on which one packet in ten is lost on the way to the second.

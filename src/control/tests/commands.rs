@@ -104,9 +104,9 @@ async fn wrong_orders_name_the_field() {
             "early_media_asr: recognitions before the answer are not built yet",
         ),
         (
-            |r| r.knobs = Some(dialogue::Knobs { min_words: Some(2), ..Default::default() }),
-            Code::Unimplemented,
-            "knobs.min_words: word counts are not built yet",
+            |r| r.knobs = Some(dialogue::Knobs { ignore: vec!["?".into()], ..Default::default() }),
+            Code::InvalidArgument,
+            "knobs.ignore: \"?\" has no letter and no digit",
         ),
         (
             |r| r.variables = (0..65).map(|n| (n.to_string(), String::new())).collect(),
@@ -250,6 +250,7 @@ async fn every_command() {
         Command::Label(dialogue::Label { key: "k".into(), value: "v".into() }),
         Command::Hold(send_request::Hold { on: true }),
         Command::Hold(send_request::Hold { on: false }),
+        Command::Collect(dialogue::Collect { cancel: true, ..Default::default() }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
@@ -257,14 +258,15 @@ async fn every_command() {
     let now = dialogue::Hangup { now: true, ..Default::default() };
     assert!(send(Some(Command::Hangup(now))).await.expect("is done"), "it came before the answer");
     let took = served.fake.took();
-    assert_eq!(took.len(), 9);
+    assert_eq!(took.len(), 10);
     assert!(took[0].starts_with("send c r Say(Prompt {"), "{}", took[0]);
     assert_eq!(
         took[3],
         "send c r Hangup { now: false, reason: \"done\", farewell: Farewell { headers: ExtraHeaders([]), cause: Some(31) } }"
     );
     assert_eq!(took[5..7], ["send c r Hold(true)", "send c r Hold(false)"]);
-    assert_eq!(took[7], "send c r SendKeys(\"0123456789*#ABCD\")");
+    assert_eq!(took[7], "send c r Collect(None)");
+    assert_eq!(took[8], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };
         let status = served.client.send(request).await.expect_err("is refused");
@@ -281,7 +283,6 @@ async fn every_command() {
     let tone = dialogue::Say { segments: vec![dialogue::Segment { segment: Some(tone), mark: String::new() }], ..hi() };
     for (command, message) in [
         (Command::Say(tone), "say.segments[0].tone: tones"),
-        (Command::Collect(Default::default()), "collect: key collections"),
         (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
         (Command::RecordPause(Default::default()), "record_pause: pauses of the recording"),

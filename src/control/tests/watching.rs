@@ -6,6 +6,7 @@ use std::time::Instant;
 use tonic::{Code, Streaming};
 
 use super::*;
+use crate::call::collection::Collected;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
@@ -181,6 +182,7 @@ async fn every_event_is_told_whole() {
         interrupted: None,
         confidence: None,
         quality: Quality::Final,
+        filler: false,
     };
     let told_said = dialogue::Utterance {
         utterance_id: 4,
@@ -313,6 +315,18 @@ async fn every_event_is_told_whole() {
             Told::Utterance(happened::Utterance { utterance: Some(told_said), r#final: true, latency_ms: 800 }),
         ),
         (What::NoInput { count: 2 }, Told::NoInput(dialogue::NoInput { count: 2 })),
+        (
+            What::PromptPaused { prompt_id: "p".into(), utterance: 4 },
+            Told::PromptPaused(happened::PromptPaused { prompt_id: "p".into(), utterance_id: 4 }),
+        ),
+        (
+            What::PromptResumed { prompt_id: "p".into() },
+            Told::PromptResumed(happened::PromptResumed { prompt_id: "p".into() }),
+        ),
+        (
+            What::KeysCollected { result: Collected::NotInTime, digits: "xx".into() },
+            Told::KeysCollected(dialogue::Keys { result: -1, digits: "xx".into() }),
+        ),
         (What::Key { key: '*' }, Told::Key(happened::Key { key: "*".into() })),
         (
             What::KnobClamped(clamp),

@@ -1,15 +1,20 @@
 //! What the dialogue, or the orchestrator, asks for.
 
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use super::{MAX_ID, Refused, hangup, id, refer};
 use crate::call::action::{Action, Asked};
-use crate::call::knobs::{BargeIn, KnobChange};
+use crate::call::collection::Collect;
+use crate::call::fillers::Fillers;
+use crate::call::knobs::{BargeIn, KnobChange, OnBargeIn};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 
 const MAX_TEXT: usize = 16 * 1024;
+const MOST_BRIDGING: usize = 16;
+const MOST_ATTEMPTS: u32 = 10;
 
 /// An action of the dialogue. What cannot be honoured is said in words in [`Asked::action`].
 pub fn asked(message: proto::Action) -> Asked {
@@ -40,7 +45,7 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
     match action {
         Some(Asked::Say(message)) => Ok(Action::Say(say("say", message)?)),
         Some(Asked::Stop(proto::Stop {})) => Ok(Action::Stop),
-        Some(Asked::Collect(_)) => Err(Refused::not_built("collect", "key collections")),
+        Some(Asked::Collect(message)) => collect("collect", message),
         Some(Asked::Transfer(_)) => Err(Refused::not_built("transfer", "transfers")),
         Some(Asked::Hangup(message)) => hangup(message),
         Some(Asked::Refer(message)) => refer(message),
@@ -126,28 +131,21 @@ pub fn label(path: &str, message: proto::Label) -> Result<Action, Refused> {
 
 /// A change of knobs. `path`: where the message stands in the contract. Values out of range pass: the call clamps and reports them.
 pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
-    let not_built = |knob: &str, what: &str| Err(Refused::not_built(format!("{path}.{knob}"), what));
-    if message.min_words.is_some() {
-        return not_built("min_words", "word counts");
-    }
-    if !message.ignore.is_empty() {
-        return not_built("ignore", "filler words");
-    }
-    match proto::OnBargeIn::try_from(message.on_barge_in) {
-        // To stop is all that there is, so it is honoured when it is asked for.
-        Ok(proto::OnBargeIn::Unspecified | proto::OnBargeIn::Stop) => {}
-        Ok(proto::OnBargeIn::Pause) => return not_built("on_barge_in", "pauses on barge-in"),
+    let on_barge_in = match proto::OnBargeIn::try_from(message.on_barge_in) {
+        Ok(proto::OnBargeIn::Unspecified) => None,
+        Ok(proto::OnBargeIn::Stop) => Some(OnBargeIn::Stop),
+        Ok(proto::OnBargeIn::Pause) => Some(OnBargeIn::Pause),
         Err(_) => return Err(unknown(&format!("{path}.on_barge_in"), message.on_barge_in)),
+    };
+    if message.bridging.len() > MOST_BRIDGING {
+        let reason = format!("has {} entries, at most {MOST_BRIDGING} are taken", message.bridging.len());
+        return Err(Refused::invalid(format!("{path}.bridging"), reason));
     }
-    if message.verdict_ms.is_some() {
-        return not_built("verdict_ms", "pauses on barge-in");
-    }
-    // 0 is off, which it is.
-    if message.filler_after_ms.is_some_and(|ms| ms != 0) {
-        return not_built("filler_after_ms", "bridging phrases");
-    }
+    let bridging = message.bridging.into_iter().enumerate();
+    let bridging =
+        bridging.map(|(n, part)| bridge(&format!("{path}.bridging[{n}]"), part)).collect::<Result<Vec<_>, _>>()?;
     if message.background.is_some() {
-        return not_built("background", "background sounds");
+        return Err(Refused::not_built(format!("{path}.background"), "background sounds"));
     }
     Ok(KnobChange {
         endpoint: message.endpoint_ms.map(Ms),
@@ -159,7 +157,80 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
         min_speech: message.min_speech_ms.map(Ms),
         protect: message.protect_ms.map(Ms),
         key_barge_in: message.key_barge_in,
+        min_words: message.min_words,
+        ignore: fillers(&format!("{path}.ignore"), message.ignore)?,
+        on_barge_in,
+        verdict: message.verdict_ms.map(Ms),
+        filler_after: message.filler_after_ms.map(Ms),
+        bridging: (!bridging.is_empty()).then(|| bridging.into()),
     })
+}
+
+/// A list of fillers: none leaves it as it is, one empty string alone makes it empty.
+fn fillers(field: &str, phrases: Vec<String>) -> Result<Option<Arc<Fillers>>, Refused> {
+    let phrases = match &phrases[..] {
+        [] => return Ok(None),
+        [one] if one.is_empty() => &[],
+        all => all,
+    };
+    Ok(Some(Arc::new(Fillers::new(phrases).map_err(|bad| Refused::invalid(field, bad.to_string()))?)))
+}
+
+fn bridge(path: &str, message: proto::Segment) -> Result<Source, Refused> {
+    match segment(path, message)? {
+        Segment { source: Source::Silence(_), .. } => {
+            Err(Refused::invalid(path, "is silence: it would bridge nothing"))
+        }
+        Segment { mark, .. } if !mark.is_empty() => {
+            Err(Refused::invalid(format!("{path}.mark"), "a bridging phrase has none"))
+        }
+        Segment { source, .. } => Ok(source),
+    }
+}
+
+/// A collection of keys, or the end of one. `path`: where the message stands in the contract.
+pub fn collect(path: &str, message: proto::Collect) -> Result<Action, Refused> {
+    if message.cancel {
+        return match message == (proto::Collect { cancel: true, ..Default::default() }) {
+            true => Ok(Action::Collect(None)),
+            false => {
+                Err(Refused::invalid(format!("{path}.cancel"), "ends a collection: nothing else may be set beside it"))
+            }
+        };
+    }
+    let within = |field: &str, value: u32, default: u32, low: u32, high: u32| match value {
+        0 => Ok(default),
+        value if (low..=high).contains(&value) => Ok(value),
+        value => Err(Refused::invalid(format!("{path}.{field}"), format!("{value} is out of range, {low} to {high}"))),
+    };
+    let keys =
+        |field: &str, keys: &str| match keys.chars().find(|key| !matches!(key, '0'..='9' | '*' | '#' | 'A'..='D')) {
+            Some(key) => Err(Refused::invalid(format!("{path}.{field}"), format!("{key:?} is none of 0-9 * # A-D"))),
+            None => Ok(()),
+        };
+    let proto::Collect {
+        max_digits, timeout_ms, attempts, terminator, inter_digit_ms, allowed, prompts, masked, ..
+    } = message;
+    keys("terminator", &terminator)?;
+    keys("allowed", &allowed)?;
+    if terminator.len() > 1 {
+        return Err(Refused::invalid(format!("{path}.terminator"), "is more than one key"));
+    }
+    if prompts.len() > MOST_ATTEMPTS as usize {
+        let reason = format!("has {} entries, at most {MOST_ATTEMPTS} are taken", prompts.len());
+        return Err(Refused::invalid(format!("{path}.prompts"), reason));
+    }
+    let prompts = prompts.into_iter().enumerate().map(|(n, prompt)| say(&format!("{path}.prompts[{n}]"), prompt));
+    Ok(Action::Collect(Some(Box::new(Collect {
+        max_digits: within("max_digits", max_digits, 1, 1, 64)? as usize,
+        timeout: Ms(within("timeout_ms", timeout_ms, 60_000, 1_000, 600_000)?),
+        attempts: within("attempts", attempts, 1, 1, MOST_ATTEMPTS)?,
+        terminator: terminator.chars().next(),
+        inter_digit: Some(Ms(within("inter_digit_ms", inter_digit_ms, 0, 200, 60_000)?)).filter(|ms| *ms > Ms(0)),
+        allowed,
+        prompts: prompts.collect::<Result<_, _>>()?,
+        masked,
+    }))))
 }
 
 fn expect(message: proto::Expect) -> Result<Action, Refused> {
@@ -177,7 +248,7 @@ fn barge_in(field: &str, policy: i32) -> Result<Option<BargeIn>, Refused> {
         Ok(proto::BargeInPolicy::Unspecified) => Ok(None),
         Ok(proto::BargeInPolicy::Never) => Ok(Some(BargeIn::Never)),
         Ok(proto::BargeInPolicy::Speech) => Ok(Some(BargeIn::Speech)),
-        Ok(proto::BargeInPolicy::Words) => Err(Refused::not_built(field, "interruptions by words")),
+        Ok(proto::BargeInPolicy::Words) => Ok(Some(BargeIn::Words)),
         Err(_) => Err(unknown(field, policy)),
     }
 }

@@ -1,5 +1,6 @@
 //! What the dialogue is told.
 
+use crate::call::collection::Collected;
 use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Quality, Utterance};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
@@ -21,6 +22,7 @@ fn line(what: Line) -> Event {
             Event::PromptDone(proto::PromptDone { prompt_id, interrupted: interrupted.map(heard), fault })
         }
         Line::BargeIn(stopped) => Event::BargeIn(proto::BargeIn { interrupted: Some(heard(stopped)) }),
+        Line::Keys { result, digits } => Event::Keys(keys(result, digits)),
         Line::Key { key, interrupted } => {
             Event::Key(proto::Key { key: key.into(), interrupted: interrupted.map(heard) })
         }
@@ -86,7 +88,13 @@ pub fn utterance(said: Utterance) -> proto::Utterance {
         interrupted: said.interrupted.map(heard),
         confidence: said.confidence,
         quality: quality.into(),
+        filler: said.filler,
     }
+}
+
+/// The result of a collection, as the contract writes it.
+pub fn keys(result: Collected, digits: String) -> proto::Keys {
+    proto::Keys { result: result.code(), digits }
 }
 
 fn fault(fault: Fault) -> proto::Fault {

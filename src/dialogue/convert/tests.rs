@@ -1,10 +1,13 @@
 //! Lines as the contract writes them, and actions as it reads them.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::call::action::{Action, Farewell};
-use crate::call::knobs::{BargeIn, Clamp, KnobChange};
+use crate::call::collection::{Collect, Collected};
+use crate::call::fillers::Fillers;
+use crate::call::knobs::{BargeIn, Clamp, KnobChange, OnBargeIn};
 use crate::call::line::Parties;
 use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
@@ -106,8 +109,12 @@ fn every_other_action() {
         protect_ms: Some(7),
         on_barge_in: proto::OnBargeIn::Stop.into(),
         key_barge_in: Some(false),
-        filler_after_ms: Some(0),
-        ..Default::default()
+        filler_after_ms: Some(8),
+        min_words: Some(9),
+        ignore: vec!["uh".into(), "嗯".into()],
+        verdict_ms: Some(10),
+        bridging: vec![part(Part::Text(words("hm")))],
+        background: None,
     };
     let change = KnobChange {
         endpoint: Some(Ms(1)),
@@ -119,8 +126,17 @@ fn every_other_action() {
         min_speech: Some(Ms(6)),
         protect: Some(Ms(7)),
         key_barge_in: Some(false),
+        on_barge_in: Some(OnBargeIn::Stop),
+        filler_after: Some(Ms(8)),
+        min_words: Some(9),
+        ignore: Some(Arc::new(Fillers::new(&["uh", "嗯"]).expect("two words"))),
+        verdict: Some(Ms(10)),
+        bridging: Some(Arc::new([Source::Text(Text { text: "hm".into(), ..Text::default() })])),
     };
     assert_eq!(ask(Act::Set(knobs)), Ok(Action::Set(change)));
+    let nothing = Some(Arc::new(Fillers::new(&[] as &[&str]).expect("none")));
+    let emptied = ask(Act::Set(proto::Knobs { ignore: vec![String::new()], ..Default::default() }));
+    assert_eq!(emptied, Ok(Action::Set(KnobChange { ignore: nothing, ..Default::default() })));
     assert_eq!(ask(Act::Set(proto::Knobs::default())), Ok(Action::Set(KnobChange::default())));
 }
 
@@ -136,17 +152,9 @@ fn what_is_not_built_is_named() {
     let cases = [
         (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
         (Act::Say(proto::Say { more: true, ..saying(vec![hi()]) }), "say.more: continued texts"),
-        (Act::Say(proto::Say { barge_in: 3, ..saying(vec![hi()]) }), "say.barge_in: interruptions by words"),
-        (Act::Collect(proto::Collect::default()), "collect: key collections"),
         (Act::Transfer(proto::Transfer::default()), "transfer: transfers"),
         (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
         (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
-        (knobs(|k| k.barge_in = 3), "set.barge_in: interruptions by words"),
-        (knobs(|k| k.min_words = Some(1)), "set.min_words: word counts"),
-        (knobs(|k| k.ignore.push("uh".into())), "set.ignore: filler words"),
-        (knobs(|k| k.on_barge_in = 2), "set.on_barge_in: pauses on barge-in"),
-        (knobs(|k| k.verdict_ms = Some(1)), "set.verdict_ms: pauses on barge-in"),
-        (knobs(|k| k.filler_after_ms = Some(1)), "set.filler_after_ms: bridging phrases"),
         (knobs(|k| k.background = Some(Default::default())), "set.background: background sounds"),
     ];
     for (action, what) in cases {
@@ -204,10 +212,70 @@ fn what_makes_no_sense_is_named() {
             Act::Set(proto::Knobs { on_barge_in: 9, ..Default::default() }),
             "set.on_barge_in: 9 is not known to this version",
         ),
+        (
+            Act::Set(proto::Knobs { ignore: vec!["…".into()], ..Default::default() }),
+            "set.ignore: \"…\" has no letter and no digit",
+        ),
+        (
+            Act::Set(proto::Knobs {
+                bridging: vec![proto::Segment { mark: "m".into(), ..hi() }],
+                ..Default::default()
+            }),
+            "set.bridging[0].mark: a bridging phrase has none",
+        ),
+        (collecting(|c| c.max_digits = 65), "collect.max_digits: 65 is out of range, 1 to 64"),
+        (collecting(|c| c.timeout_ms = 999), "collect.timeout_ms: 999 is out of range, 1000 to 600000"),
+        (collecting(|c| c.attempts = 11), "collect.attempts: 11 is out of range, 1 to 10"),
+        (collecting(|c| c.terminator = "##".into()), "collect.terminator: is more than one key"),
+        (collecting(|c| c.allowed = "12x".into()), "collect.allowed: 'x' is none of 0-9 * # A-D"),
+        (collecting(|c| c.inter_digit_ms = 100), "collect.inter_digit_ms: 100 is out of range, 200 to 60000"),
+        (collecting(|c| c.prompts = vec![saying(vec![])]), "collect.prompts[0].segments: at least one is needed"),
+        (
+            collecting(|c| (c.cancel, c.attempts) = (true, 2)),
+            "collect.cancel: ends a collection: nothing else may be set beside it",
+        ),
     ];
     for (action, what) in cases {
         assert_eq!(refusal(action), format!("INVALID_ARGUMENT: {what}"));
     }
+}
+
+fn collecting(set: impl FnOnce(&mut proto::Collect)) -> Act {
+    let mut collect = proto::Collect::default();
+    set(&mut collect);
+    Act::Collect(collect)
+}
+
+#[test]
+fn a_collection_has_its_defaults() {
+    let plain = Collect {
+        max_digits: 1,
+        timeout: Ms(60_000),
+        attempts: 1,
+        terminator: None,
+        inter_digit: None,
+        allowed: String::new(),
+        prompts: Vec::new(),
+        masked: false,
+    };
+    assert_eq!(ask(collecting(|_| {})), Ok(Action::Collect(Some(Box::new(plain.clone())))));
+    let more = Collect {
+        max_digits: 6,
+        terminator: Some('#'),
+        inter_digit: Some(Ms(3_000)),
+        allowed: "123".into(),
+        masked: true,
+        ..plain
+    };
+    let asked = collecting(|c| {
+        c.max_digits = 6;
+        c.terminator = "#".into();
+        c.inter_digit_ms = 3_000;
+        c.allowed = "123".into();
+        c.masked = true;
+    });
+    assert_eq!(ask(asked), Ok(Action::Collect(Some(Box::new(more)))));
+    assert_eq!(ask(collecting(|c| c.cancel = true)), Ok(Action::Collect(None)));
 }
 
 #[test]
@@ -281,6 +349,7 @@ fn every_line_event() {
         interrupted: Some(heard.clone()),
         confidence: Some(0.5),
         quality: Quality::Partial,
+        filler: true,
     };
     let told_said = proto::Utterance {
         utterance_id: 1,
@@ -293,11 +362,16 @@ fn every_line_event() {
         interrupted: Some(told.clone()),
         confidence: Some(0.5),
         quality: proto::TextQuality::Partial.into(),
+        filler: true,
     };
     assert_eq!(tell(Line::Utterance(said)), Event::Utterance(told_said));
     assert_eq!(
         tell(Line::Partial { utterance: 1, text: "y".into() }),
         Event::Partial(proto::Partial { utterance_id: 1, text: "y".into() })
+    );
+    assert_eq!(
+        tell(Line::Keys { result: Collected::UsedUp, digits: "12".into() }),
+        Event::Keys(proto::Keys { result: -2, digits: "12".into() })
     );
     assert_eq!(tell(Line::NoInput { count: 2 }), Event::NoInput(proto::NoInput { count: 2 }));
     assert_eq!(
