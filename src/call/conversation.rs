@@ -15,6 +15,7 @@ mod bridging;
 mod collecting;
 mod holding;
 mod telling;
+mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -63,8 +64,10 @@ enum Timer {
     Verdict,
     /// The caller has waited for an answer for long enough to be told that there will be one.
     Bridge,
+    /// A prompt that is to go on does not.
+    More,
 }
-const TIMERS: usize = 5;
+const TIMERS: usize = 6;
 
 /// An utterance whose text has not come.
 #[derive(Debug)]
@@ -131,6 +134,8 @@ pub struct Conversation {
     collection: Option<Collection>,
     /// Bridging phrases so far.
     bridged: usize,
+    /// Prompts that were stopped before all of them had come.
+    cut_off: VecDeque<String>,
     /// End of the robot's last sample.
     last_word: Ms,
     /// End of the last utterance that has not been answered.
@@ -183,6 +188,7 @@ impl Conversation {
             passed: 0,
             collection: None,
             bridged: 0,
+            cut_off: VecDeque::new(),
             last_word: Ms(0),
             unanswered: None,
             silences: 0,
@@ -295,6 +301,9 @@ impl Conversation {
         }
         if self.due(now, Timer::Bridge) {
             self.bridge_due();
+        }
+        if self.due(now, Timer::More) {
+            self.more_due(now);
         }
         self.collection_due(now);
         if self.due(now, Timer::Dialogue) {
@@ -476,12 +485,7 @@ impl Conversation {
             return;
         }
         match action {
-            Action::Say(prompt) => {
-                let answers = self.unanswered.take();
-                self.timers[Timer::NoInput as usize] = None;
-                let prompt = self.with_policy(prompt);
-                self.speaker.say(prompt, answers, &self.knobs, &mut self.out);
-            }
+            Action::Say(prompt) => self.say(now, prompt),
             Action::Stop => self.stop(now),
             Action::Collect(collect) => self.collect(now, collect),
             // The call's own business.
@@ -597,6 +601,12 @@ impl Conversation {
                 return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
             }
         };
+        if let Action::Say(prompt) = &action
+            && self.is_cut_off(prompt)
+        {
+            let reason = format!("say.prompt_id: prompt {:?} was stopped before its end", prompt.id);
+            return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
+        }
         let takes_turn = !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_));
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
@@ -619,6 +629,9 @@ impl Conversation {
             }
             Action::Collect(None) if self.collection.is_none() => {
                 Err("collect.cancel: no collection is under way".to_owned())
+            }
+            Action::Say(prompt) if prompt.segments.is_empty() && !self.speaker.goes_on(&prompt.id) => {
+                Err("say.segments: at least one is needed, no prompt of this id goes on".to_owned())
             }
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))

@@ -9,6 +9,7 @@
 pub mod action;
 #[allow(clippy::module_inception)]
 pub mod call;
+mod clauses;
 pub mod collection;
 pub mod conversation;
 pub mod event;

@@ -22,6 +22,8 @@ pub struct Prompt {
     pub protect: Option<Ms>,
     /// Said because nobody answered.
     pub silent: bool,
+    /// Its text goes on in later prompts of the same id, until one that says no more.
+    pub more: bool,
 }
 
 /// A part of a prompt.
@@ -73,16 +75,6 @@ impl Prompt {
     /// A prompt of one segment, with the call's own knobs.
     pub fn of(source: Source) -> Prompt {
         let segments = vec![Segment { source, mark: String::new() }];
-        Prompt { id: String::new(), segments, barge_in: None, protect: None, silent: false }
-    }
-
-    /// What is said, for the record: texts as they are, recordings in brackets.
-    pub fn spoken(&self) -> String {
-        let parts = self.segments.iter().filter_map(|s| match &s.source {
-            Source::Text(t) => Some(t.text.to_string()),
-            Source::File(path) => Some(format!("[{path}]")),
-            Source::Silence(_) => None,
-        });
-        parts.collect::<Vec<_>>().join(" ")
+        Prompt { id: String::new(), segments, barge_in: None, protect: None, silent: false, more: false }
     }
 }

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::clauses::Clauses;
 use super::io::{Output, Wanted};
 use super::knobs::Knobs;
 use super::leg::{self, PREROLL, Sound};
 use super::line::Heard;
-use super::prompt::{Prompt, PromptNo, Source};
+use super::prompt::{Prompt, PromptNo, Segment, Source, Text};
 use crate::ms::Ms;
 
 /// Segments that are made or waiting beyond the one that is heard.
@@ -45,6 +46,12 @@ pub(super) struct Entry {
     pub(super) fault: String,
     /// A bridging phrase: nobody asked for it.
     pub(super) bridging: bool,
+    /// More of it will be asked for.
+    open: bool,
+    /// The text that is being written: how it is to be spoken, and what is no whole clause yet.
+    writing: Option<(Segment, Clauses)>,
+    /// Segments as the asker counts them: a text that came in pieces is one.
+    asked: u32,
     parts: Vec<Part>,
 }
 
@@ -57,11 +64,117 @@ struct Part {
     /// It began to be heard.
     begun: bool,
     samples: u64,
+    /// The asker's number of its segment, and where in that one's text it begins, in characters.
+    of: u32,
+    from: u32,
     /// Came before its turn.
     waiting: VecDeque<Sound>,
 }
 
 impl Entry {
+    fn new(mut prompt: Prompt, answers: Option<Ms>) -> Entry {
+        let (segments, more) = (std::mem::take(&mut prompt.segments), prompt.more);
+        let mut entry = Entry {
+            prompt,
+            started: None,
+            answers,
+            fault: String::new(),
+            bridging: false,
+            open: more,
+            writing: None,
+            asked: 0,
+            parts: Vec::new(),
+        };
+        entry.write(segments, more);
+        entry
+    }
+
+    /// Takes segments on. Of a prompt that goes on, texts that are spoken alike are one text, and each of its clauses is a part.
+    fn write(&mut self, segments: Vec<Segment>, more: bool) {
+        for segment in segments {
+            match &segment.source {
+                Source::Text(text) if self.open => {
+                    if !self.goes_on_in(text) || !segment.mark.is_empty() {
+                        self.written();
+                    }
+                    let (_, clauses) = self.writing.get_or_insert_with(|| (segment.clone(), Clauses::default()));
+                    clauses.push(&text.text);
+                    self.clauses();
+                }
+                _ => {
+                    self.written();
+                    self.add(segment, self.asked, 0);
+                    self.asked += 1;
+                }
+            }
+        }
+        if !more {
+            self.written();
+            self.open = false;
+        }
+    }
+
+    /// Whether a text is spoken as the one that is being written.
+    fn goes_on_in(&self, text: &Text) -> bool {
+        let alike = |before: &Text| Text { text: text.text.clone(), ..before.clone() } == *text;
+        self.writing.as_ref().is_some_and(|(segment, _)| matches!(&segment.source, Source::Text(t) if alike(t)))
+    }
+
+    /// What is whole of the text that is being written.
+    fn clauses(&mut self) {
+        while let Some(clause) = self.writing.as_mut().and_then(|(_, clauses)| clauses.next()) {
+            self.add_clause(clause);
+        }
+    }
+
+    /// The text that is being written is at its end.
+    fn written(&mut self) {
+        if let Some(rest) = self.writing.as_mut().and_then(|(_, clauses)| clauses.rest()) {
+            self.add_clause(rest);
+        }
+        self.asked += u32::from(self.writing.take().is_some());
+    }
+
+    fn add_clause(&mut self, clause: String) {
+        let Some((segment, _)) = &mut self.writing else { return };
+        let mut part = segment.clone();
+        // It is the first one's.
+        segment.mark.clear();
+        let last = self.parts.last().filter(|last| last.of == self.asked);
+        let before = last.zip(self.prompt.segments.last()).map_or(0, |(last, segment)| last.from + characters(segment));
+        if let Source::Text(text) = &mut part.source {
+            text.text = clause.into();
+        }
+        self.add(part, self.asked, before);
+    }
+
+    fn add(&mut self, segment: Segment, of: u32, from: u32) {
+        self.prompt.segments.push(segment);
+        self.parts.push(Part { of, from, ..Part::default() });
+    }
+
+    /// What is said, for the record: texts as they are, recordings in brackets.
+    pub(super) fn spoken(&self) -> String {
+        let mut spoken = String::new();
+        for (segment, part) in self.prompt.segments.iter().zip(&self.parts) {
+            let text = match &segment.source {
+                Source::Text(text) => text.text.to_string(),
+                Source::File(path) => format!("[{path}]"),
+                Source::Silence(_) => continue,
+            };
+            if part.from == 0 && !spoken.is_empty() {
+                spoken.push(' ');
+            }
+            spoken.push_str(&text);
+        }
+        spoken.trim_end().to_owned()
+    }
+
+    /// More of it was to be asked for.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Sound of it has been asked for and has not come.
     fn is_wanting(&self) -> bool {
         self.parts.iter().any(|part| part.asked && !part.ended)
@@ -94,13 +207,46 @@ impl Speaker {
         }
         prompt.barge_in = Some(prompt.barge_in.unwrap_or(knobs.barge_in));
         prompt.protect = Some(prompt.protect.unwrap_or(knobs.protect));
-        let parts = prompt.segments.iter().map(|_| Part::default()).collect();
-        self.prompts.insert(no, Entry { prompt, started: None, answers, fault: String::new(), bridging: false, parts });
+        self.prompts.insert(no, Entry::new(prompt, answers));
         if self.feed.is_none() {
             self.open(no, out);
         }
         self.pump(out);
         no
+    }
+
+    /// Takes what continues a prompt that is open; gives it back if there is none of its id.
+    pub(super) fn go_on(&mut self, prompt: Prompt, out: &mut VecDeque<Output>) -> Option<Prompt> {
+        let open = self.prompts.values_mut().find(|entry| entry.open && entry.prompt.id == prompt.id);
+        let Some(entry) = open else { return Some(prompt) };
+        entry.write(prompt.segments, prompt.more);
+        self.pump(out);
+        self.give_way(out);
+        self.forward(out);
+        None
+    }
+
+    /// Whether more of this prompt is still to be asked for.
+    pub(super) fn goes_on(&self, id: &str) -> bool {
+        self.prompts.values().any(|entry| entry.open && entry.prompt.id == id)
+    }
+
+    /// Whether more of something is still to be asked for.
+    pub(super) fn is_open(&self) -> bool {
+        self.prompts.values().any(|entry| entry.open)
+    }
+
+    /// Nothing more of what is open will be asked for; its ids.
+    pub(super) fn close_open(&mut self, out: &mut VecDeque<Output>) -> Vec<String> {
+        let open = self.prompts.values_mut().filter(|entry| entry.open);
+        let ids = open.map(|entry| {
+            entry.write(Vec::new(), false);
+            entry.prompt.id.clone()
+        });
+        let ids = ids.collect();
+        self.pump(out);
+        self.forward(out);
+        ids
     }
 
     /// Says a bridging phrase: the prompt that is asked for next takes its place as soon as enough of it is there.
@@ -123,7 +269,7 @@ impl Speaker {
     fn give_way(&mut self, out: &mut VecDeque<Output>) {
         let Some(bridge) = self.bridge.filter(|_| !self.paused) else { return };
         let Some((&next, entry)) = self.prompts.range(PromptNo(bridge.0 + 1)..).next() else { return };
-        let (mut there, mut whole) = (0, true);
+        let (mut there, mut whole) = (0, !entry.open);
         for part in &entry.parts {
             there += part.waiting.iter().map(Sound::len).sum::<usize>();
             whole &= part.ended;
@@ -150,9 +296,9 @@ impl Speaker {
         self.prompts.is_empty()
     }
 
-    /// How many segments of all prompts are not over.
+    /// How many segments wait to be heard.
     pub(super) fn segments(&self) -> usize {
-        self.prompts.values().map(|entry| entry.parts.len()).sum()
+        self.prompts.values().flat_map(|entry| &entry.parts).filter(|part| !part.begun).count()
     }
 
     pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {
@@ -237,19 +383,19 @@ impl Speaker {
 
     /// What was heard of a prompt that was stopped.
     pub(super) fn heard(entry: &Entry, heard: Ms, segment: u32, segment_heard: Ms) -> Heard {
-        let characters = match entry.prompt.segments.get(segment as usize).map(|s| &s.source) {
-            Some(Source::Text(text)) => {
-                let all = text.text.chars().count() as u64;
-                let part = &entry.parts[segment as usize];
-                let characters = match (part.ended, part.samples / 8) {
-                    (true, length) if length > 0 => all * u64::from(segment_heard.0) / length,
-                    _ => CHARACTERS_A_SECOND * u64::from(segment_heard.0) / 1_000,
-                };
-                characters.min(all) as u32
-            }
-            _ => 0,
-        };
-        Heard { prompt_id: entry.prompt.id.clone(), heard, segment, characters }
+        let (mut of, mut heard_of_it) = (segment, 0);
+        if let (Some(said), Some(part)) =
+            (entry.prompt.segments.get(segment as usize), entry.parts.get(segment as usize))
+        {
+            let all = u64::from(characters(said));
+            let heard = match (part.ended, part.samples / 8) {
+                (true, length) if length > 0 => all * u64::from(segment_heard.0) / length,
+                _ => CHARACTERS_A_SECOND * u64::from(segment_heard.0) / 1_000,
+            };
+            heard_of_it = part.from + heard.min(all) as u32;
+            of = part.of;
+        }
+        Heard { prompt_id: entry.prompt.id.clone(), heard, segment: of, characters: heard_of_it }
     }
 
     /// Sound came.
@@ -373,6 +519,9 @@ impl Speaker {
     fn forward(&mut self, out: &mut VecDeque<Output>) {
         while let Some((no, segment)) = self.feed {
             let Some(part) = self.part(no, segment) else {
+                if self.prompts.get(&no).is_some_and(|entry| entry.open) {
+                    break;
+                }
                 // Past the last segment.
                 out.push_back(Output::Leg(leg::Command::Close { no }));
                 self.feed = None;
@@ -390,10 +539,17 @@ impl Speaker {
     }
 }
 
+/// Of a text; nothing else has any.
+fn characters(segment: &Segment) -> u32 {
+    match &segment.source {
+        Source::Text(text) => text.text.chars().count() as u32,
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::prompt::{Segment, Text};
 
     fn prompt(parts: &[&str]) -> Prompt {
         let segment = |text: &&str| match text.strip_prefix('~') {
@@ -495,6 +651,30 @@ mod tests {
         assert_eq!(speaker.stop(&mut out).0, Some(PromptNo(3)));
         speaker.stopped(PromptNo(3), true, &mut out);
         assert_eq!(speaker.stop(&mut out).0, None, "nothing is left to stop");
+    }
+
+    #[test]
+    fn a_text_that_comes_in_pieces_is_said_clause_by_clause_and_counted_as_one() {
+        let (mut speaker, mut out, knobs) = (Speaker::default(), VecDeque::new(), Knobs::default());
+        let piece = |text: &str, more| Prompt { id: "p".to_owned(), more, ..Prompt::text(text) };
+        let no = speaker.say(piece("您好，这里是", true), None, &knobs, &mut out);
+        assert_eq!(shown(&mut out), "open 1", "no clause yet");
+        assert!(speaker.go_on(piece("快递公司。您的包裹", true), &mut out).is_none());
+        assert_eq!(shown(&mut out), "want 1.0", "while the rest is being written");
+        speaker.sound(no, 0, Sound::Own(vec![0; 8_000]), &mut out);
+        speaker.sound_end(no, 0, &mut out);
+        assert_eq!(shown(&mut out), "1.0+8000", "it is not closed");
+        assert!(speaker.go_on(piece("明天到。", false), &mut out).is_none());
+        assert_eq!(shown(&mut out), "want 1.1");
+        speaker.segment_started(no, 1, &mut out);
+        speaker.sound(no, 1, Sound::Own(vec![0; 8_000]), &mut out);
+        speaker.sound_end(no, 1, &mut out);
+        assert_eq!(shown(&mut out), "1.1+8000, close 1");
+        assert!(speaker.go_on(piece("late", false), &mut out).is_some(), "it is closed");
+        let entry = speaker.over(no, &mut out).expect("it was there");
+        assert_eq!(entry.spoken(), "您好，这里是快递公司。您的包裹明天到。");
+        let heard = Speaker::heard(&entry, Ms(1_500), 1, Ms(500));
+        assert_eq!((heard.segment, heard.characters), (0, 11 + 4));
     }
 
     #[test]

@@ -7,7 +7,7 @@ impl Conversation {
         let Some(entry) = self.speaker.started(no, at) else { return };
         let what = What::PromptStarted {
             prompt_id: entry.prompt.id.clone(),
-            text: entry.prompt.spoken(),
+            text: entry.spoken(),
             after_utterance: entry.answers.map(|stop| at.saturating_sub(stop)),
         };
         self.event(now, what);
@@ -46,6 +46,9 @@ impl Conversation {
                 Stopped::Asked => {}
             }
         }
+        if entry.is_open() {
+            self.cut_off(&entry.prompt.id);
+        }
         if !entry.bridging {
             let (prompt_id, fault) = (entry.prompt.id, entry.fault);
             self.tell(now, Line::PromptDone { prompt_id, interrupted: Some(heard), fault });
@@ -56,7 +59,7 @@ impl Conversation {
         let Some(start) = entry.started else { return };
         self.told.turns.push(Turn {
             role: Role::Speech,
-            text: entry.prompt.spoken(),
+            text: entry.spoken(),
             start,
             stop,
             length_ms: stop.saturating_sub(start),

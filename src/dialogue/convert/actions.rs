@@ -64,10 +64,14 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
 /// A prompt. `path`: where the message stands in the contract.
 pub fn say(path: &str, message: proto::Say) -> Result<Prompt, Refused> {
     let proto::Say { prompt_id, segments, barge_in, protect_ms, more, silent } = message;
-    if more {
-        return Err(Refused::not_built(format!("{path}.more"), "continued texts"));
+    if more && prompt_id.is_empty() {
+        return Err(Refused::invalid(
+            format!("{path}.more"),
+            "needs a prompt_id, by which the next message continues the prompt",
+        ));
     }
-    if segments.is_empty() {
+    // Without any it ends a prompt that went on: whether there is one, the call knows.
+    if segments.is_empty() && (more || prompt_id.is_empty()) {
         return Err(Refused::invalid(format!("{path}.segments"), "at least one is needed"));
     }
     let protect = match protect_ms {
@@ -75,20 +79,22 @@ pub fn say(path: &str, message: proto::Say) -> Result<Prompt, Refused> {
         None => None,
     };
     let segments = segments.into_iter().enumerate();
-    let segments = segments.map(|(n, part)| segment(&format!("{path}.segments[{n}]"), part));
+    let segments = segments.map(|(n, part)| segment(&format!("{path}.segments[{n}]"), part, more));
     Ok(Prompt {
         id: id(&format!("{path}.prompt_id"), prompt_id)?,
         barge_in: self::barge_in(&format!("{path}.barge_in"), barge_in)?,
         protect,
         silent,
+        more,
         segments: segments.collect::<Result<_, _>>()?,
     })
 }
 
-fn segment(path: &str, message: proto::Segment) -> Result<Segment, Refused> {
+/// `piece`: of a text that goes on.
+fn segment(path: &str, message: proto::Segment, piece: bool) -> Result<Segment, Refused> {
     use proto::segment::Segment as Part;
     let source = match message.segment {
-        Some(Part::Text(message)) => Source::Text(text(&format!("{path}.text"), message)?),
+        Some(Part::Text(message)) => Source::Text(text(&format!("{path}.text"), message, piece)?),
         Some(Part::File(proto::File { path: file })) => Source::File(below(&format!("{path}.file.path"), file)?),
         Some(Part::Tone(_)) => return Err(Refused::not_built(format!("{path}.tone"), "tones")),
         Some(Part::Silence(proto::Silence { duration_ms })) => {
@@ -99,9 +105,9 @@ fn segment(path: &str, message: proto::Segment) -> Result<Segment, Refused> {
     Ok(Segment { source, mark: id(&format!("{path}.mark"), message.mark)? })
 }
 
-fn text(path: &str, message: proto::Text) -> Result<Text, Refused> {
+fn text(path: &str, message: proto::Text, piece: bool) -> Result<Text, Refused> {
     let proto::Text { text, voice, speed, pitch, volume, language, ssml } = message;
-    if text.trim().is_empty() {
+    if text.is_empty() || (!piece && text.trim().is_empty()) {
         return Err(Refused::invalid(format!("{path}.text"), "is empty"));
     }
     if text.len() > MAX_TEXT {
@@ -177,7 +183,7 @@ fn fillers(field: &str, phrases: Vec<String>) -> Result<Option<Arc<Fillers>>, Re
 }
 
 fn bridge(path: &str, message: proto::Segment) -> Result<Source, Refused> {
-    match segment(path, message)? {
+    match segment(path, message, false)? {
         Segment { source: Source::Silence(_), .. } => {
             Err(Refused::invalid(path, "is silence: it would bridge nothing"))
         }

@@ -60,7 +60,7 @@ fn a_prompt_with_everything() {
         ],
         barge_in: proto::BargeInPolicy::Never.into(),
         protect_ms: Some(60_000),
-        more: false,
+        more: true,
         silent: true,
     };
     let text = Text {
@@ -83,6 +83,7 @@ fn a_prompt_with_everything() {
         barge_in: Some(BargeIn::Never),
         protect: Some(Ms(60_000)),
         silent: true,
+        more: true,
     };
     assert_eq!(ask(Act::Say(say)), Ok(Action::Say(prompt)));
 }
@@ -143,7 +144,6 @@ fn every_other_action() {
 #[test]
 fn what_is_not_built_is_named() {
     let tone = part(Part::Tone(proto::Tone::default()));
-    let hi = || part(Part::Text(words("hi")));
     let knobs = |set: fn(&mut proto::Knobs)| {
         let mut knobs = proto::Knobs::default();
         set(&mut knobs);
@@ -151,7 +151,6 @@ fn what_is_not_built_is_named() {
     };
     let cases = [
         (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
-        (Act::Say(proto::Say { more: true, ..saying(vec![hi()]) }), "say.more: continued texts"),
         (Act::Transfer(proto::Transfer::default()), "transfer: transfers"),
         (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
         (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
@@ -177,6 +176,10 @@ fn what_makes_no_sense_is_named() {
     let long = "x".repeat(4097);
     let cases = [
         (Act::Say(saying(vec![])), "say.segments: at least one is needed"),
+        (
+            Act::Say(proto::Say { more: true, prompt_id: "p".into(), ..saying(vec![]) }),
+            "say.segments: at least one is needed",
+        ),
         (
             Act::Say(saying(vec![Default::default()])),
             "say.segments[0]: is empty, or of a kind not known to this version",
@@ -205,6 +208,10 @@ fn what_makes_no_sense_is_named() {
         (
             Act::Say(saying(vec![proto::Segment { mark: long, ..hi() }])),
             "say.segments[0].mark: has 4097 bytes, at most 4,096 are kept",
+        ),
+        (
+            Act::Say(proto::Say { more: true, prompt_id: String::new(), ..saying(vec![hi()]) }),
+            "say.more: needs a prompt_id, by which the next message continues the prompt",
         ),
         (Act::Wait(proto::Wait { for_ms: 60_001 }), "wait.for_ms: 60001 is out of range, 0 to 60000"),
         (Act::Label(proto::Label::default()), "label.key: is empty"),
@@ -244,6 +251,18 @@ fn collecting(set: impl FnOnce(&mut proto::Collect)) -> Act {
     let mut collect = proto::Collect::default();
     set(&mut collect);
     Act::Collect(collect)
+}
+
+#[test]
+fn pieces_of_a_text_may_be_spaces_and_the_last_message_may_have_none() {
+    let piece =
+        |text: &str| proto::Say { prompt_id: "p".into(), more: true, ..saying(vec![part(Part::Text(words(text)))]) };
+    assert!(ask(Act::Say(piece(" \n"))).is_ok());
+    assert!(ask(Act::Say(piece(""))).is_err(), "no text is none");
+    assert!(
+        ask(Act::Say(proto::Say { prompt_id: "p".into(), ..saying(vec![]) })).is_ok(),
+        "the call knows if it ends one"
+    );
 }
 
 #[test]
