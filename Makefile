@@ -13,7 +13,7 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench load soak
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
@@ -21,6 +21,7 @@ help:
 	@echo 'make build   the release binary: $(trunkline)'
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
 	@echo 'make bench   how long each hot path takes'
+	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
 	@echo 'make guard   that no hot path executes more instructions than it did; make guard-renew: from now on these'
 
 # Setup runs in a make of its own and the rest in another: only then is a mold that it has just installed seen.
@@ -76,6 +77,10 @@ load: build
 # A hundred thousand calls in each direction on one server, the far end of every fifth making trouble: nothing may be left of them. 15 minutes.
 soak: build
 	$(trunkline) load setup --rate 500 --calls 100000 --unruly 20 --direction in,out,mixed --no-overload --assert
+
+# For its column of PESQ: python3 -m venv V && V/bin/pip install pesq, then PYTHON=V/bin/python make jitter
+jitter:
+	$(cargo) bench --locked --bench jitter_quality
 
 bench:
 	$(cargo) bench --locked --bench hot_paths --bench vad_accuracy

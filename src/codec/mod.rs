@@ -5,7 +5,9 @@
 //! | [`g711`] | A-law and µ-law |
 //! | [`plc`] | what is heard in place of a lost packet |
 //! | [`resample`] | from one sample rate to another |
+//! | [`stretch`] | speech made shorter or longer by a pitch period |
 
 pub mod g711;
 pub mod plc;
 pub mod resample;
+pub mod stretch;

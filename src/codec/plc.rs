@@ -5,31 +5,38 @@
 //! | 0–10 ms              | the last pitch period, repeated at full level                              |
 //! | 10–20 ms             | the last two periods, so that no buzz arises; the level falls by 20 % in 10 ms |
 //! | 20–60 ms             | the last three periods, the level falling on                               |
-//! | from 60 ms           | silence                                                                    |
+//! | from 60 ms           | the noise of the line, which rises as the speech falls                     |
 //! | audio comes again    | an overlap-add of a quarter period and 4 ms per 10 ms lost, 10 ms at most  |
 //!
 //! We deviate in one point. The appendix delays all audio by 3.75 ms so that it can smooth the last quarter period before a loss
 //! (section I.2.4); we have sent that on already. Instead the first quarter period that is made up begins where the real audio
 //! ended, and glides to where the repetition has it: no delay, and no change at all to a truly periodic signal.
 //!
+//! The noise of the line is what is heard between its words, or what the far end says of it (RFC 3389): a gap that falls silent as the grave
+//! is heard as a fault, and the voice detector would take the noise that comes back for something new. A line that is silent itself stays so.
+//!
 //! The same continuation serves two more joints: [`Concealer::splice`], where the jitter buffer has left out a packet, and
 //! [`Concealer::rest`], where the stream stops because its sender is silent.
 
 /// Pitch is sought between 66 and 200 Hz (section I.2.2).
-const PITCH_MIN: usize = 40;
-const PITCH_MAX: usize = 120;
-/// Three of the longest periods and a quarter to smooth their joint.
-const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
+pub(super) const PITCH_MIN: usize = 40;
+pub(super) const PITCH_MAX: usize = 120;
+/// What is kept of what was heard: three of the longest periods and a quarter to smooth their joint.
+pub const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
 /// What was heard lies in a longer stretch, so that only every third frame of 20 ms has to move it.
 const STRETCH: usize = HISTORY + 3 * WINDOW;
 /// Samples over which the pitch is sought: 20 ms.
 const WINDOW: usize = 160;
 const MS_10: usize = 80;
-/// Silence from here on: 60 ms.
+/// Nothing but the line's noise from here on: 60 ms.
 const FADED: usize = 6 * MS_10;
 /// A stream that stops is faded out in 5 ms, and comes back in 2 ms.
 const REST_FADE: usize = 40;
 const REST_RISE: usize = 16;
+/// The line's noise is looked for in one of so many pieces of audio.
+const LISTEN_EVERY: u8 = 4;
+/// It is taken for no louder than this, a mean of −37 dBFS: what is louder may be speech.
+const NOISE_MAX: u16 = 450;
 
 /// Conceals one stream of 8 kHz audio.
 #[derive(Debug)]
@@ -46,6 +53,10 @@ pub struct Concealer {
     /// Samples made up so far; zero while audio comes.
     made: usize,
     resting: bool,
+    /// The line's noise: the mean of its samples without their sign.
+    noise: u16,
+    listened: u8,
+    seed: u32,
 }
 
 impl Default for Concealer {
@@ -59,6 +70,9 @@ impl Default for Concealer {
             place: 0,
             made: 0,
             resting: true,
+            noise: 0,
+            listened: 0,
+            seed: 0x2545_f491,
         }
     }
 }
@@ -81,7 +95,19 @@ impl Concealer {
         }
         self.made = 0;
         self.resting = false;
+        self.listened += 1;
+        if self.listened == LISTEN_EVERY {
+            self.listened = 0;
+            self.listen(frame);
+        }
         self.remember(frame);
+    }
+
+    /// The far end says how loud its noise is, in −dBov (RFC 3389 section 3).
+    pub fn set_noise(&mut self, level: u8) {
+        // A square wave as loud as G.711 goes is 0 dBov; our noise is uniform, whose mean is √3/2 of its power's root.
+        let mean = 32_124.0 * 0.866 * 10f32.powf(-f32::from(level) / 20.0);
+        self.noise = (mean as u16).min(NOISE_MAX);
     }
 
     /// Takes audio that does not continue what was heard, though nothing is to be filled in between.
@@ -96,7 +122,7 @@ impl Concealer {
     /// Makes up audio for a loss, of any length.
     pub fn conceal(&mut self, out: &mut [i16]) {
         if self.resting {
-            out.fill(0);
+            out.fill_with(|| self.hiss() as i16);
         } else {
             if self.made == 0 {
                 self.begin();
@@ -108,7 +134,7 @@ impl Concealer {
         self.remember(out);
     }
 
-    /// Fills `out` where the stream is silent by intent: a short fade from what was heard, then nothing.
+    /// Fills `out` where the stream is silent by intent: a short fade from what was heard, then the line's noise.
     pub fn rest(&mut self, out: &mut [i16]) {
         if out.is_empty() {
             return;
@@ -118,12 +144,23 @@ impl Concealer {
             self.begin();
         }
         for (n, sample) in out.iter_mut().enumerate() {
-            *sample =
-                if n < fade { (i32::from(self.make()) * (fade - n) as i32 / (fade as i32 + 1)) as i16 } else { 0 };
+            let hiss = self.hiss();
+            *sample = if n < fade {
+                let made = i32::from(self.make());
+                (made + (hiss - made) * (n as i32 + 1) / (fade as i32 + 1)) as i16
+            } else {
+                hiss as i16
+            };
         }
         self.made = 0;
         self.resting = true;
         self.remember(out);
+    }
+
+    /// What was heard last, if what comes next continues it: neither a loss nor a pause lies between.
+    pub fn flowing(&self) -> Option<&[i16; HISTORY]> {
+        let heard = self.heard[..self.end].last_chunk();
+        heard.filter(|_| self.made == 0 && !self.resting)
     }
 
     fn begin(&mut self) {
@@ -159,8 +196,26 @@ impl Concealer {
         self.place = (self.place + 1) % length;
         let gain = (FADED - self.made.clamp(MS_10, FADED)) as i32;
         self.made = (self.made + 1).min(FADED);
-        let value = value * gain / (FADED - MS_10) as i32;
+        let whole = (FADED - MS_10) as i32;
+        let value = (value * gain + self.hiss() * (whole - gain)) / whole;
         value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+    }
+
+    /// The next sample of the line's noise.
+    fn hiss(&mut self) -> i32 {
+        // xorshift32 (Marsaglia, 2003).
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 17;
+        self.seed ^= self.seed << 5;
+        (i32::from((self.seed >> 16) as i16) * i32::from(self.noise)) >> 14
+    }
+
+    /// The softest of what is heard is the noise; what has become louder is believed slowly.
+    fn listen(&mut self, frame: &[i16]) {
+        let sum: u32 = frame.iter().map(|sample| u32::from(sample.unsigned_abs())).sum();
+        let Some(mean) = sum.checked_div(frame.len() as u32) else { return };
+        let risen = self.noise + self.noise / 32 + 1;
+        self.noise = (mean.min(u32::from(risen)) as u16).min(NOISE_MAX);
     }
 
     fn cross_over(&mut self, frame: &mut [i16], overlap: usize) {
@@ -257,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn fades_to_silence_within_60_ms_and_does_not_click_at_any_joint() {
+    fn fades_within_60_ms_and_does_not_click_at_any_joint() {
         for hz in [70.0, 133.0, 200.0, 311.0, 440.0] {
             let mut concealer = Concealer::default();
             let mut heard = sine(hz, 0, 800);
             concealer.good(&mut heard);
             let mut gap = vec![0; 800];
             concealer.conceal(&mut gap);
-            assert!(gap[480..].iter().all(|sample| *sample == 0));
+            assert!(gap[480..].iter().all(|sample| sample.abs() < 8));
             assert!(gap[..80].iter().any(|sample| sample.abs() > 5000), "{hz} Hz goes on at first");
             heard.extend(gap);
             let mut again = sine(hz, 1700, 160);
@@ -293,6 +348,50 @@ mod tests {
             heard.extend(back);
             assert!(steepest(&heard[100..]) <= 2200, "cut of {cut}: {}", steepest(&heard[100..]));
         }
+    }
+
+    #[test]
+    fn a_long_loss_and_a_pause_sound_like_the_noise_of_the_line() {
+        let mut concealer = Concealer::default();
+        let noise = |n: usize| ((n as u32).wrapping_mul(2_654_435_761) >> 16) as i16 / 256;
+        let mean =
+            |samples: &[i16]| samples.iter().map(|s| u32::from(s.unsigned_abs())).sum::<u32>() / samples.len() as u32;
+        let mut frames = 0;
+        for n in 0..1000 {
+            // Words of a second with pauses of half a second.
+            let mut frame: Vec<i16> = match n % 75 {
+                0..50 => sine(200.0, n * 160, 160),
+                _ => (n * 160..n * 160 + 160).map(noise).collect(),
+            };
+            concealer.good(&mut frame);
+            frames += 1;
+        }
+        let line = mean(&(0..16_000).map(noise).collect::<Vec<_>>());
+        assert_eq!(frames, 1000);
+        let mut gap = vec![0; 1600];
+        concealer.conceal(&mut gap);
+        let lost = mean(&gap[480..]);
+        assert!((line / 2..=line * 2).contains(&lost), "{lost} after a loss on a line of {line}");
+        concealer.rest(&mut gap);
+        let paused = mean(&gap[40..]);
+        assert!((line / 2..=line * 2).contains(&paused), "{paused} in a pause on a line of {line}");
+    }
+
+    #[test]
+    fn the_noise_that_the_far_end_tells_is_heard_at_its_level() {
+        let mut concealer = Concealer::default();
+        for level in [45u8, 60, 70] {
+            concealer.set_noise(level);
+            let mut pause = vec![0; 16_000];
+            concealer.rest(&mut pause);
+            let power = pause.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 16_000.0;
+            let told = -20.0 * (power.sqrt() / 32_124.0).log10();
+            assert!((told - f64::from(level)).abs() < 1.5, "{told} for {level}");
+        }
+        concealer.set_noise(127);
+        let mut pause = vec![1; 160];
+        concealer.rest(&mut pause);
+        assert_eq!(pause, [0; 160], "no noise at all");
     }
 
     #[test]

@@ -93,7 +93,8 @@ impl WireClock {
         Some(moment.unwrap_or(origin))
     }
 
-    fn base(&self) -> Option<i64> {
+    /// The least transit seen lately; `None` if there is none.
+    pub fn base(&self) -> Option<i64> {
         self.least.iter().copied().min().filter(|least| *least != NONE)
     }
 }

@@ -1,17 +1,21 @@
 //! Exactly 20 ms at a time: joins the jitter buffer to a rhythm of 160 samples, whatever packet time the peer has chosen.
 //!
 //! Peers send packets of 10, 20, 30, 40 or 60 ms. What is decoded goes through a short queue in front of the reader; losses are
-//! concealed, joints smoothed and pauses filled on the way (ITU-T G.711 Appendix I, in [`crate::codec::plc`]).
+//! concealed, joints smoothed and pauses filled on the way (ITU-T G.711 Appendix I, in [`crate::codec::plc`]), and speech is made
+//! shorter or longer where the delay has to be corrected ([`crate::codec::stretch`]).
 
 use std::time::{Duration, Instant};
 
-use super::jitter::{JitterBuffer, MAX_PAYLOAD, Playout};
+use super::jitter::{JitterBuffer, MAX_PAYLOAD, Playout, Scale};
 use super::packet::PayloadType;
 use crate::codec::plc::Concealer;
+use crate::codec::stretch;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
 const QUEUE: usize = FRAME + MAX_PAYLOAD;
+/// How like itself the sound has to be for a pitch period to be left out or said twice.
+const ALIKE: f32 = 0.9;
 
 /// What a frame is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,20 +87,29 @@ impl Frames {
         while self.length < FRAME {
             let begin = self.length;
             let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
-                Playout::Frame { payload, payload_type, wire, spliced, .. } => {
+                Playout::Frame { payload, payload_type, wire, spliced, scale, .. } => {
                     let room = &mut self.queue[begin..begin + MAX_PAYLOAD];
                     let decoded = decode(payload_type, payload, room).min(MAX_PAYLOAD);
                     if decoded == 0 {
                         self.concealer.conceal(&mut room[..FRAME]);
                         (Some(wire), Sound::Concealed, FRAME)
                     } else {
-                        let audio = &mut room[..decoded];
+                        let length = if spliced || scale == Scale::Keep {
+                            decoded
+                        } else {
+                            let length = self.scale(begin, decoded, scale, quiet);
+                            if length != decoded {
+                                jitter.scaled(length > decoded);
+                            }
+                            length
+                        };
+                        let audio = &mut self.queue[begin..begin + length];
                         if spliced {
                             self.concealer.splice(audio)
                         } else {
                             self.concealer.good(audio)
                         }
-                        (Some(wire), Sound::Audio, decoded)
+                        (Some(wire), Sound::Audio, length)
                     }
                 }
                 Playout::Lost { samples, wire } => {
@@ -105,6 +118,9 @@ impl Frames {
                     (Some(wire), Sound::Concealed, lost)
                 }
                 Playout::Empty => {
+                    if let Some(level) = jitter.take_noise() {
+                        self.concealer.set_noise(level);
+                    }
                     self.concealer.rest(&mut self.queue[begin..FRAME]);
                     (None, Sound::Silence, FRAME - begin)
                 }
@@ -126,6 +142,23 @@ impl Frames {
         let wire = self.said.map_or(wire, |said| said.max(wire));
         self.said = Some(wire);
         HeardFrame { wire, sound }
+    }
+
+    /// Corrects the delay by the length of what was decoded to `begin`, and returns how long it is then.
+    fn scale(&mut self, begin: usize, decoded: usize, scale: Scale, quiet: bool) -> usize {
+        let Some(before) = self.concealer.flowing() else { return decoded };
+        let room = &mut self.queue[begin..];
+        // What waits in front of a packet beyond whole packets has come too early by as much.
+        let ahead = begin % decoded;
+        let scaled = match scale {
+            Scale::Keep => None,
+            Scale::Longer => stretch::lengthen(before, room, decoded, ALIKE),
+            Scale::Shorter => stretch::shorten(before, &mut room[..decoded], decoded, ALIKE),
+            Scale::Settle if ahead == 0 => None,
+            Scale::Settle if quiet => Some(stretch::leave_out(&mut room[..decoded], ahead)),
+            Scale::Settle => stretch::shorten(before, &mut room[..decoded], ahead, ALIKE),
+        };
+        scaled.unwrap_or(decoded)
     }
 }
 
@@ -211,7 +244,7 @@ mod tests {
     fn a_stream_that_stops_falls_silent_and_the_wire_goes_on() {
         let (samples, heard, _) = hear(20, 200, |packet| packet >= 50);
         assert_eq!(heard[70].sound, Sound::Silence);
-        assert!(samples[70 * FRAME..].iter().all(|sample| *sample == 0));
+        assert!(samples[70 * FRAME..].iter().all(|sample| sample.abs() < 40));
         assert!(heard.is_sorted_by(|a, b| a.wire <= b.wire));
         assert!(heard[199].wire - heard[100].wire >= Duration::from_millis(99 * 20));
     }

@@ -12,9 +12,10 @@
 //! | nothing is here                            | `Lost` for 60 ms, then the stream counts as paused: `Empty`              |
 //! | it comes after all, nothing later played   | played, the delay is longer by the wait: no word is thrown away          |
 //! | delay too long, and the line is quiet      | one packet dropped                                                       |
-//! | delay too long by 40 ms and never quiet    | one packet dropped a second                                              |
+//! | delay too long, and somebody speaks        | played [`Scale::Shorter`]: pitch periods are left out until it is not    |
 //! | delay above the limit                      | packets dropped until it is not                                          |
 //! | delay too short, and the line is quiet     | one packet's duration `Lost` without moving on                           |
+//! | delay too short, and somebody speaks       | played [`Scale::Longer`]: pitch periods are said twice                   |
 //! | a pause by timestamps (silence suppressed) | `Empty` until `wire + target` of the next packet                         |
 //!
 //! After a drop the frame says `spliced`: concealment then crosses over from what would have followed (no click). A first packet
@@ -22,7 +23,7 @@
 //! that freeze their timestamps in a pause do not make the delay grow.
 //!
 //! Telephone events and comfort noise take sequence numbers too. They are inserted with `samples` 0, fill their place and are
-//! never played.
+//! never played; the level of the noise is kept for who fills the pause ([`JitterBuffer::take_noise`]).
 
 mod delay;
 mod slots;
@@ -48,10 +49,9 @@ const CONCEAL_US: i64 = 60_000;
 const TICK_ERROR_US: i64 = 2_000;
 /// The rhythm at which the reader comes, in microseconds.
 const TICK_US: i64 = 20_000;
-/// On a line that is never quiet one packet may be dropped in this time, in microseconds.
-const LOUD_DROP_EVERY_US: i64 = 1_000_000;
-/// … if the delay is too long by this much beside the packet, in microseconds.
-const LOUD_EXCESS_US: i64 = 40_000;
+/// While somebody speaks the delay is shortened if it is too long by this much beside the packet, in microseconds: the next quiet moment
+/// is better for what is less.
+const LOUD_EXCESS_US: i64 = 30_000;
 
 /// The limits of the buffer's delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,19 @@ impl Default for DelayLimits {
     }
 }
 
+/// How a packet's sound may be scaled in time to correct the delay; see [`crate::codec::stretch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// As it is.
+    Keep,
+    /// The delay is right; what the reader still has in its queue is more than it needs.
+    Settle,
+    /// Shorter: the delay is too long by more than a packet.
+    Shorter,
+    /// Longer: the delay is too short.
+    Longer,
+}
+
 /// What to play next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Playout<'a> {
@@ -85,6 +98,8 @@ pub enum Playout<'a> {
         wire: Instant,
         /// It does not continue what was played before: cross over to it.
         spliced: bool,
+        /// How the delay is to be corrected by its length, if its sound allows.
+        scale: Scale,
     },
     /// Audio is missing: conceal.
     Lost {
@@ -119,6 +134,10 @@ pub struct JitterStats {
     pub stretched: u64,
     /// Packets dropped to shorten the delay or because there was no room.
     pub dropped: u64,
+    /// Packets played shorter by a pitch period or more.
+    pub shortened: u64,
+    /// Packets played longer by a pitch period.
+    pub lengthened: u64,
     /// New starts: another SSRC, a jump of sequence or timestamp.
     pub resyncs: u64,
     /// The delay of the last packet played, from its moment on the wire.
@@ -148,17 +167,17 @@ pub struct JitterBuffer {
     spliced: bool,
     /// Concealed without interruption, in microseconds.
     concealed_us: i64,
-    /// Since when the delay has been too long without a quiet moment or a drop, in microseconds.
-    long_since: Option<i64>,
     /// The transit of a packet whose timestamp has jumped, until a second one confirms it.
     jumped: Option<i64>,
+    /// Comfort noise has come, of this level.
+    noise: Option<u8>,
     started: bool,
     stats: JitterStats,
     delay_us: i64,
 }
 
 enum Decision {
-    Play(Held),
+    Play(Held, Scale),
     Conceal(i64),
     Empty,
 }
@@ -179,8 +198,8 @@ impl JitterBuffer {
             playing: false,
             spliced: false,
             concealed_us: 0,
-            long_since: None,
             jumped: None,
+            noise: None,
             started: false,
             stats: JitterStats::default(),
             delay_us: 0,
@@ -216,6 +235,9 @@ impl JitterBuffer {
             }
         };
         self.stats.received += 1;
+        if packet.payload_type == PayloadType::CN && samples == 0 {
+            self.noise = packet.payload.first().map(|level| level & 0x7f).or(self.noise);
+        }
         let timestamp = extend_timestamp(packet.timestamp, self.near_timestamp);
         let Some(timestamp) = (if samples == 0 { Some(timestamp) } else { self.time(now, packet, timestamp, samples) })
         else {
@@ -231,6 +253,11 @@ impl JitterBuffer {
         let arrival = self.clock.micros(now);
         let kept = self.slots.put(number, timestamp, arrival, samples, packet.payload_type.as_u8(), payload);
         self.stats.dropped += u64::from(!kept);
+    }
+
+    /// The level of the last comfort noise that came and was not asked for yet, in −dBov (RFC 3389): how a pause is to sound.
+    pub fn take_noise(&mut self) -> Option<u8> {
+        self.noise.take()
     }
 
     /// Reads what the next [`pop`](Self::pop) begins with.
@@ -251,7 +278,7 @@ impl JitterBuffer {
                 self.next_timestamp += samples;
                 Playout::Lost { samples: samples as u32, wire }
             }
-            Decision::Play(held) => {
+            Decision::Play(held, scale) => {
                 let length = self.slots.take(held.number, room);
                 let wire = self.clock.wire(held.timestamp).unwrap_or(now);
                 self.next_number = held.number + 1;
@@ -265,6 +292,7 @@ impl JitterBuffer {
                     timestamp: held.timestamp as u32,
                     wire,
                     spliced: std::mem::take(&mut self.spliced),
+                    scale,
                 }
             }
         }
@@ -280,6 +308,12 @@ impl JitterBuffer {
     /// The moment on the caller's wire of an RTP timestamp near the present, such as a telephone event's. `None` before any audio.
     pub fn wire_of(&self, timestamp: u32) -> Option<Instant> {
         self.clock.wire(extend_timestamp(timestamp, self.near_timestamp))
+    }
+
+    /// The packet popped last was played shorter or longer, as its [`Scale`] said.
+    pub fn scaled(&mut self, longer: bool) {
+        let count = if longer { &mut self.stats.lengthened } else { &mut self.stats.shortened };
+        *count += 1;
     }
 
     /// The counts.
@@ -345,7 +379,13 @@ impl JitterBuffer {
         self.jumped = None;
         self.near_timestamp = timestamp;
         self.packet_samples = samples.min(u32::from(u16::MAX));
+        let base = self.clock.base();
         let lateness = self.clock.observe(now, timestamp);
+        if let (Some(before), Some(base)) = (base, self.clock.base())
+            && before != base
+        {
+            self.delay.rebase(base - before);
+        }
         self.delay.observe(lateness, self.slack());
         self.reception.timing(self.clock.units(self.clock.transit(now, timestamp)));
         Some(timestamp)
@@ -410,7 +450,7 @@ impl JitterBuffer {
                     return Decision::Empty;
                 }
                 self.next_number = head.number;
-                return Decision::Play(head);
+                return Decision::Play(head, Scale::Keep);
             }
             let gap = if head.samples == 0 {
                 i64::from(self.packet_samples)
@@ -439,10 +479,9 @@ impl JitterBuffer {
             self.spliced |= gap > 0;
             let excess = lateness - packet_us - self.delay.target() - TICK_ERROR_US;
             let another = self.slots.at(head.number + 1).is_some_and(|held| held.samples > 0);
-            let loud = self.long_without_quiet(at, !quiet && excess >= LOUD_EXCESS_US);
-            if another && !dropped && gap <= 0 && ((quiet && excess >= 0) || loud) {
+            let correct = another && gap <= 0 && excess >= 0;
+            if correct && quiet && !dropped {
                 dropped = true;
-                self.long_since = None;
                 self.drop_head(&head);
                 continue;
             }
@@ -452,17 +491,14 @@ impl JitterBuffer {
                 self.next_timestamp -= i64::from(self.packet_samples);
                 return Decision::Conceal(i64::from(self.packet_samples));
             }
-            return Decision::Play(head);
+            let scale = match () {
+                () if short => Scale::Longer,
+                () if correct && excess >= LOUD_EXCESS_US => Scale::Shorter,
+                () if lateness >= self.delay.target() - TICK_ERROR_US && self.slack() == 0 => Scale::Settle,
+                () => Scale::Keep,
+            };
+            return Decision::Play(head, scale);
         }
-    }
-
-    /// Whether the delay is too long now and has been for as long as we wait for a quiet moment.
-    fn long_without_quiet(&mut self, at: i64, long: bool) -> bool {
-        if !long {
-            self.long_since = None;
-            return false;
-        }
-        at - *self.long_since.get_or_insert(at) >= LOUD_DROP_EVERY_US
     }
 
     fn drop_head(&mut self, head: &Held) {

@@ -1,17 +1,19 @@
 //! How long the jitter buffer should wait: a forgetting histogram of how late packets come.
 //!
 //! Each packet's lateness (its transit above the least) falls into one of 64 bins of 5 ms. The wanted delay is the upper edge of
-//! the bin below which 97 % of the mass lies. The histogram forgets over some 500 packets (10 s of 20 ms), faster while young. The
+//! the bin below which 98 % of the mass lies. The histogram forgets over some 500 packets (10 s of 20 ms), faster while young. The
 //! target rises with it at once and falls by 0.2 ms a packet, 10 ms a second: a burst of jitter is remembered longer than it lasts.
 
 const BINS: usize = 64;
 const BIN_US: i64 = 5_000;
-const QUANTILE: f32 = 0.97;
+const QUANTILE: f32 = 0.98;
 /// Memory in packets.
 const MEMORY: f32 = 500.0;
 /// Packets before the histogram may lower the target.
 const LEARNING: f32 = 25.0;
 const FALL_US: i64 = 200;
+/// The least transit goes up and down by so much with the jitter: what it has fallen it may rise again.
+const REMEMBERED_FALL_US: i64 = 2 * BIN_US;
 
 /// The target delay.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct TargetDelay {
     bins: [f32; BINS],
     seen: f32,
     target: i64,
+    /// The rise of the least transit that is not in the bins yet.
+    rise: i64,
     min: i64,
     max: i64,
 }
@@ -27,7 +31,7 @@ impl TargetDelay {
     /// A target that begins at `start` and stays within `min` and `max`; all in microseconds.
     pub fn new(min: i64, start: i64, max: i64) -> TargetDelay {
         let max = max.max(min);
-        TargetDelay { bins: [0.0; BINS], seen: 0.0, target: start.clamp(min, max), min, max }
+        TargetDelay { bins: [0.0; BINS], seen: 0.0, target: start.clamp(min, max), rise: 0, min, max }
     }
 
     /// Takes a packet's lateness. `slack` is what the reader's rhythm adds, when it is no multiple of the packet time.
@@ -44,6 +48,21 @@ impl TargetDelay {
             self.target = wanted;
         } else if self.seen >= LEARNING {
             self.target = (self.target - FALL_US).max(wanted);
+        }
+    }
+
+    /// The least transit, which lateness is counted from, has risen by so many microseconds, or fallen: what was late is less late now.
+    /// After a fall nothing is later than it was: a line that has become shorter does not have more jitter.
+    pub fn rebase(&mut self, rise: i64) {
+        self.rise = (self.rise + rise).max(-REMEMBERED_FALL_US);
+        let bins = (self.rise / BIN_US).clamp(0, BINS as i64 - 1) as usize;
+        if bins > 0 {
+            self.rise -= bins as i64 * BIN_US;
+            let sooner: f32 = self.bins[..bins].iter().sum();
+            self.bins.copy_within(bins.., 0);
+            self.bins[BINS - bins..].fill(0.0);
+            self.bins[0] += sooner;
+            self.target = (self.target - bins as i64 * BIN_US).max(self.min);
         }
     }
 
