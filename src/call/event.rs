@@ -111,6 +111,8 @@ pub enum What {
         start: Ms,
         /// Under a prompt.
         during_prompt: bool,
+        /// Before the answer.
+        early: bool,
     },
     /// What the caller has said so far.
     Partial {
@@ -118,6 +120,8 @@ pub enum What {
         utterance: u32,
         /// Replaces the one before.
         text: String,
+        /// Before the answer.
+        early: bool,
     },
     /// What the caller said.
     Utterance {

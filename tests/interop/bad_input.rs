@@ -235,8 +235,8 @@ async fn wrong_arguments_of_dial_are_refused_with_the_field_named() {
     for (order, field) in invalid {
         refused(rig.control().dial(order).await, Code::InvalidArgument, field);
     }
-    let early = DialRequest { early_media_asr: true, ..good.clone() };
-    refused(rig.control().dial(early).await, Code::Unimplemented, "early_media_asr");
+    let early = DialRequest { early_media_asr: Some(true), ..good.clone() };
+    refused(rig.control().dial(early).await, Code::InvalidArgument, "early_media_asr");
     let knobs = Knobs { min_words: Some(2), ..Default::default() };
     let unbuilt = DialRequest { knobs: Some(knobs), ..good.clone() };
     refused(rig.control().dial(unbuilt).await, Code::Unimplemented, "knobs.min_words");
