@@ -6,6 +6,7 @@
 //! ```
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
+mod early;
 mod handing_over;
 mod offers;
 
@@ -78,6 +79,8 @@ pub struct Plan {
     pub formats: Vec<AudioFormat>,
     /// An inbound call that rings gets 183 with SDP instead of 180.
     pub early_media: bool,
+    /// What is heard before the answer of a call that we place goes to recognition; only with a recogniser.
+    pub early_media_asr: bool,
 }
 
 /// When an inbound call is answered.
@@ -128,6 +131,7 @@ pub struct Call {
     pub(super) plan: Plan,
     pub(super) session: Session,
     conversation: Option<Conversation>,
+    early: Option<Box<early::Early>>,
     pub(super) negotiator: Negotiator,
     /// As it was before a callee changed things that has not answered yet: another one of the fork may, to our first offer.
     first: Option<Negotiator>,
@@ -232,6 +236,7 @@ impl Call {
             plan,
             session,
             conversation: None,
+            early: None,
             negotiator,
             first: None,
             reply: None,
@@ -311,8 +316,13 @@ impl Call {
                 self.converse(|c| c.fault(reason));
                 self.hang_up(now, HungUpBy::Network, reason);
             }
-            Input::Dialogue(from) => self.converse(|c| c.dialogue(now, from)),
+            Input::Dialogue(from) => match &mut self.conversation {
+                Some(conversation) => conversation.dialogue(now, from),
+                None => self.early_dialogue(now, from),
+            },
             Input::Speech(from) => self.converse(|c| c.speech(now, from)),
+            Input::EarlyLeg(event) => self.early_leg(now, event),
+            Input::EarlySpeech(from) => self.early_speech(now, from),
             Input::Command(action) => self.command(now, action),
             Input::Answer { knobs, dialogue, headers } if self.phase == Phase::Waiting => {
                 self.plan.rules.dialogue = dialogue.unwrap_or(self.plan.rules.dialogue);
@@ -341,6 +351,7 @@ impl Call {
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
                 self.leg_open = false;
                 self.converse(|c| c.hurry(now));
+                self.early_hurry(now);
             }
             Input::Shutdown => {
                 if self.answered.is_none() {
@@ -356,6 +367,7 @@ impl Call {
     pub fn tick(&mut self, now: Instant) {
         self.session.handle(now, session::Input::Timer);
         self.converse(|c| c.tick(now));
+        self.early_tick(now);
         if self.due(now, Timer::Ring) {
             match self.session.is_outgoing() {
                 true => {
@@ -390,7 +402,8 @@ impl Call {
     /// When [`Call::tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let conversation = self.conversation.as_ref().and_then(Conversation::deadline);
-        self.timers.iter().copied().flatten().chain(conversation).chain(self.session.deadline()).min()
+        let early = self.early.as_ref().and_then(|early| early.deadline());
+        self.timers.iter().copied().flatten().chain(conversation).chain(early).chain(self.session.deadline()).min()
     }
 
     fn converse(&mut self, with: impl FnOnce(&mut Conversation)) {
@@ -481,6 +494,10 @@ impl Call {
                 self.timers[Timer::Setup as usize] = None;
                 self.phase = Phase::Ringing;
                 self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
+                // SDP in answer to an INVITE without is an offer, and is heard of as such.
+                if let Some(sdp) = sdp.filter(|_| self.session.invite().session_body().sdp().is_some()) {
+                    self.early_media(now, Some(&sdp));
+                }
             }
             Event::Answered { sdp } => {
                 self.sip_code = 200;
@@ -594,6 +611,7 @@ impl Call {
         self.timers = [None; TIMERS];
         self.timers[Timer::Longest as usize] = self.plan.longest.map(|longest| now + longest);
         self.answered = Some(now);
+        let stream = self.early_over(now);
         let first = self.first.take();
         if let Some(sdp) = sdp {
             self.negotiator = first.unwrap_or_else(|| self.negotiator.clone());
@@ -619,7 +637,8 @@ impl Call {
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
-        self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin));
+        self.conversation =
+            Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin, stream));
         self.note_hold(now);
     }
 
@@ -641,7 +660,7 @@ impl Call {
             headers: self.plan.pass_headers.iter().filter(|_| inbound).filter_map(header).collect(),
             user_to_user: self.with_the_call(if inbound { "invite" } else { "answer" }),
             variables: self.plan.variables.clone(),
-            answered_at: self.wall(now),
+            answered_at: Some(self.wall(now)),
             correlation: self.plan.correlation.clone(),
         }
     }
@@ -680,6 +699,7 @@ impl Call {
             self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone() });
         }
         self.converse(|c| c.end(now, by, &reason));
+        self.early_end(now, by, &reason);
         if self.leg_open {
             self.out.push_back(Output::CloseLeg);
             self.timers[Timer::LegFarewell as usize] = Some(now + LEG_FAREWELL);
@@ -689,7 +709,7 @@ impl Call {
     /// Writes the record once nothing is waited for any more.
     fn settle(&mut self, now: Instant) {
         let settled = self.conversation.as_mut().is_none_or(Conversation::settled);
-        if self.phase != Phase::Ending || self.leg_open || !settled {
+        if self.phase != Phase::Ending || self.leg_open || !settled || !self.early_settled() {
             return;
         }
         while let Some(output) = self.conversation.as_mut().and_then(Conversation::poll) {
@@ -704,7 +724,8 @@ impl Call {
         let ended = self.ended.unwrap_or(now);
         let span = |from: Instant, to: Instant| Ms::from(to.saturating_duration_since(from));
         let (by, reason) = self.ending.clone().unwrap_or((HungUpBy::Network, String::new()));
-        let told = self.conversation.take().map(Conversation::into_told).unwrap_or_default();
+        let (early_media_at, early_text, before) = self.early_left();
+        let told = before.and(self.conversation.take().map(Conversation::into_told).unwrap_or_default());
         CallRecord {
             call_id: self.plan.call_id.to_string(),
             direction: if self.session.is_outgoing() { "outbound" } else { "inbound" },
@@ -733,6 +754,8 @@ impl Call {
             sip_call_id: self.session.call_id().to_owned(),
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
+            early_media_at,
+            early_text,
         }
     }
 }

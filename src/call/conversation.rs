@@ -101,13 +101,43 @@ const MOST_LABELS: usize = 256;
 const MOST_SEGMENTS: usize = 256;
 
 impl Told {
-    fn fault(&mut self, fault: String) {
+    pub(super) fn fault(&mut self, fault: String) {
         match self.faults.len() {
             MOST_FAULTS => self.faults.push("and more".to_owned()),
             more if more > MOST_FAULTS => {}
             _ => self.faults.push(fault),
         }
     }
+
+    /// Notes a fact, if there is room.
+    pub(super) fn label(&mut self, key: String, value: String) -> Result<(), String> {
+        self.has_room_for(&key)?;
+        self.labels.insert(key, value);
+        Ok(())
+    }
+
+    fn has_room_for(&self, key: &str) -> Result<(), String> {
+        if self.labels.len() >= MOST_LABELS && !self.labels.contains_key(key) {
+            return Err(format!("label.key: the record has {MOST_LABELS} labels"));
+        }
+        Ok(())
+    }
+
+    /// What was told before the answer, and after it.
+    pub(super) fn and(mut self, later: Told) -> Told {
+        self.labels.extend(later.labels);
+        later.faults.into_iter().for_each(|fault| self.fault(fault));
+        Told { labels: self.labels, faults: self.faults, ..later }
+    }
+}
+
+/// A dialogue's stream that was opened before the answer.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// The last event that it was told.
+    pub(super) last_event: u64,
+    /// It wants partial results.
+    pub(super) wants_partials: bool,
 }
 
 /// The conversation of one call, from the answer on.
@@ -171,8 +201,10 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// The call has been answered.
-    pub fn new(now: Instant, rules: Rules, knobs: Knobs, begin: Begin) -> Conversation {
+    /// The call has been answered. `stream`: the dialogue's, if it was opened before and goes on.
+    pub(super) fn new(now: Instant, rules: Rules, knobs: Knobs, begin: Begin, stream: Option<Stream>) -> Conversation {
+        let open = stream.is_some();
+        let Stream { last_event, wants_partials } = stream.unwrap_or_default();
         let mut conversation = Conversation {
             rules,
             answered: now,
@@ -192,9 +224,9 @@ impl Conversation {
             last_word: Ms(0),
             unanswered: None,
             silences: 0,
-            last_event: 0,
+            last_event,
             last_turn: 0,
-            wants_partials: false,
+            wants_partials,
             recogniser_lost: false,
             hangup: None,
             hangup_due: false,
@@ -211,7 +243,7 @@ impl Conversation {
             told: Told::default(),
             out: VecDeque::new(),
         };
-        if conversation.rules.dialogue {
+        if conversation.rules.dialogue && !open {
             conversation.out.push_back(Output::Dialogue(ToDialogue::Open));
         }
         conversation.ask(now, Line::Begin(Box::new(begin)));
@@ -335,7 +367,8 @@ impl Conversation {
                 self.timers[Timer::Bridge as usize] = None;
                 let from = onset.saturating_sub(self.knobs.pre_roll);
                 self.recogniser(ToRecogniser::UtteranceStart { utterance, start: onset, from });
-                self.event(now, What::SpeechStarted { utterance, start: onset, during_prompt: under_prompt });
+                let during_prompt = under_prompt;
+                self.event(now, What::SpeechStarted { utterance, start: onset, during_prompt, early: false });
             }
             LegEvent::Utterance { utterance, start, stop, too_long, during_prompt } => {
                 self.utterance_ended(now, utterance, (start, stop), too_long, during_prompt);
@@ -412,9 +445,9 @@ impl Conversation {
                 if let Some((_, onset)) = self.speaking.filter(|(speaking, _)| *speaking == utterance) {
                     self.interrupts(utterance, onset, &text);
                 }
-                self.event(now, What::Partial { utterance, text: text.clone() });
+                self.event(now, What::Partial { utterance, text: text.clone(), early: false });
                 if self.wants_partials {
-                    self.tell(now, Line::Partial { utterance, text });
+                    self.tell(now, Line::Partial { utterance, text, early: false });
                 }
             }
             FromSpeech::Final { utterance, text, alternatives, confidence } => {
@@ -621,7 +654,6 @@ impl Conversation {
 
     /// A dialogue that talks without end must not fill the memory.
     fn has_room_for(&self, action: &Action) -> Result<(), String> {
-        let labels = &self.told.labels;
         match action {
             Action::Refer(_) => self.may_refer(),
             Action::Collect(Some(_)) if self.collection.is_some() => {
@@ -636,9 +668,7 @@ impl Conversation {
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }
-            Action::Label { key, .. } if labels.len() >= MOST_LABELS && !labels.contains_key(key) => {
-                Err(format!("label.key: the record has {MOST_LABELS} labels"))
-            }
+            Action::Label { key, .. } => self.told.has_room_for(key),
             _ => Ok(()),
         }
     }
@@ -671,19 +701,9 @@ impl Conversation {
         let during_prompt = during_prompt || (self.is_judged(utterance) && self.interrupted.is_none() && !self.ended);
         let by_words = self.is_judged(utterance)
             || self.speaker.playing().is_some_and(|entry| entry.prompt.barge_in == Some(BargeIn::Words));
-        let utterance = Utterance {
-            utterance,
-            text: String::new(),
-            alternatives: Vec::new(),
-            start,
-            stop,
-            during_prompt,
-            too_long,
-            interrupted: self.interrupted.take(),
-            confidence: None,
-            quality: Quality::Missing,
-            filler: false,
-        };
+        let interrupted = self.interrupted.take();
+        let utterance =
+            Utterance { during_prompt, too_long, interrupted, ..Utterance::unheard(utterance, start, stop) };
         let without = self.recogniser_lost || !self.rules.recogniser;
         let deadline = if without { now } else { now + self.rules.final_timeout };
         self.pending.push_back(Pending { utterance, deadline, stopping: false, by_words });

@@ -124,6 +124,8 @@ pub enum What {
         start: Ms,
         /// Under a prompt.
         during_prompt: bool,
+        /// Before the answer.
+        early: bool,
     },
     /// What the caller has said so far.
     Partial {
@@ -131,6 +133,8 @@ pub enum What {
         utterance: u32,
         /// Replaces the one before.
         text: String,
+        /// Before the answer.
+        early: bool,
     },
     /// What the caller said.
     Utterance {

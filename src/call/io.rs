@@ -141,6 +141,8 @@ pub enum Label {
     UnderPrompt,
     /// The line was the caller's.
     Open,
+    /// The call was not answered yet.
+    EarlyMedia,
 }
 
 /// 20 ms of what the caller said, for recognition: it goes through a ring from the media thread. In the line's own coding, of which it
@@ -189,6 +191,10 @@ pub enum Input {
     },
     /// From its leg.
     Leg(LegEvent),
+    /// From the leg that listens before the answer.
+    EarlyLeg(LegEvent),
+    /// From the recogniser of early media.
+    EarlySpeech(FromSpeech),
     /// Its leg is gone.
     LegClosed(LineQuality),
     /// Its leg is gone without a last word: what carried it has died.
@@ -250,6 +256,12 @@ pub enum Output {
         /// The new one.
         sip_call_id: String,
     },
+    /// Early media is to be heard: a leg before the answer, with a recogniser of its own that labels all of it, and without a recorder.
+    Listen(Box<leg::Setup>),
+    /// No more early media.
+    StopListening,
+    /// To the recogniser of early media.
+    EarlyRecogniser(ToRecogniser),
     /// The call is up: media flows from now on, recogniser and recorder are connected.
     OpenLeg(Box<leg::Setup>),
     /// To its leg.

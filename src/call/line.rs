@@ -21,8 +21,10 @@ pub struct LineEvent {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Line {
-    /// The call is up; the first one.
+    /// The call is up; the first one, unless early media was listened to.
     Begin(Box<Begin>),
+    /// A call that we place has early media, and is not up: the first one then. Until [`Line::Begin`] times count from its first frame.
+    Early(Box<Begin>),
     /// The caller said something and fell silent.
     Utterance(Utterance),
     /// What the caller has said so far.
@@ -31,6 +33,8 @@ pub enum Line {
         utterance: u32,
         /// Replaces the one before.
         text: String,
+        /// Heard before the answer.
+        early: bool,
     },
     /// The caller says nothing.
     NoInput {
@@ -113,8 +117,8 @@ pub struct Begin {
     pub user_to_user: Vec<String>,
     /// What the orchestrator gave along.
     pub variables: Vec<(String, String)>,
-    /// Wall time of the answer.
-    pub answered_at: SystemTime,
+    /// Wall time of the answer; `None` before it.
+    pub answered_at: Option<SystemTime>,
     /// What the orchestrator wants back.
     pub correlation: String,
 }
@@ -185,6 +189,28 @@ pub struct Utterance {
     pub quality: Quality,
     /// It has words, and none that counts: [`super::fillers`].
     pub filler: bool,
+    /// Heard before the answer: numbered for itself, and timed from the first frame of early media.
+    pub early: bool,
+}
+
+impl Utterance {
+    /// One of which no text has come.
+    pub(super) fn unheard(utterance: u32, start: Ms, stop: Ms) -> Utterance {
+        Utterance {
+            utterance,
+            text: String::new(),
+            alternatives: Vec::new(),
+            start,
+            stop,
+            during_prompt: false,
+            too_long: false,
+            interrupted: None,
+            confidence: None,
+            quality: Quality::Missing,
+            filler: false,
+            early: false,
+        }
+    }
 }
 
 /// Something does not work.

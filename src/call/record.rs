@@ -125,6 +125,22 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// When early media began, if it was listened to.
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub early_media_at: Option<SystemTime>,
+    /// What was understood of it.
+    pub early_text: Vec<EarlyText>,
+}
+
+/// Something that was said before the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EarlyText {
+    /// What was understood.
+    pub text: String,
+    /// Begin, since the first frame of early media.
+    pub start: Ms,
+    /// End.
+    pub stop: Ms,
 }
 
 /// An attempt to hand the call over.

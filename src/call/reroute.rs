@@ -229,6 +229,7 @@ mod tests {
                 },
                 transfer: transfer::Rules::bare(),
                 early_media: false,
+                early_media_asr: false,
                 rtp_timeout: Duration::from_secs(30),
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],

@@ -104,6 +104,7 @@ pub(super) fn read<'a>(
     limits.done();
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
+    let early = media.flag("early_media_asr");
     media.done();
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
@@ -142,6 +143,7 @@ pub(super) fn read<'a>(
         longest: longest.filter(|found| found.value > 0).map(|found| Duration::from_secs(found.value)),
         channels: channels.map_or(0, |found| found.value as usize),
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
+        early_media_asr: early.is_some_and(|found| found.value),
         codecs,
         session,
         pass_headers: values(pass.unwrap_or_default()),

@@ -2,7 +2,7 @@
 
 use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
-use crate::call::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
+use crate::call::record::{CallRecord, EarlyText, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
 use crate::proto::control::v1 as proto;
@@ -82,11 +82,21 @@ fn told(what: What) -> Told {
         What::PromptResumed { prompt_id } => Told::PromptResumed(happened::PromptResumed { prompt_id }),
         What::KeysCollected { result, digits } => Told::KeysCollected(convert::keys(result, digits)),
         What::Mark { prompt_id, mark } => Told::PromptMark(dialogue::Mark { prompt_id, mark }),
-        What::SpeechStarted { utterance, start, during_prompt } => {
-            Told::SpeechStarted(happened::SpeechStarted { utterance_id: utterance, start_ms: start.0, during_prompt })
+        What::SpeechStarted { utterance, start, during_prompt, early } => {
+            Told::SpeechStarted(happened::SpeechStarted {
+                utterance_id: utterance,
+                start_ms: start.0,
+                during_prompt,
+                early_media: early,
+            })
         }
-        What::Partial { utterance, text } => Told::Utterance(happened::Utterance {
-            utterance: Some(dialogue::Utterance { utterance_id: utterance, text, ..Default::default() }),
+        What::Partial { utterance, text, early } => Told::Utterance(happened::Utterance {
+            utterance: Some(dialogue::Utterance {
+                utterance_id: utterance,
+                text,
+                early_media: early,
+                ..Default::default()
+            }),
             r#final: false,
             latency_ms: 0,
         }),
@@ -155,7 +165,13 @@ fn record(record: CallRecord) -> proto::CallRecord {
         sip_call_id: record.sip_call_id,
         transfers: record.transfers.into_iter().map(transfer).collect(),
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
+        early_media_at: record.early_media_at.map(Into::into),
+        early_text: record.early_text.into_iter().map(early_text).collect(),
     }
+}
+
+fn early_text(said: EarlyText) -> proto::call_record::EarlyText {
+    proto::call_record::EarlyText { text: said.text, start_ms: said.start.0, stop_ms: said.stop.0 }
 }
 
 fn stage(stage: Stage) -> happened::transfer::Stage {

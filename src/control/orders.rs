@@ -40,9 +40,6 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
     } = message;
     let mut headers = self::headers("headers", headers)?;
     headers.user_to_user(&convert::user_to_user("user_to_user_values", user_to_user_values)?);
-    if early_media_asr {
-        return Err(Refused::not_built("early_media_asr", "recognitions before the answer"));
-    }
     let recording = recording.unwrap_or_default();
     let ring_timeout = ring_timeout.map(Duration::try_from).transpose();
     Ok(DialOrder {
@@ -56,6 +53,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
             .filter(|ring| ring.is_none_or(|ring| RING.contains(&ring)))
             .ok_or_else(|| Refused::invalid("ring_timeout", "is out of range, 1 s to 300 s"))?,
         not_after: not_after.map(moment).transpose()?,
+        early_media_asr,
         record: recording.enabled,
         recording_name: file_name("recording.name", recording.name)?,
         headers: headers.into_list(),

@@ -211,7 +211,7 @@ async fn it_does_not_read() {
     let mut handle = dialogues(&endpoint).open("brain", inbox);
     let mut large = event(1);
     // Windows and buffers take some of them.
-    large.what = Line::Partial { utterance: 1, text: "x".repeat(4_000) };
+    large.what = Line::Partial { utterance: 1, text: "x".repeat(4_000), early: false };
     for _ in 0..2_000 {
         handle.tell(large.clone());
         tokio::task::yield_now().await;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::tape::Tape;
-use crate::call::io::{HeardFrame, ToRecogniser};
+use crate::call::io::{HeardFrame, Label, ToRecogniser};
 
 /// How long a polite end may take.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -19,6 +19,8 @@ static GRID_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 pub(super) struct Ear {
     frames: rtrb::Consumer<HeardFrame>,
+    /// What all of it is, whatever the leg knows.
+    label: Option<Label>,
     marks: mpsc::Receiver<ToRecogniser>,
     tick: Interval,
     pub(super) tape: Tape,
@@ -27,11 +29,16 @@ pub(super) struct Ear {
 }
 
 impl Ear {
-    pub(super) fn new(frames: rtrb::Consumer<HeardFrame>, marks: mpsc::Receiver<ToRecogniser>, batch: Duration) -> Ear {
+    pub(super) fn new(
+        frames: rtrb::Consumer<HeardFrame>,
+        label: Option<Label>,
+        marks: mpsc::Receiver<ToRecogniser>,
+        batch: Duration,
+    ) -> Ear {
         let batch = batch.clamp(Duration::from_millis(20), Duration::from_millis(100));
         let mut tick = interval_at(next_on_grid(Instant::now()), batch);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Ear { frames, marks, tick, tape: Tape::new(batch), over_at: None }
+        Ear { frames, label, marks, tick, tape: Tape::new(batch), over_at: None }
     }
 
     /// Waits for the next batch or mark and puts it on the tape; for ever once the call is over. May be dropped at any time.
@@ -55,7 +62,7 @@ impl Ear {
 
     fn drain(&mut self) {
         while let Ok(frame) = self.frames.pop() {
-            self.tape.hear(&frame);
+            self.tape.hear(&HeardFrame { label: self.label.unwrap_or(frame.label), ..frame });
         }
     }
 }

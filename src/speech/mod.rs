@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
-use crate::call::io::{FromSpeech, HeardFrame, ToRecogniser};
+use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
 use crate::channel::{MAX_MESSAGE, Slicing, in_words};
@@ -128,10 +128,38 @@ impl Speech {
     where
         T: From<FromSpeech> + Send + 'static,
     {
+        self.hear(name, call_id, frames, None, inbox)
+    }
+
+    /// Recognises what is heard of a call before its answer: as [`recognise`](Self::recognise), with all audio labelled as early media.
+    pub fn recognise_early<T>(
+        &self,
+        name: &str,
+        call_id: &str,
+        frames: rtrb::Consumer<HeardFrame>,
+        inbox: mpsc::Sender<T>,
+    ) -> mpsc::Sender<ToRecogniser>
+    where
+        T: From<FromSpeech> + Send + 'static,
+    {
+        self.hear(name, call_id, frames, Some(Label::EarlyMedia), inbox)
+    }
+
+    fn hear<T>(
+        &self,
+        name: &str,
+        call_id: &str,
+        frames: rtrb::Consumer<HeardFrame>,
+        label: Option<Label>,
+        inbox: mpsc::Sender<T>,
+    ) -> mpsc::Sender<ToRecogniser>
+    where
+        T: From<FromSpeech> + Send + 'static,
+    {
         let (marks, marked) = mpsc::channel(64);
         match self.engines.get(name) {
             Some(engine) => {
-                let session = recognise::Session::new(engine.clone(), call_id, frames, marked, inbox);
+                let session = recognise::Session::new(engine.clone(), call_id, frames, label, marked, inbox);
                 tokio::spawn(session.run());
             }
             None => {

@@ -61,10 +61,11 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         engine: Arc<Engine>,
         call_id: &str,
         frames: rtrb::Consumer<HeardFrame>,
+        label: Option<Label>,
         marks: mpsc::Receiver<ToRecogniser>,
         inbox: mpsc::Sender<T>,
     ) -> Session<T> {
-        let ear = Ear::new(frames, marks, engine.config.batch);
+        let ear = Ear::new(frames, label, marks, engine.config.batch);
         Session { engine, call_id: call_id.to_owned(), ear, teller: Teller { inbox, told: false, gone: false } }
     }
 
@@ -321,6 +322,7 @@ fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, Resa
             let label = match label {
                 Label::UnderPrompt => proto::AudioLabel::UnderPrompt,
                 Label::Open => proto::AudioLabel::Open,
+                Label::EarlyMedia => proto::AudioLabel::EarlyMedia,
             };
             Request::Audio(proto::AudioChunk { at_ms: (at - before).0, label: label.into(), samples: samples.into() })
         }

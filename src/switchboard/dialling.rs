@@ -136,6 +136,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
         formats: trunk.codecs.clone(),
         early_media: false,
+        early_media_asr: false,
     }
 }
 
@@ -164,7 +165,10 @@ pub(super) fn check(order: &DialOrder, settings: &Settings, wall: SystemTime) ->
     }
     let headers = headers(order)?;
     service("dialogue", &order.dialogue, &settings.dialogues)?;
-    service("speech", &order.speech, &settings.speech)?;
+    let speech = service("speech", &order.speech, &settings.speech)?;
+    if order.early_media_asr == Some(true) && speech == NONE {
+        return Err(invalid("early_media_asr", "speech is \"none\": name a speech service that recognises it"));
+    }
     if !order.recording_name.is_empty() {
         name(&order.recording_name)?;
     }
@@ -268,6 +272,7 @@ pub(super) fn place(
     };
     let mut plan = plan(settings, trunk, call_id, &services);
     let clamps = plan.knobs.apply(&order.knobs);
+    plan.early_media_asr = order.early_media_asr.unwrap_or(trunk.early_media_asr) && plan.rules.recogniser;
     plan.parties = Parties { caller: number(caller), callee: number(&order.callee), ..Parties::default() };
     plan.failover = failover;
     plan.request_id = order.request_id.clone();

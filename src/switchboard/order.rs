@@ -23,6 +23,8 @@ pub struct DialOrder {
     pub ring_timeout: Option<Duration>,
     /// Not to be dialled after it.
     pub not_after: Option<SystemTime>,
+    /// Recognise what is heard before the answer; `None`: the trunk's.
+    pub early_media_asr: Option<bool>,
     /// `None`: as configured.
     pub record: Option<bool>,
     /// File name of the recording; empty: the call's id.

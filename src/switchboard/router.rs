@@ -740,5 +740,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         sip_call_id: String::new(),
         transfers: Vec::new(),
         user_to_user: Vec::new(),
+        early_media_at: None,
+        early_text: Vec::new(),
     }
 }

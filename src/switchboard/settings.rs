@@ -152,6 +152,8 @@ pub struct Trunk {
     pub longest: Option<Duration>,
     /// How long a call may ring before it is cancelled.
     pub ring_timeout: Duration,
+    /// What is heard before the answer of a call that we place goes to recognition, if `Dial` says nothing of it.
+    pub early_media_asr: bool,
     /// Codecs to offer and to take, the preferred one first.
     pub codecs: Vec<AudioFormat>,
     /// How its calls are set up and kept up.
@@ -363,6 +365,7 @@ impl Trunk {
             failover_after: Duration::from_secs(4),
             longest: None,
             ring_timeout: Duration::from_secs(60),
+            early_media_asr: false,
             codecs: vec![AudioFormat::Pcma],
             session: Terms::default(),
             transfer: transfer::Rules::bare(),

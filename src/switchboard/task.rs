@@ -38,6 +38,9 @@ const RECORDED: usize = 50;
 /// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
 pub(super) const INBOX: usize = 256;
 
+/// What the recogniser of early media may have to say at once: a partial or a text a while.
+const INBOX_EARLY: usize = 4;
+
 /// How a call begins.
 pub(super) enum Start {
     /// We place it.
@@ -130,6 +133,7 @@ impl Task {
             media: Some(media),
             dialogue: None,
             recogniser: None,
+            early: None,
             synthesis: HashMap::new(),
         };
         for clamp in clamps {
@@ -166,6 +170,7 @@ impl Task {
                         Some(Input::LegLost.into())
                     }
                 },
+                input = heard_early(&mut wires.early) => Some(input.into()),
                 Some(input) = inputs.recv() => Some(input),
                 () = until(call.deadline()) => None,
             };
@@ -242,6 +247,28 @@ async fn find(
     Some(local.clone().towards(first))
 }
 
+/// The connections of a call before its answer.
+struct Early {
+    media: mpsc::UnboundedReceiver<MediaEvent>,
+    speech: mpsc::Receiver<FromSpeech>,
+    recogniser: mpsc::Sender<ToRecogniser>,
+}
+
+/// What comes of early media; for ever nothing, when none is listened to.
+async fn heard_early(early: &mut Option<Box<Early>>) -> Input {
+    let Some(early) = early else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            Some(event) = early.media.recv() => match event {
+                MediaEvent::Leg(LegEvent::Spent(_)) | MediaEvent::Closed(_) => {}
+                MediaEvent::Leg(event) => return Input::EarlyLeg(event),
+            },
+            Some(from) = early.speech.recv() => return Input::EarlySpeech(from),
+            else => std::future::pending().await,
+        }
+    }
+}
+
 /// A call's connections to the shells.
 struct Wires<'a> {
     task: &'a Task,
@@ -258,6 +285,8 @@ struct Wires<'a> {
     media: Option<mpsc::UnboundedSender<MediaEvent>>,
     dialogue: Option<dialogue::Handle>,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
+    /// What is heard before the answer; in a box, since most calls have none.
+    early: Option<Box<Early>>,
     /// Segments that are being made; dropping one cancels it.
     synthesis: HashMap<(PromptNo, u32), Synthesis>,
 }
@@ -286,6 +315,13 @@ impl Wires<'_> {
                 let call_id = self.call_id.clone();
                 let _ =
                     self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
+            }
+            Output::Listen(setup) => self.listen(*setup),
+            Output::StopListening => self.port.close(),
+            Output::EarlyRecogniser(mark) => {
+                if let Some(early) = &self.early {
+                    let _ = early.recogniser.try_send(mark);
+                }
             }
             Output::OpenLeg(setup) => self.open_leg(*setup),
             Output::Leg(command) => self.port.command(command),
@@ -333,6 +369,19 @@ impl Wires<'_> {
         self.nowhere = found.is_none();
         route.local = found.unwrap_or(route.local);
         route
+    }
+
+    /// The leg and the recogniser before the answer. They have channels of their own: what still comes of them afterwards is not taken for
+    /// what comes of the call.
+    fn listen(&mut self, setup: Setup) {
+        let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
+        let (media, from_media) = mpsc::unbounded_channel();
+        let (tell, from_speech) = mpsc::channel(INBOX_EARLY);
+        let speech = &self.task.shells.speech;
+        let recogniser = speech.recognise_early(&self.services.speech, &self.call_id, consumer, tell);
+        self.early = Some(Box::new(Early { media: from_media, speech: from_speech, recogniser }));
+        let events = Box::new(move |event| drop(media.send(event)));
+        self.port.open(setup, Wiring { events, heard: Some(producer), recorded: None });
     }
 
     fn open_leg(&mut self, setup: Setup) {

@@ -235,11 +235,11 @@ async fn wrong_arguments_of_dial_are_refused_with_the_field_named() {
     for (order, field) in invalid {
         refused(rig.control().dial(order).await, Code::InvalidArgument, field);
     }
-    let early = DialRequest { early_media_asr: true, ..good.clone() };
-    refused(rig.control().dial(early).await, Code::Unimplemented, "early_media_asr");
     let knobs = Knobs { on_barge_in: 7, ..Default::default() };
     let unknown = DialRequest { knobs: Some(knobs), ..good.clone() };
     refused(rig.control().dial(unknown).await, Code::InvalidArgument, "knobs.on_barge_in");
+    let early = DialRequest { early_media_asr: Some(true), ..good.clone() };
+    refused(rig.control().dial(early).await, Code::InvalidArgument, "early_media_asr");
     let past = prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 };
     let late = DialRequest { not_after: Some(past), ..good.clone() };
     refused(rig.control().dial(late).await, Code::FailedPrecondition, "not_after");

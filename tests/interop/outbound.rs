@@ -6,8 +6,9 @@ use tonic::Code;
 use trunkline::proto::control::v1::send_request::Command;
 use trunkline::proto::control::v1::{CallRecord, DialRequest, Outcome, SendRequest};
 use trunkline::proto::dialogue::v1::Hangup;
+use trunkline::proto::dialogue::v1::line_event::Event;
 
-use crate::rig::{Happened, Phone, Rig, Setup, Trace};
+use crate::rig::{Brain, Engine, Happened, Hearing, Phone, Rig, Setup, Speaking, Trace};
 
 const AUTH: &str = "[auth]\nuser = \"robot\"\npassword = \"secret\"";
 
@@ -81,6 +82,67 @@ async fn what_is_said_before_the_answer_is_early_media() {
     let record = rig.ended(&call_id).await;
     assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200));
     assert!((2_000..4_500).contains(&record.setup_ms), "{record:?}");
+    phone.done().await;
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn what_is_said_before_the_answer_is_recognised_when_that_is_asked_for() {
+    let engine = Engine::serve(Hearing::Labels, Speaking::Tone).await;
+    let mut brain = Brain::serve().await;
+    let setup = Setup {
+        speech: engine.endpoint(),
+        dialogue: brain.endpoint(),
+        knobs: "barge_in = \"never\"\nmax_utterance_ms = 1000",
+        trunk: "[media]\nearly_media_asr = true",
+        record: true,
+        ..Setup::default()
+    };
+    let rig = Rig::start(setup).await;
+    let order = || DialRequest { dialogue: "brain".into(), speech: "local".into(), ..rig.order() };
+    // By the profile: the phone speaks 2 s before the answer and after it.
+    let phone = rig.phone(Phone::new("uas_early_media_183")).await;
+    let call_id = rig.dial(order()).await;
+    let mut line = brain.stream().await;
+    let first = line.next().await.expect("an event").event;
+    assert!(matches!(&first, Some(Event::Early(begin)) if begin.answered_at.is_none()), "{first:?}");
+    let said = |early: bool| {
+        move |event: &Event| match event {
+            Event::Utterance(said) if said.early_media == early => Some((said.text.clone(), said.start_ms)),
+            _ => None,
+        }
+    };
+    assert_eq!(line.find(said(true)).await.0, "AUDIO_LABEL_EARLY_MEDIA");
+    line.find(|event| matches!(event, Event::Begin(begin) if begin.answered_at.is_some()).then_some(())).await;
+    let (text, start) = line.find(said(false)).await;
+    assert_eq!(text, "AUDIO_LABEL_OPEN");
+    assert!(start < 1_500, "timed from the answer: {start}");
+    hang_up(&rig, &call_id).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!(record.early_text[0].text, "AUDIO_LABEL_EARLY_MEDIA");
+    let seconds = |at: Option<prost_types::Timestamp>| at.map(|at| (at.seconds, at.nanos)).expect("it was");
+    assert!(seconds(record.early_media_at) < seconds(record.answered_at), "{record:?}");
+    assert!(record.turns.iter().all(|turn| turn.text == "AUDIO_LABEL_OPEN"), "{record:?}");
+    // The recording begins at the answer.
+    let length = hound::WavReader::open(rig.folder().join(&record.wav)).expect("a recording").duration() / 8;
+    assert!(length.abs_diff(record.talk_ms) < 400, "{length} of {}", record.talk_ms);
+    phone.done().await;
+
+    // By the order, of a call that is refused: what was announced is in the record, though its text comes after the refusal.
+    let phone = rig.phone(Phone::new("uas_announces_404")).await;
+    let call_id = rig.dial(DialRequest { early_media_asr: Some(true), ..order() }).await;
+    let mut line = brain.stream().await;
+    line.find(|event| matches!(event, Event::End(_)).then_some(())).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.sip_code, record.answered_at), (Outcome::Notexist, 404, None));
+    assert!(!record.early_text.is_empty() && record.turns.is_empty() && record.wav.is_empty(), "{record:?}");
+    phone.done().await;
+
+    // And not, when the order says so.
+    let phone = rig.phone(Phone::new("uas_announces_404")).await;
+    let call_id = rig.dial(DialRequest { early_media_asr: Some(false), ..order() }).await;
+    let record = rig.ended(&call_id).await;
+    assert!(record.early_text.is_empty() && record.early_media_at.is_none(), "{record:?}");
     phone.done().await;
     rig.idle().await;
 }

@@ -22,6 +22,10 @@ use super::{PHONE, PHONE_MEDIA, ROBOT};
 pub enum Pickup {
     /// Rings at once, and is answered after so many ms.
     After(u32),
+    /// Rings at once with media (183 with SDP), sends from then on, and is answered after so many ms.
+    Early(u32),
+    /// The same, and refuses.
+    EarlyRefuse(u32, u16),
     /// Rings at once, and refuses after so many ms with this status.
     Refuse(u32, u16),
     /// Refuses without ringing.
@@ -45,6 +49,8 @@ pub enum Act {
     Hold(Direction),
     /// Refuses the next offer with this status.
     Refuse(u16),
+    /// Answers, or refuses, after early media.
+    PickUp,
     /// Sends no more RTP.
     Mute,
     /// Sends RTP again.
@@ -299,6 +305,11 @@ impl Phone {
                 self.signal(now, ring);
                 self.early.push_back((now + Ms(ms).as_duration(), Act::Unmute));
             }
+            Pickup::Early(ms) | Pickup::EarlyRefuse(ms, _) => {
+                self.signal(now, Input::Ring { headers: none(), sdp: Some(self.reply.clone()) });
+                self.talks(now);
+                self.early.push_back((now + Ms(ms).as_duration(), Act::PickUp));
+            }
             Pickup::Refuse(ms, _) => {
                 self.signal(now, ring);
                 self.early.push_back((now + Ms(ms).as_duration(), Act::HangUp));
@@ -325,6 +336,13 @@ impl Phone {
             (Act::Press(key), Some(stream), _) => {
                 let key = Key::from_char(key).expect("a key");
                 stream.key = Some(telephone_event::Sender::new(key, stream.timestamp, Ms(100)));
+            }
+            (Act::PickUp, _, Pickup::EarlyRefuse(_, code)) => {
+                self.signal(now, Input::Reject { code, reason: None, headers: none() });
+                self.stream = None;
+            }
+            (Act::PickUp, ..) => {
+                self.signal(now, Input::Answer { headers: none(), sdp: self.reply.clone() });
             }
             (Act::Mute, Some(stream), _) => stream.muted = true,
             (Act::Unmute, Some(stream), _) => stream.muted = false,

@@ -15,6 +15,16 @@ use trunkline::sip::session;
 use super::phone::Stamp;
 use super::voice;
 
+/// What was seen of early media.
+#[derive(Debug, Default)]
+pub struct Early {
+    pub began: Option<Duration>,
+    pub over: Option<Duration>,
+    pub heard: Vec<HeardFrame>,
+    pub sent: Vec<Stamp>,
+    pub recogniser: Vec<(Duration, ToRecogniser)>,
+}
+
 /// All times are since the beginning of the world, but what is in [`Ms`]: that is media time.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -30,6 +40,8 @@ pub struct Seen {
     pub unwanted: Vec<(Duration, PromptNo)>,
     pub leg: Vec<(Duration, LegEvent)>,
     pub heard: Vec<HeardFrame>,
+    /// Before the answer: what the leg heard and put out, and what its recogniser was told.
+    pub early: Early,
     pub recorded: Vec<RecordedFrame>,
     /// The robot's RTP, as it was sent and as it came.
     pub sent: Vec<Stamp>,
@@ -204,8 +216,16 @@ impl Seen {
         assert_eq!(playing, None, "a prompt has no end");
         let spoken = record.turns.iter().filter(|turn| turn.role == Role::Speech).count();
         assert_eq!(spoken, begun, "robot turns: {:#?}", record.turns);
-        let said = self.told.iter().filter(|(_, _, w)| matches!(w, What::Utterance { .. })).count();
-        let begun = self.told.iter().filter(|(_, _, w)| matches!(w, What::SpeechStarted { .. })).count();
+        let said = |early: bool| {
+            let one = |w: &What| matches!(w, What::Utterance { utterance, .. } if utterance.early == early);
+            self.told.iter().filter(|(_, _, w)| one(w)).count()
+        };
+        let begun = |of: bool| {
+            let one = |w: &What| matches!(w, What::SpeechStarted { early, .. } if *early == of);
+            self.told.iter().filter(|(_, _, w)| one(w)).count()
+        };
+        assert_eq!(said(true), begun(true), "each that began to speak before the answer is heard");
+        let (said, begun) = (said(false), begun(false));
         assert_eq!(said, begun, "each that began to speak is heard");
         assert_eq!(record.turns.len() - spoken, said, "caller turns: {:#?}", record.turns);
     }
@@ -214,10 +234,21 @@ impl Seen {
         assert_eq!(self.dialogue_opened, self.dialogue_closed);
         for ((_, event), n) in self.line.iter().zip(1..) {
             assert_eq!(event.id, n, "without gaps");
-            assert_eq!(matches!(event.what, Line::Begin(_)), n == 1, "{event:?}");
+            let early = matches!(self.line[0].1.what, Line::Early(_));
+            assert_eq!(matches!(event.what, Line::Early(_)), early && n == 1, "{event:?}");
+            let first =
+                if early { self.line.iter().position(|(_, e)| matches!(e.what, Line::Begin(_))) } else { Some(0) };
+            assert_eq!(
+                matches!(event.what, Line::Begin(_)),
+                first.is_some_and(|first| first as u64 + 1 == n),
+                "{event:?}"
+            );
             assert_eq!(matches!(event.what, Line::End { .. }), n == self.line.len() as u64, "{event:?}");
         }
-        assert!(self.line.windows(2).all(|two| two[0].1.at <= two[1].1.at + Ms(20)), "in order");
+        let order = |two: &[(Duration, LineEvent)]| {
+            matches!(two[1].1.what, Line::Begin(_)) || two[0].1.at <= two[1].1.at + Ms(20)
+        };
+        assert!(self.line.windows(2).all(order), "in order");
     }
 
     fn check_recogniser(&self, record: &CallRecord) {

@@ -37,6 +37,7 @@ enum Happening {
 
 enum ToLeg {
     Open(Box<leg::Setup>),
+    Listen(Box<leg::Setup>),
     Command(leg::Command),
     Close,
 }
@@ -61,6 +62,8 @@ pub struct World {
     queued: u64,
     robot: Robot,
     leg: Option<Leg>,
+    /// The leg is that before the answer.
+    early: bool,
     slot: Duration,
     rtp: VecDeque<Vec<u8>>,
     /// What was handed over last between call and leg, each way: nothing overtakes it.
@@ -89,6 +92,7 @@ impl World {
             queued: 0,
             robot: Robot::Idle,
             leg: None,
+            early: false,
             slot: Duration::ZERO,
             rtp: VecDeque::new(),
             handed: [Duration::ZERO; 2],
@@ -107,7 +111,13 @@ impl World {
     }
 
     /// Until nothing more can happen.
-    pub fn run(mut self) -> Seen {
+    pub fn run(self) -> Seen {
+        let seen = self.run_to_the_end();
+        seen.check();
+        seen
+    }
+
+    pub fn run_to_the_end(mut self) -> Seen {
         match self.scenario.way {
             Way::Outbound { ring_timeout } => self.dial(ring_timeout),
             Way::Inbound(_) => self.phone.dial(self.now),
@@ -136,7 +146,6 @@ impl World {
         self.seen.refers = std::mem::take(&mut self.phone.refers);
         self.seen.spoke = std::mem::take(&mut self.phone.spoke);
         self.seen.phone_began = self.phone.began();
-        self.seen.check();
         self.seen
     }
 
@@ -193,6 +202,7 @@ impl World {
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
             early_media: self.scenario.early_media,
+            early_media_asr: self.scenario.early_media_asr,
         }
     }
 
@@ -262,6 +272,11 @@ impl World {
                     call.handle(now, *input);
                 }
             }
+            Happening::ToLeg(ToLeg::Listen(setup)) => {
+                self.early = true;
+                self.leg = Some(Leg::new(*setup));
+                self.slot = self.now + Duration::from_micros(self.rng.random_range(0..20_000));
+            }
             Happening::ToLeg(ToLeg::Open(setup)) => {
                 self.leg = Some(Leg::new(*setup));
                 self.slot = self.now + Duration::from_micros(self.rng.random_range(0..20_000));
@@ -274,7 +289,10 @@ impl World {
                 }
             }
             Happening::ToLeg(ToLeg::Close) => {
-                if let Some(leg) = self.leg.take() {
+                if std::mem::take(&mut self.early) {
+                    self.leg = None;
+                    self.seen.early.over = Some(self.now);
+                } else if let Some(leg) = self.leg.take() {
                     self.hand_over(0, Happening::ToCall(Box::new(Input::LegClosed(leg.quality()))));
                 }
             }
@@ -322,6 +340,9 @@ impl World {
     }
 
     fn wire(&mut self, wires: Wires) {
+        if self.early {
+            return self.wire_early(wires);
+        }
         for event in wires.events {
             match event {
                 LegEvent::Spent(_) => continue,
@@ -335,6 +356,22 @@ impl World {
         self.seen.recorded.extend(wires.recorded);
         for (to, datagram) in wires.sent {
             self.seen.sent.push(Stamp::of(self.now, &datagram));
+            self.send(1, to, datagram);
+        }
+    }
+
+    fn wire_early(&mut self, wires: Wires) {
+        for event in wires.events {
+            match event {
+                LegEvent::Spent(_) => continue,
+                LegEvent::Began { at } => self.seen.early.began = Some(at - self.epoch),
+                _ => {}
+            }
+            self.hand_over(0, Happening::ToCall(Box::new(Input::EarlyLeg(event))));
+        }
+        self.seen.early.heard.extend(wires.heard);
+        for (to, datagram) in wires.sent {
+            self.seen.early.sent.push(Stamp::of(self.now, &datagram));
             self.send(1, to, datagram);
         }
     }
@@ -402,6 +439,16 @@ impl World {
         let now = self.now;
         match output {
             Output::Transmit { to, payload } => self.transmit(to, payload),
+            Output::Listen(setup) => self.hand_over(1, Happening::ToLeg(ToLeg::Listen(setup))),
+            Output::StopListening => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
+            Output::EarlyRecogniser(told) => {
+                self.seen.trace(now, "early recogniser", format!("{told:?}").as_bytes());
+                self.seen.early.recogniser.push((now, told));
+                for (ms, from) in (self.scenario.early_recogniser)(told) {
+                    let input = Box::new(Input::EarlySpeech(from));
+                    self.later(now + Duration::from_millis(ms.into()), Happening::ToCall(input));
+                }
+            }
             Output::OpenLeg(setup) => self.hand_over(1, Happening::ToLeg(ToLeg::Open(setup))),
             Output::Leg(command) => self.hand_over(1, Happening::ToLeg(ToLeg::Command(command))),
             Output::CloseLeg => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),

@@ -54,7 +54,10 @@ impl Call {
             Err(error) if self.agreed.is_none() && self.session.is_outgoing() => {
                 self.hang_up(now, HungUpBy::Network, &format!("SDP offer: {error}"));
             }
-            Ok(()) if sdp.is_some() => self.agreed_anew(now),
+            Ok(()) if sdp.is_some() => {
+                self.agreed_anew(now);
+                self.early_media(now, None);
+            }
             _ => self.media_changed(),
         }
     }

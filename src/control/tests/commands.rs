@@ -35,7 +35,7 @@ async fn an_order_with_everything_comes_through() {
         trunk: "t".into(),
         ring_timeout: Some(prost_types::Duration { seconds: 30, nanos: 500_000_000 }),
         not_after: Some(prost_types::Timestamp { seconds: 2, nanos: 0 }),
-        early_media_asr: false,
+        early_media_asr: Some(true),
         recording: Some(proto::dial_request::Recording { enabled: Some(false), name: "call 1".into() }),
         headers: header("X-Task", "a\tb"),
         user_to_user: "u".into(),
@@ -56,7 +56,7 @@ async fn an_order_with_everything_comes_through() {
     assert_eq!(texts, ["call 1", "u", "d", "s", "c"]);
     assert_eq!(order.ring_timeout, Some(Duration::from_millis(30_500)));
     assert_eq!(order.not_after, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2)));
-    assert_eq!(order.record, Some(false));
+    assert_eq!((order.record, order.early_media_asr), (Some(false), Some(true)));
     let headers = [("X-Task", "a\tb"), ("User-to-User", "04;encoding=hex")];
     assert_eq!(order.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(order.variables, [("a".into(), "1".into()), ("b".into(), "2".into())]);
@@ -68,7 +68,7 @@ async fn wrong_orders_name_the_field() {
     let mut served = serve(10).await;
     let ring = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
     let recording = |name: &str| Some(proto::dial_request::Recording { enabled: None, name: name.into() });
-    let cases: [Case; 13] = [
+    let cases: [Case; 12] = [
         (|r| r.request_id.clear(), Code::InvalidArgument, "request_id: is empty"),
         (
             |r| r.request_id = "x".repeat(4097),
@@ -97,11 +97,6 @@ async fn wrong_orders_name_the_field() {
             |r| r.correlation = "x".repeat(5000),
             Code::InvalidArgument,
             "correlation: has 5000 bytes, at most 4,096 are kept",
-        ),
-        (
-            |r| r.early_media_asr = true,
-            Code::Unimplemented,
-            "early_media_asr: recognitions before the answer are not built yet",
         ),
         (
             |r| r.knobs = Some(dialogue::Knobs { ignore: vec!["?".into()], ..Default::default() }),

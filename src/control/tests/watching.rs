@@ -10,7 +10,9 @@ use crate::call::collection::Collected;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
-use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn};
+use crate::call::record::{
+    CallRecord, EarlyText, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
+};
 use crate::call::transfer::Handed;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
@@ -88,7 +90,7 @@ async fn too_old_names_the_oldest() {
 #[tokio::test]
 async fn filters() {
     let mut served = serve(100).await;
-    let partial = || What::Partial { utterance: 1, text: "he".into() };
+    let partial = || What::Partial { utterance: 1, text: "he".into(), early: false };
     for told in [silence("a", 1), silence("b", 1), event("a", partial()), event("b", partial()), silence("a", 2)] {
         served.journal.tell(told);
     }
@@ -183,6 +185,7 @@ async fn every_event_is_told_whole() {
         confidence: None,
         quality: Quality::Final,
         filler: false,
+        early: true,
     };
     let told_said = dialogue::Utterance {
         utterance_id: 4,
@@ -190,6 +193,7 @@ async fn every_event_is_told_whole() {
         start_ms: 1,
         stop_ms: 2,
         quality: dialogue::TextQuality::Final.into(),
+        early_media: true,
         ..Default::default()
     };
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
@@ -299,13 +303,23 @@ async fn every_event_is_told_whole() {
             Told::PromptMark(dialogue::Mark { prompt_id: "p".into(), mark: "m".into() }),
         ),
         (
-            What::SpeechStarted { utterance: 4, start: Ms(1), during_prompt: true },
-            Told::SpeechStarted(happened::SpeechStarted { utterance_id: 4, start_ms: 1, during_prompt: true }),
+            What::SpeechStarted { utterance: 4, start: Ms(1), during_prompt: true, early: true },
+            Told::SpeechStarted(happened::SpeechStarted {
+                utterance_id: 4,
+                start_ms: 1,
+                during_prompt: true,
+                early_media: true,
+            }),
         ),
         (
-            What::Partial { utterance: 4, text: "ye".into() },
+            What::Partial { utterance: 4, text: "ye".into(), early: true },
             Told::Utterance(happened::Utterance {
-                utterance: Some(dialogue::Utterance { utterance_id: 4, text: "ye".into(), ..Default::default() }),
+                utterance: Some(dialogue::Utterance {
+                    utterance_id: 4,
+                    text: "ye".into(),
+                    early_media: true,
+                    ..Default::default()
+                }),
                 r#final: false,
                 latency_ms: 0,
             }),
@@ -419,6 +433,8 @@ fn record() -> CallRecord {
             stop: Ms(19),
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
+        early_media_at: Some(SystemTime::UNIX_EPOCH),
+        early_text: vec![EarlyText { text: "no such number".into(), start: Ms(1), stop: Ms(2) }],
     }
 }
 
@@ -482,5 +498,7 @@ fn told_record() -> proto::CallRecord {
             stop_ms: 19,
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
+        early_media_at: Some(prost_types::Timestamp::default()),
+        early_text: vec![proto::call_record::EarlyText { text: "no such number".into(), start_ms: 1, stop_ms: 2 }],
     }
 }

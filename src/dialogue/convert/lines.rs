@@ -15,8 +15,11 @@ pub fn line_event(event: LineEvent) -> proto::LineEvent {
 fn line(what: Line) -> Event {
     match what {
         Line::Begin(begin) => Event::Begin(self::begin(*begin)),
+        Line::Early(begin) => Event::Early(self::begin(*begin)),
         Line::Utterance(said) => Event::Utterance(utterance(said)),
-        Line::Partial { utterance, text } => Event::Partial(proto::Partial { utterance_id: utterance, text }),
+        Line::Partial { utterance, text, early } => {
+            Event::Partial(proto::Partial { utterance_id: utterance, text, early_media: early })
+        }
         Line::NoInput { count } => Event::NoInput(proto::NoInput { count }),
         Line::PromptDone { prompt_id, interrupted, fault } => {
             Event::PromptDone(proto::PromptDone { prompt_id, interrupted: interrupted.map(heard), fault })
@@ -54,7 +57,7 @@ fn begin(begin: Begin) -> proto::Begin {
         headers: headers.collect(),
         user_to_user: begin.user_to_user.join(", "),
         variables: begin.variables.into_iter().collect(),
-        answered_at: Some(begin.answered_at.into()),
+        answered_at: begin.answered_at.map(Into::into),
         correlation: begin.correlation,
         user_to_user_values: super::received(begin.user_to_user),
     }
@@ -89,6 +92,7 @@ pub fn utterance(said: Utterance) -> proto::Utterance {
         confidence: said.confidence,
         quality: quality.into(),
         filler: said.filler,
+        early_media: said.early,
     }
 }
 

@@ -334,7 +334,7 @@ fn every_line_event() {
         headers: vec![("X-A".into(), "b".into())],
         user_to_user: vec!["u".into(), "\"v\"".into()],
         variables: vec![("k".into(), "v".into())],
-        answered_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
+        answered_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
         correlation: "z".into(),
     };
     let begun = proto::Begin {
@@ -356,7 +356,9 @@ fn every_line_event() {
         answered_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
         correlation: "z".into(),
     };
-    assert_eq!(tell(Line::Begin(Box::new(begin))), Event::Begin(begun));
+    assert_eq!(tell(Line::Begin(Box::new(begin.clone()))), Event::Begin(begun.clone()));
+    let (early, told_early) = (Begin { answered_at: None, ..begin }, proto::Begin { answered_at: None, ..begun });
+    assert_eq!(tell(Line::Early(Box::new(early))), Event::Early(told_early));
     let said = Utterance {
         utterance: 1,
         text: "yes".into(),
@@ -369,6 +371,7 @@ fn every_line_event() {
         confidence: Some(0.5),
         quality: Quality::Partial,
         filler: true,
+        early: true,
     };
     let told_said = proto::Utterance {
         utterance_id: 1,
@@ -382,11 +385,12 @@ fn every_line_event() {
         confidence: Some(0.5),
         quality: proto::TextQuality::Partial.into(),
         filler: true,
+        early_media: true,
     };
     assert_eq!(tell(Line::Utterance(said)), Event::Utterance(told_said));
     assert_eq!(
-        tell(Line::Partial { utterance: 1, text: "y".into() }),
-        Event::Partial(proto::Partial { utterance_id: 1, text: "y".into() })
+        tell(Line::Partial { utterance: 1, text: "y".into(), early: true }),
+        Event::Partial(proto::Partial { utterance_id: 1, text: "y".into(), early_media: true })
     );
     assert_eq!(
         tell(Line::Keys { result: Collected::UsedUp, digits: "12".into() }),

@@ -134,6 +134,9 @@ fn read(kind: LineKind) -> Result<Option<Event>, Status> {
             callee: begin.callee,
             variables: begin.variables.into_iter().collect(),
         },
+        // What an announcement says before the answer is nothing that a script answers.
+        LineKind::Early(_) => return Ok(None),
+        LineKind::Utterance(utterance) if utterance.early_media => return Ok(None),
         LineKind::Utterance(utterance) => Event::Utterance {
             text: utterance.text,
             during_prompt: utterance.during_prompt,

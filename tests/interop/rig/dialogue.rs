@@ -67,10 +67,15 @@ impl Brain {
         self.server.endpoint.clone()
     }
 
+    /// The next call's stream, untouched.
+    pub async fn stream(&mut self) -> Dialogue {
+        let call = tokio::time::timeout(PATIENCE, self.calls.recv()).await;
+        call.expect("a call in time").expect("it serves")
+    }
+
     /// The next call's stream; its first event, `begin`, has been taken from it.
     pub async fn call(&mut self) -> Dialogue {
-        let call = tokio::time::timeout(PATIENCE, self.calls.recv()).await;
-        let mut call = call.expect("a call in time").expect("it serves");
+        let mut call = self.stream().await;
         let first = call.next().await.expect("an event");
         assert!(matches!(first.event, Some(Event::Begin(_))), "{first:?}");
         call

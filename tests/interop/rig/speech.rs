@@ -1,5 +1,6 @@
 //! A scripted speech service, for tests that must be exact.
 
+use std::collections::BTreeSet;
 use std::f32::consts::TAU;
 use std::pin::Pin;
 
@@ -24,6 +25,8 @@ use super::dialogue::Alone;
 pub enum Hearing {
     /// Utterance n is "utterance n", with a partial at its start.
     Numbers,
+    /// Each utterance is the labels of all audio that came on its stream, and nothing is said of it before.
+    Labels,
     /// It reads and never answers.
     Mute,
     /// Finals of utterances that never were, words without end, answers that are empty.
@@ -91,7 +94,16 @@ impl Speech for Scripted {
         let (answers, stream) = mpsc::channel(64);
         let (hearing, mut requests) = (self.hearing, request.into_inner());
         tokio::spawn(async move {
+            let mut labels = BTreeSet::new();
             while let Ok(Some(request)) = requests.message().await {
+                if let (Hearing::Labels, Some(Asked::Audio(chunk))) = (hearing, &request.request) {
+                    labels.insert(chunk.label().as_str_name());
+                }
+                if let (Hearing::Labels, Some(Asked::UtteranceEnd(end))) = (hearing, &request.request) {
+                    let text = labels.iter().copied().collect::<Vec<_>>().join(" ");
+                    let last = Final { utterance_id: end.utterance_id, text, ..Default::default() };
+                    let _ = answers.send(Ok(RecognizeResponse { response: Some(Answer::Final(last)) })).await;
+                }
                 for response in heard(hearing, request) {
                     if answers.send(Ok(RecognizeResponse { response })).await.is_err() {
                         return;
@@ -138,7 +150,7 @@ fn heard(hearing: Hearing, request: RecognizeRequest) -> Vec<Option<Answer>> {
     let last =
         |utterance_id, text: &str| Answer::Final(Final { utterance_id, text: text.into(), ..Default::default() });
     match hearing {
-        Hearing::Mute => Vec::new(),
+        Hearing::Mute | Hearing::Labels => Vec::new(),
         Hearing::Numbers if starts => {
             let text = "utter".to_owned();
             vec![Some(Answer::Partial(Partial { utterance_id: number, text, stop_ms: 0 }))]
