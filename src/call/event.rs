@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::knobs::Clamp;
 use super::line::{Heard, Parties, Utterance};
-use super::record::CallRecord;
+use super::quality::Occasion;
+use super::record::{CallRecord, Look};
 use super::transfer::Handed;
 use crate::ms::Ms;
 
@@ -173,6 +174,15 @@ pub enum What {
         sip_code: u16,
         /// The refusal in words.
         reason: String,
+    },
+    /// How the line is, while the call is up.
+    Quality {
+        /// The profile.
+        trunk: String,
+        /// Why it is told.
+        occasion: Occasion,
+        /// The figures.
+        look: Box<Look>,
     },
     /// The far end wanted to refer us to somebody else.
     ReferRefused {

@@ -25,6 +25,7 @@ use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
+use trunkline::call::quality::LineRules;
 use trunkline::sip::session::Terms;
 
 use network::Weather;
@@ -62,6 +63,7 @@ pub struct Scenario {
     pub knobs: Knobs,
     pub rules: Rules,
     pub rtp_timeout: Duration,
+    pub line: LineRules,
     pub early_media: bool,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
@@ -96,6 +98,7 @@ impl Scenario {
                 recogniser: true,
             },
             rtp_timeout: Duration::from_secs(20),
+            line: LineRules::default(),
             early_media: false,
             terms: Terms::default(),
             phone_terms: Terms::default(),

@@ -192,6 +192,7 @@ impl World {
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
+            line: self.scenario.line,
             early_media: self.scenario.early_media,
         }
     }
