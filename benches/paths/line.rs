@@ -79,6 +79,8 @@ impl Line {
             telephone_event_in: PayloadType::new(101),
             remote: from,
             rtcp: from,
+            rtcp_mux: false,
+            rtcp_xr: true,
             sends: true,
             receives: true,
         };

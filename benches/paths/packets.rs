@@ -11,7 +11,7 @@ use trunkline::rtp::frames::Frames;
 use trunkline::rtp::jitter::{DelayLimits, JitterBuffer};
 use trunkline::rtp::packet::{HEADER_LEN, Packet, PayloadType, Ssrc};
 use trunkline::rtp::reception::ReceptionReport;
-use trunkline::rtp::rtcp::{MAX_COMPOUND, NtpTime, SenderInfo, Session};
+use trunkline::rtp::rtcp::{MAX_COMPOUND, NtpTime, SenderInfo, Session, State};
 use trunkline::rtp::sender::Sender;
 use trunkline::rtp::telephone_event::{self, Key};
 
@@ -166,7 +166,8 @@ fn build_report() -> Walk {
         n += 1;
         now += Duration::from_secs(5);
         let mut compound = [0; MAX_COMPOUND];
-        black_box(session.report(now, &mut rng, info(n), Some(reception(2, n)), &mut compound));
+        let state = State { sender: info(n), reception: Some(reception(2, n)), voip: None };
+        black_box(session.report(now, &mut rng, &state, &mut compound));
         black_box(&compound);
     })
 }
@@ -176,7 +177,8 @@ fn parse_report() -> Walk {
     let mut now = Instant::now();
     let ((mut ours, _), (mut theirs, mut rng)) = (session(1, now), session(2, now));
     let mut compound = [0; MAX_COMPOUND];
-    let length = theirs.report(now, &mut rng, info(1), Some(reception(1, 1)), &mut compound);
+    let state = State { sender: info(1), reception: Some(reception(1, 1)), voip: None };
+    let length = theirs.report(now, &mut rng, &state, &mut compound);
     let mut n = 0;
     each(move || {
         n += 1;

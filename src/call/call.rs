@@ -27,12 +27,13 @@ use super::knobs::Knobs;
 use super::leg::{self, LegEvent};
 use super::line::{Begin, HungUpBy, Parties};
 use super::outcome;
+use super::quality::{LineRules, LineWatch};
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
 use super::transfer;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
-use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
+use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Willing};
 use crate::sip::Local;
 use crate::sip::message::{HeaderName, Request, Target, Uri};
 use crate::sip::refer::{Progress, Replaces};
@@ -77,6 +78,8 @@ pub struct Plan {
     pub local_media: SocketAddr,
     /// Codecs, the preferred one first.
     pub formats: Vec<AudioFormat>,
+    /// RTCP, and what is told of the line.
+    pub line: LineRules,
     /// An inbound call that rings gets 183 with SDP instead of 180.
     pub early_media: bool,
     /// What is heard before the answer of a call that we place goes to recognition; only with a recogniser.
@@ -122,8 +125,10 @@ pub(super) enum Timer {
     Longest,
     /// The leg does not say goodbye.
     LegFarewell,
+    /// The line is to be looked at.
+    Look,
 }
-const TIMERS: usize = 4;
+const TIMERS: usize = 5;
 
 /// One call.
 #[derive(Debug)]
@@ -157,6 +162,7 @@ pub struct Call {
     /// How the way so far failed, while another one is asked for.
     pub(super) failed: Option<Event>,
     quality: LineQuality,
+    watch: LineWatch,
     /// Who asked for the transfer that is under way, to whom it goes, since when.
     referring: Option<(HungUpBy, String, Ms)>,
     /// The line fell silent meanwhile.
@@ -257,6 +263,7 @@ impl Call {
             ending: None,
             failed: None,
             quality: LineQuality::default(),
+            watch: LineWatch::default(),
             referring: None,
             dead: false,
             transfers: Vec::new(),
@@ -391,6 +398,10 @@ impl Call {
         if self.due(now, Timer::LegFarewell) {
             self.leg_open = false;
         }
+        if self.due(now, Timer::Look) && self.leg_open {
+            self.out.push_back(Output::Leg(leg::Command::Look(Box::default())));
+            self.timers[Timer::Look as usize] = LineWatch::next(&self.plan.line, now);
+        }
         self.pump(now);
     }
 
@@ -459,6 +470,13 @@ impl Call {
             }
             let reason = format!("no RTP for {} s", self.plan.rtp_timeout.as_secs());
             return self.hang_up(now, HungUpBy::Network, &reason);
+        }
+        if let LegEvent::Look(look) = event {
+            if let Some(occasion) = self.watch.judge(&self.plan.line, &look) {
+                let trunk = self.plan.trunk.clone();
+                self.tell(now, What::Quality { trunk, occasion, look });
+            }
+            return;
         }
         self.converse(|c| c.leg(now, event));
     }
@@ -623,7 +641,7 @@ impl Call {
         let Some(agreed) = self.agreed else {
             return self.hang_up(now, HungUpBy::Network, "answered without SDP");
         };
-        let media = media(&agreed);
+        let media = media(&agreed, &self.plan.line);
         self.phase = Phase::Talking;
         self.outcome = Outcome::Success;
         self.leg_open = true;
@@ -635,6 +653,7 @@ impl Call {
             clock: self.wall_clock(now),
         };
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
+        self.timers[Timer::Look as usize] = LineWatch::next(&self.plan.line, now);
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
         self.conversation =
@@ -768,8 +787,8 @@ pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),
         ptime_ms: 20,
-        // One socket each: a shared one belongs to the issue of media quality.
-        rtcp_mux: false,
+        rtcp_mux: plan.line.rtcp_mux,
+        rtcp_xr: plan.line.rtcp_xr,
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
     Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
@@ -782,7 +801,7 @@ fn refusal(code: u16, error: Option<NegotiationError>) -> ExtraHeaders {
     ExtraHeaders::try_from(reason.into_iter().chain(warning).collect::<Vec<_>>()).unwrap_or_default()
 }
 
-fn media(agreed: &Negotiated) -> leg::Media {
+fn media(agreed: &Negotiated, rules: &LineRules) -> leg::Media {
     leg::Media {
         law: match agreed.codec {
             AudioFormat::Pcmu => Law::Mu,
@@ -793,6 +812,8 @@ fn media(agreed: &Negotiated) -> leg::Media {
         telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
         remote: agreed.remote,
         rtcp: agreed.rtcp,
+        rtcp_mux: agreed.rtcp_mux,
+        rtcp_xr: rules.xr_unasked || agreed.rtcp_xr && rules.rtcp_xr != Willing::Off,
         sends: agreed.sends,
         receives: agreed.receives,
     }

@@ -430,7 +430,7 @@ impl Conversation {
                 self.rest(now);
             }
             // The call's own business; see there.
-            LegEvent::LineDead { .. } | LegEvent::Spent(_) => {}
+            LegEvent::LineDead { .. } | LegEvent::Look(_) | LegEvent::Spent(_) => {}
         }
     }
 

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use super::collection::Collected;
 use super::knobs::Clamp;
 use super::line::{Heard, Parties, Utterance};
-use super::record::CallRecord;
+use super::quality::Occasion;
+use super::record::{CallRecord, Look};
 use super::transfer::Handed;
 use crate::ms::Ms;
 
@@ -197,6 +198,15 @@ pub enum What {
         sip_code: u16,
         /// The refusal in words.
         reason: String,
+    },
+    /// How the line is, while the call is up.
+    Quality {
+        /// The profile.
+        trunk: String,
+        /// Why it is told.
+        occasion: Occasion,
+        /// The figures.
+        look: Box<Look>,
     },
     /// The far end wanted to refer us to somebody else.
     ReferRefused {

@@ -21,6 +21,7 @@ pub mod leg;
 pub mod line;
 mod outcome;
 pub mod prompt;
+pub mod quality;
 pub mod record;
 mod reroute;
 mod speaker;

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::line::HungUpBy;
 use super::transfer::Handed;
 use crate::ms::Ms;
+use crate::rtp::xr::VoipMetrics;
 
 /// How a call ended, told in one enumeration whatever told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -213,7 +214,7 @@ pub struct Turn {
 }
 
 /// RTP both ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct LineQuality {
     /// Packets received.
     pub received: u64,
@@ -231,10 +232,12 @@ pub struct LineQuality {
     pub under_runs: u64,
     /// How the far end heard us, as it last said by RTCP; `None` when it never did.
     pub peer: Option<PeerQuality>,
+    /// How we heard the far end, over the whole call; `None`: nothing came.
+    pub heard: Option<VoipMetrics>,
 }
 
 /// How the far end hears us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct PeerQuality {
     /// Packets of ours that it has lost.
     pub lost: u64,
@@ -242,6 +245,28 @@ pub struct PeerQuality {
     pub jitter_ms: Ms,
     /// To the far end and back; `None` when it has not answered a report of ours.
     pub round_trip_ms: Option<Ms>,
+    /// The same in full, if it sends extended reports (RFC 3611).
+    pub heard: Option<VoipMetrics>,
+}
+
+/// How the line is, while the call is up.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Look {
+    /// Since its beginning.
+    pub so_far: LineQuality,
+    /// Since the last look; `None`: nothing came.
+    pub lately: Option<Lately>,
+}
+
+/// A stretch of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lately {
+    /// The share of packets lost, 0 to 1.
+    pub loss_rate: f32,
+    /// The share of packets that came and could not be played.
+    pub discard_rate: f32,
+    /// How it sounded, 1 to 5.
+    pub mos_lq: f32,
 }
 
 fn rfc3339<S: Serializer>(at: &SystemTime, s: S) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,7 @@ use super::call::{Call, Phase, Timer, negotiator};
 use super::event::What;
 use super::io::Output;
 use super::line::HungUpBy;
+use super::quality::LineRules;
 use crate::sdp::{AudioFormat, Direction};
 use crate::sip::Local;
 use crate::sip::session::{self, Dial, Event, Failure, Session};
@@ -36,6 +37,8 @@ pub struct Route {
     pub longest: Option<Duration>,
     /// Codecs, the preferred one first.
     pub formats: Vec<AudioFormat>,
+    /// RTCP, and what is told of the line.
+    pub line: LineRules,
     /// Upon which answers there may be yet another way; empty: this is the last one.
     pub failover: Vec<u16>,
 }
@@ -113,7 +116,7 @@ impl Call {
     }
 
     fn go(&mut self, now: Instant, route: Route, failed: &Event) {
-        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, failover } = route;
+        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, line, failover } = route;
         let reason = match failed {
             Event::Refused(refusal) => format!("{} {}", refusal.code, refusal.reason),
             Event::TimedOut | Event::Silent => "no answer to the INVITE".to_owned(),
@@ -121,7 +124,7 @@ impl Call {
         };
         self.tell(now, What::Rerouted { trunk: self.plan.trunk.clone(), reason });
         (self.plan.trunk, self.plan.formats, self.plan.failover) = (trunk, formats, failover);
-        (self.plan.setup_timeout, self.plan.longest) = (setup_timeout, longest);
+        (self.plan.setup_timeout, self.plan.longest, self.plan.line) = (setup_timeout, longest, line);
         self.negotiator = negotiator(&self.plan, &mut self.rng);
         dial.offer = self.negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
@@ -195,6 +198,7 @@ mod tests {
             setup_timeout: Duration::from_secs(32),
             longest: None,
             formats: vec![AudioFormat::Pcmu],
+            line: LineRules::default(),
             failover: Vec::new(),
         })
     }
@@ -233,6 +237,7 @@ mod tests {
                 rtp_timeout: Duration::from_secs(30),
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
+                line: LineRules::default(),
             };
             let now = epoch();
             let rng = rand::rngs::StdRng::seed_from_u64(3);

@@ -143,6 +143,16 @@ impl Screen {
                 };
                 self.say(at, Voice::Line, &format!("{who}{refused}"));
             }
+            What::Quality(quality) => {
+                let lately = quality.lately.unwrap_or_default();
+                let bad = (lately.loss_rate + lately.discard_rate) * 100.0;
+                let text = match quality.occasion.as_str() {
+                    _ if quality.lately.is_none() => "line: nothing is heard".to_owned(),
+                    occasion => format!("line {occasion}: MOS {:.1}, {bad:.1} % lost or late", lately.mos_lq),
+                };
+                let voice = if quality.occasion == "poor" { Voice::Bad } else { Voice::Note };
+                self.say(at, voice, &text);
+            }
             What::ReferRefused(refer) => {
                 self.say(at, Voice::Line, &format!("REFER to {} refused with {}", refer.target, refer.sip_code));
             }

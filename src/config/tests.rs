@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::call::knobs::{BargeIn, Knobs};
+use crate::call::quality::LineRules;
 use crate::call::transfer::Rules;
 use crate::ms::Ms;
-use crate::sdp::AudioFormat;
+use crate::sdp::{AudioFormat, Willing};
 use crate::sip::message::Target;
 use crate::sip::session::{Refresher, Reliability, Terms, TimerTerms};
 use crate::sip::transport::Transport;
@@ -137,7 +138,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     let trunk = |c: &Config| {
         let t = &c.switchboard.trunks[0];
         let transfer = (t.transfer.subscription, t.transfer.referred_by, t.transfer.patience, t.transfer.refuse_refer);
-        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.session, transfer)
+        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.line, t.session, transfer)
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
@@ -158,6 +159,10 @@ channels = 3
 ring_timeout_ms = 20000
 [media]
 codecs = ["PCMU"]
+rtcp_mux = "offer"
+rtcp_xr = "always"
+quality_every_s = 30
+quality_poor_mos10 = 0
 [headers]
 pass = ["X-Order"]
 [transfer]
@@ -187,6 +192,14 @@ answer = "wait"
     );
     assert_eq!((trunk.channels, trunk.ring_timeout), (3, Duration::from_secs(20)));
     assert_eq!(trunk.codecs, [AudioFormat::Pcmu]);
+    let line = LineRules {
+        rtcp_mux: Willing::Offer,
+        rtcp_xr: Willing::Offer,
+        xr_unasked: true,
+        tell_every: Some(Duration::from_secs(30)),
+        poor_below: None,
+    };
+    assert_eq!(trunk.line, line);
     assert_eq!(trunk.pass_headers, ["X-Order"]);
     let transfer = Rules {
         domain: "sip.example.com".into(),
@@ -380,7 +393,7 @@ fn wrong_engine_files() {
 #[test]
 fn wrong_profiles() {
     const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n";
-    const FORMS: [(&str, &[&str]); 13] = [
+    const FORMS: [(&str, &[&str]); 14] = [
         ("", &[]),
         (
             "[auth]\nuser = \"u\"\npassword = 4711\n",
@@ -406,6 +419,14 @@ fn wrong_profiles() {
         (
             "[registration]\nexpires_s = 5\n",
             &["t.toml:6:registration.expires_s: is out of range; write a whole number from 60 to 86400"],
+        ),
+        (
+            "[media]\nrtcp_mux = \"yes\"\nrtcp_xr = \"no\"\nquality_poor_mos10 = 50\n",
+            &[
+                "t.toml:6:media.rtcp_mux: is not how willing we are; write accept, offer or off",
+                "t.toml:7:media.rtcp_xr: is not how willing we are; write accept, offer, always or off",
+                "t.toml:8:media.quality_poor_mos10: is out of range; write a whole number from 0 to 45",
+            ],
         ),
         (
             "[media]\ncodecs = [\n\"PCMA\",\n\"opus\",\n\"PCMA\"]\n",

@@ -8,6 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
 use super::{identity, numbers, sip, written};
+use crate::call::quality::LineRules;
 use crate::call::transfer::Rules;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
@@ -105,6 +106,7 @@ pub(super) fn read<'a>(
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
     let early = media.flag("early_media_asr");
+    let line = line(&mut media);
     media.done();
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
@@ -145,6 +147,7 @@ pub(super) fn read<'a>(
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
         early_media_asr: early.is_some_and(|found| found.value),
         codecs,
+        line,
         session,
         pass_headers: values(pass.unwrap_or_default()),
         transfer: transfer?,
@@ -320,6 +323,24 @@ fn codecs(media: &mut Section<'_>) -> Vec<AudioFormat> {
         media.place_of("codecs").wrong("names no codec", "write [\"PCMA\", \"PCMU\"], or remove the key");
     }
     codecs
+}
+
+/// RTCP, and what is told of the line.
+fn line(media: &mut Section<'_>) -> LineRules {
+    let mux = media.parsed("rtcp_mux", written::willing);
+    let xr = media.parsed("rtcp_xr", written::extended_reports);
+    let every = media.number("quality_every_s", 0..=3_600);
+    let poor = media.number("quality_poor_mos10", 0..=45);
+    let usual = LineRules::default();
+    let (rtcp_xr, xr_unasked) = xr.map_or((usual.rtcp_xr, usual.xr_unasked), |found| found.value);
+    LineRules {
+        rtcp_mux: mux.map_or(usual.rtcp_mux, |found| found.value),
+        rtcp_xr,
+        xr_unasked,
+        tell_every: every.filter(|found| found.value > 0).map(|found| Duration::from_secs(found.value)),
+        // Within the range just read.
+        poor_below: poor.map_or(usual.poor_below, |found| (found.value > 0).then(|| found.value as f32 / 10.0)),
+    }
 }
 
 /// `[session]`: RFC 3262, RFC 4028, and who offers first.

@@ -8,7 +8,7 @@ use super::values::PortRange;
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{BargeIn, OnBargeIn};
 use crate::call::prompt::{Source, Text};
-use crate::sdp::AudioFormat;
+use crate::sdp::{AudioFormat, Willing};
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
 use crate::sip::transport::Transport;
@@ -233,6 +233,26 @@ pub(super) fn codec(text: &str) -> Result<AudioFormat, Wrong> {
         "PCMA" => Ok(AudioFormat::Pcma),
         "PCMU" => Ok(AudioFormat::Pcmu),
         _ => Err(Wrong::new("is not a codec that is built", "write PCMA or PCMU")),
+    }
+}
+
+/// Whether something that not everybody knows becomes part of a call.
+pub(super) fn willing(text: &str) -> Result<Willing, Wrong> {
+    match text {
+        "off" => Ok(Willing::Off),
+        "accept" => Ok(Willing::Accept),
+        "offer" => Ok(Willing::Offer),
+        _ => Err(Wrong::new("is not how willing we are", "write accept, offer or off")),
+    }
+}
+
+/// The same of extended reports, and whether they go out unasked.
+pub(super) fn extended_reports(text: &str) -> Result<(Willing, bool), Wrong> {
+    match text {
+        "always" => Ok((Willing::Offer, true)),
+        _ => willing(text)
+            .map(|willing| (willing, false))
+            .map_err(|_| Wrong::new("is not how willing we are", "write accept, offer, always or off")),
     }
 }
 

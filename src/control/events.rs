@@ -5,9 +5,11 @@ use crate::call::line::Parties;
 use crate::call::record::{CallRecord, EarlyText, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
+use crate::ms::Ms;
 use crate::proto::control::v1 as proto;
 use crate::proto::control::v1::event::{self as happened, Event as Told};
 use crate::proto::dialogue::v1 as dialogue;
+use crate::rtp::xr::VoipMetrics;
 use crate::switchboard::order::{CallState, Phase, TrunkState};
 
 /// An event with its number.
@@ -125,6 +127,16 @@ fn told(what: What) -> Told {
         What::Hold { by_us, by_far_end, sip_code, reason } => {
             Told::Hold(happened::Hold { by_us, by_far_end, sip_code: sip_code.into(), reason })
         }
+        What::Quality { trunk, occasion, look } => Told::Quality(happened::Quality {
+            trunk,
+            occasion: occasion.as_str().into(),
+            so_far: Some(quality(look.so_far)),
+            lately: look.lately.map(|lately| happened::quality::Lately {
+                loss_rate: lately.loss_rate,
+                discard_rate: lately.discard_rate,
+                mos_lq: lately.mos_lq,
+            }),
+        }),
         What::ReferRefused { target, sip_code } => {
             Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into() })
         }
@@ -249,6 +261,31 @@ fn quality(quality: LineQuality) -> proto::call_record::Quality {
         peer_lost: quality.peer.map(|peer| peer.lost),
         peer_jitter_ms: quality.peer.map(|peer| peer.jitter_ms.0),
         round_trip_ms: quality.peer.and_then(|peer| peer.round_trip_ms).map(|ms| ms.0),
+        heard: quality.heard.map(voip_metrics),
+        peer_heard: quality.peer.and_then(|peer| peer.heard).map(voip_metrics),
+    }
+}
+
+fn voip_metrics(metrics: VoipMetrics) -> proto::VoipMetrics {
+    let VoipMetrics { loss_rate, discard_rate, burst_density, gap_density, burst_ms, gap_ms, .. } = metrics;
+    let ms = |ms: Option<Ms>| ms.map(|ms| ms.0);
+    proto::VoipMetrics {
+        loss_rate,
+        discard_rate,
+        burst_density,
+        gap_density,
+        burst_ms: burst_ms.0,
+        gap_ms: gap_ms.0,
+        round_trip_ms: ms(metrics.round_trip_ms),
+        end_system_ms: ms(metrics.end_system_ms),
+        signal_dbm0: metrics.signal_dbm0.map(Into::into),
+        noise_dbm0: metrics.noise_dbm0.map(Into::into),
+        echo_loss_db: metrics.echo_loss_db.map(Into::into),
+        r_factor: metrics.r_factor,
+        mos_lq: metrics.mos_lq,
+        mos_cq: metrics.mos_cq,
+        buffer_ms: ms(metrics.buffer_ms),
+        buffer_max_ms: ms(metrics.buffer_max_ms),
     }
 }
 

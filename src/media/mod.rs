@@ -240,6 +240,8 @@ mod tests {
             telephone_event_in: None,
             remote: nobody,
             rtcp: nobody,
+            rtcp_mux: false,
+            rtcp_xr: false,
             sends: true,
             receives: false,
         };

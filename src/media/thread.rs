@@ -214,8 +214,11 @@ impl Thread {
                     && let Some(live) = &mut place.live
                 {
                     let Live { leg: ears_and_mouth, wiring, .. } = &mut **live;
-                    ears_and_mouth
-                        .command(command, &mut Wires { number: leg.place, pair: &place.pair, wiring, sums, outbox });
+                    let shared = ears_and_mouth.shares_port();
+                    ears_and_mouth.command(
+                        command,
+                        &mut Wires { number: leg.place, pair: &place.pair, shared, wiring, sums, outbox },
+                    );
                 }
             }
             Order::Close { leg } => self.close(leg),
@@ -275,7 +278,8 @@ impl Thread {
         wheel.remove(place.slot, id.place);
         reports.forget(&place.pair.rtcp);
         let Live { leg, wiring, .. } = &mut *live;
-        leg.farewell(Instant::now(), &mut Wires { number: id.place, pair: &place.pair, wiring, sums, outbox });
+        let shared = leg.shares_port();
+        leg.farewell(Instant::now(), &mut Wires { number: id.place, pair: &place.pair, shared, wiring, sums, outbox });
         (wiring.events)(MediaEvent::Closed(Box::new(leg.quality())));
         metrics.legs.dec();
     }
@@ -312,7 +316,8 @@ impl Thread {
             }
             let Some((pair, live)) = live(places, *number) else { continue };
             let Live { leg, wiring, refused: before, .. } = live;
-            leg.tick(nominal, &mut Wires { number: *number, pair, wiring, sums, outbox });
+            let shared = leg.shares_port();
+            leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, sums, outbox });
             let refused = leg.refused();
             sums.malformed += refused.malformed - before.malformed;
             sums.payload_type += refused.payload_type - before.payload_type;
@@ -359,6 +364,8 @@ impl Outbox {
 struct Wires<'a> {
     number: usize,
     pair: &'a Pair,
+    /// RTCP goes by the RTP port.
+    shared: bool,
     wiring: &'a mut Wiring,
     sums: &'a mut Sums,
     outbox: &'a mut Outbox,
@@ -394,6 +401,7 @@ impl Outlet for Wires<'_> {
     }
 
     fn report(&mut self, to: SocketAddr, compound: &[u8]) {
-        self.sums.sent_to(self.pair.rtcp.send_to(compound, to));
+        let socket = if self.shared { &self.pair.rtp } else { &self.pair.rtcp };
+        self.sums.sent_to(socket.send_to(compound, to));
     }
 }

@@ -30,6 +30,7 @@ mod slots;
 
 use std::time::Instant;
 
+use super::bursts::Tally;
 use super::clock::WireClock;
 use super::packet::{Packet, PayloadType, Ssrc, extend_timestamp};
 use super::reception::{Arrival, Reception, ReceptionReport};
@@ -242,10 +243,12 @@ impl JitterBuffer {
         let Some(timestamp) = (if samples == 0 { Some(timestamp) } else { self.time(now, packet, timestamp, samples) })
         else {
             self.stats.refused += 1;
+            self.reception.discard(number);
             return;
         };
         if number < self.next_number {
             self.stats.late += 1;
+            self.reception.discard(number);
             return;
         }
         self.make_room(number, packet.payload.len());
@@ -253,6 +256,9 @@ impl JitterBuffer {
         let arrival = self.clock.micros(now);
         let kept = self.slots.put(number, timestamp, arrival, samples, packet.payload_type.as_u8(), payload);
         self.stats.dropped += u64::from(!kept);
+        if !kept {
+            self.reception.discard(number);
+        }
     }
 
     /// The level of the last comfort noise that came and was not asked for yet, in −dBov (RFC 3389): how a pause is to sound.
@@ -333,6 +339,22 @@ impl JitterBuffer {
         self.reception.report()
     }
 
+    /// What became of the packets of the stream that is received now, and of all streams so far. Who shortens the delay by a packet
+    /// in a pause does not count as having discarded it (RFC 3611 section 4.7.1 has late, early and too many ones in mind).
+    pub fn tally(&self) -> (Tally, Tally) {
+        (self.reception.tally(), self.reception.tally_in_all())
+    }
+
+    /// The duration of a packet, in milliseconds.
+    pub fn packet_ms(&self) -> f32 {
+        self.clock.span(i64::from(self.packet_samples)) as f32 / 1_000.0
+    }
+
+    /// The longest target delay.
+    pub fn longest(&self) -> Ms {
+        Ms(u32::try_from(self.delay.max() / 1000).unwrap_or(0))
+    }
+
     /// Whose stream is being received.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.reception.ssrc()
@@ -404,6 +426,10 @@ impl JitterBuffer {
     fn make_room(&mut self, number: i64, length: usize) {
         let window = number - SLOTS + 1;
         if self.next_number < window {
+            let given_up = self.next_number..window.min(self.next_number + SLOTS);
+            given_up
+                .filter(|number| self.slots.at(*number).is_some())
+                .for_each(|number| self.reception.discard(number));
             self.stats.dropped += self.slots.remove_below(window);
             self.spliced |= self.playing;
             self.next_number = window;
@@ -412,6 +438,7 @@ impl JitterBuffer {
             let Some(oldest) = self.slots.first_from(self.next_number).filter(|held| held.number < number) else {
                 return;
             };
+            self.reception.discard(oldest.number);
             self.drop_head(&oldest);
         }
     }
@@ -442,6 +469,7 @@ impl JitterBuffer {
             let packet_us = self.clock.span(i64::from(head.samples));
             let lateness = self.lateness(at, head.timestamp);
             if head.samples > 0 && lateness > self.delay.max() + packet_us.max(TICK_US) {
+                self.reception.discard(head.number);
                 self.drop_head(&head);
                 continue;
             }

@@ -10,8 +10,13 @@
 //! | [`frames`]          | its reader: 160 samples each 20 ms                                   |
 //! | [`telephone_event`] | RFC 4733 keys, both ways                                             |
 //! | [`rtcp`]            | reports, round-trip time, BYE                                        |
+//! | [`xr`]              | RFC 3611: how the stream is heard, told both ways                    |
+//! | [`bursts`]          | RFC 3611: how losses lie, in bursts or alone                         |
+//! | [`emodel`]          | ITU-T G.107: what that is worth to who listens                       |
 
+pub mod bursts;
 pub mod clock;
+pub mod emodel;
 pub mod frames;
 pub mod jitter;
 pub mod packet;
@@ -19,3 +24,4 @@ pub mod reception;
 pub mod rtcp;
 pub mod sender;
 pub mod telephone_event;
+pub mod xr;

@@ -10,10 +10,13 @@
 //! We deviate from A.1 in one point: the first packet of all counts at once (`MIN_SEQUENTIAL` is 1), since signalling has told
 //! us to expect it, and 20 ms of a greeting are worth more than the doubt.
 
+use super::bursts::{Bursts, Fate, Tally};
 use super::packet::{Packet, SequenceNumber, Ssrc};
 
 const MAX_DROPOUT: i32 = 3000;
 const MAX_MISORDER: i32 = 100;
+/// Packets whose fate is still open: a later one than these is only known to have come.
+const WINDOW: i64 = 64;
 
 /// What a packet's number says of it. Numbers are extended: endless within one run of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,12 @@ struct Source {
     received: u64,
     /// Bit n: `highest − n` has come.
     seen: u64,
+    /// Bit n: `highest − n` has come and is not played.
+    discarded: u64,
+    /// Copies of packets that had come.
+    duplicates: u64,
+    /// What became of all packets before these.
+    fates: Bursts,
     transit: Option<i64>,
     /// Sixteen times the jitter, as A.8 has it in integers.
     jitter_16: u64,
@@ -65,7 +74,8 @@ struct Source {
 pub struct Reception {
     source: Option<Source>,
     probation: Option<(Ssrc, SequenceNumber)>,
-    lost_before: u64,
+    /// Of the streams before this one.
+    before: Tally,
 }
 
 impl Reception {
@@ -86,7 +96,7 @@ impl Reception {
         }
         let number = source.highest + i64::from(step);
         if step > 0 {
-            source.seen = if step < 64 { source.seen << step | 1 } else { 1 };
+            source.advance(step);
             source.highest = number;
             source.received += 1;
             self.probation = None;
@@ -96,14 +106,36 @@ impl Reception {
         if bit < 64 && source.seen >> bit & 1 == 1 {
             // A.1 counts duplicates as received, which is how the cumulative loss becomes negative.
             source.received += 1;
+            source.duplicates += 1;
             return Arrival::Duplicate;
         }
         if bit < 64 {
             source.seen |= 1 << bit;
+        } else if number >= source.first {
+            source.fates.came_after_all();
         }
         source.first = source.first.min(number);
         source.received += 1;
         Arrival::Older(number)
+    }
+
+    /// A packet that has come is not played: it came too late, or there was no room for it.
+    pub fn discard(&mut self, number: i64) {
+        if let Some(source) = &mut self.source
+            && let Some(discarded) = 1u64.checked_shl(u32::try_from(source.highest - number).unwrap_or(u32::MAX))
+        {
+            source.discarded |= discarded;
+        }
+    }
+
+    /// What became of the packets of the stream, up to the newest that has come.
+    pub fn tally(&self) -> Tally {
+        self.source.as_ref().map(Source::tally).unwrap_or_default()
+    }
+
+    /// … of the streams before it too.
+    pub fn tally_in_all(&self) -> Tally {
+        self.before.and(self.tally())
     }
 
     /// Takes the relative transit time of a packet of audio, arrival less timestamp in units of the media clock (A.8).
@@ -130,9 +162,9 @@ impl Reception {
         self.source.as_ref().map(|source| source.ssrc)
     }
 
-    /// Packets lost in all, over every restart of the stream; a late one is not lost.
+    /// Packets lost in all, over every restart of the stream; a late one is not lost, and a doubled one makes up for none.
     pub fn lost(&self) -> u64 {
-        self.lost_before + self.source.as_ref().map_or(0, Source::lost)
+        self.tally_in_all().lost.into()
     }
 
     /// The interarrival jitter in units of the media clock (A.8).
@@ -164,7 +196,7 @@ impl Reception {
     }
 
     fn start(&mut self, packet: &Packet<'_>) -> Arrival {
-        self.lost_before = self.lost();
+        self.before = self.tally_in_all();
         self.probation = None;
         let first = i64::from(packet.sequence.0);
         self.source = Some(Source {
@@ -173,6 +205,9 @@ impl Reception {
             highest: first,
             received: 1,
             seen: 1,
+            discarded: 0,
+            duplicates: 0,
+            fates: Bursts::default(),
             transit: None,
             jitter_16: 0,
             reported_expected: 0,
@@ -187,8 +222,37 @@ impl Source {
         self.highest - self.first + 1
     }
 
-    fn lost(&self) -> u64 {
-        (self.expected() as u64).saturating_sub(self.received)
+    /// The window moves on by `step`: what leaves it has its fate.
+    fn advance(&mut self, step: i32) {
+        let leaving = step.min(WINDOW as i32);
+        let oldest = self.highest - WINDOW + 1;
+        for n in 0..leaving {
+            let number = oldest + i64::from(n);
+            if number >= self.first {
+                let bit = (self.highest - number) as u32;
+                self.fates.push(self.fate(bit));
+            }
+        }
+        // More than the window holds: of these nothing has come.
+        self.fates.lost((step - leaving) as u32);
+        let moved = |bits: u64| bits.checked_shl(step as u32).unwrap_or(0);
+        self.seen = moved(self.seen) | 1;
+        self.discarded = moved(self.discarded);
+    }
+
+    fn fate(&self, bit: u32) -> Fate {
+        match (self.seen >> bit & 1, self.discarded >> bit & 1) {
+            (0, _) => Fate::Lost,
+            (_, 0) => Fate::Good,
+            (_, _) => Fate::Discarded,
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let mut fates = self.fates;
+        let open = (self.highest - self.first + 1).min(WINDOW) as u32;
+        (0..open).rev().for_each(|bit| fates.push(self.fate(bit)));
+        fates.tally()
     }
 
     fn jitter(&self) -> u32 {
@@ -237,6 +301,45 @@ mod tests {
             reception.arrive(&packet(1, sequence), false);
         }
         assert_eq!(reception.report().unwrap().fraction_lost, 0);
+    }
+
+    #[test]
+    fn doubled_packets_make_up_for_no_lost_ones() {
+        let mut reception = Reception::default();
+        for sequence in (0..100).filter(|n| n % 10 != 3) {
+            reception.arrive(&packet(1, sequence), false);
+            reception.arrive(&packet(1, sequence), false);
+        }
+        assert_eq!(reception.lost(), 10);
+        // A.3 has it so.
+        assert_eq!(reception.report().unwrap().cumulative_lost, 10 - 90);
+    }
+
+    #[test]
+    fn every_packet_has_one_fate_whatever_the_order() {
+        let mut reception = Reception::default();
+        let lost = |n: i64| n % 50 == 7 || (700..900).contains(&n);
+        for n in 0..1_000u32 {
+            // Two of three packets change places, every hundredth comes too late, and one when nobody waits for it any more.
+            let number = i64::from([n, n + 1, n - u32::from(n > 0)][n as usize % 3]);
+            if n == 300 {
+                assert_eq!(reception.arrive(&packet(1, 207), false), Arrival::Older(207));
+                reception.discard(207);
+            }
+            if !lost(number) {
+                reception.arrive(&packet(1, number as u16), false);
+                if number % 100 == 40 {
+                    reception.discard(number);
+                }
+            }
+        }
+        let tally = reception.tally();
+        let never = (0..1_000).filter(|n| lost(*n)).count() as u32 - 1;
+        assert_eq!((tally.packets, tally.lost, tally.discarded), (1_000, never, 8 + 1));
+        assert_eq!(tally.runs, 16 + 1 + 8, "single losses, the long hole, and the late ones outside of it: {tally:?}");
+        assert_eq!(reception.arrive(&packet(2, 9), true), Arrival::Start(9));
+        assert_eq!(reception.tally().packets, 1);
+        assert_eq!(reception.tally_in_all().lost, never, "another stream forgets nothing of the call");
     }
 
     #[test]

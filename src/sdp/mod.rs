@@ -11,7 +11,7 @@ mod parse;
 mod tests;
 
 pub use description::{Attribute, Connection, Description, Direction, Media, Origin};
-pub use negotiate::{AudioFormat, Capabilities, Negotiated, NegotiationError, Negotiator};
+pub use negotiate::{AudioFormat, Capabilities, Negotiated, NegotiationError, Negotiator, Willing};
 pub use parse::{MAX_BYTES, SdpError, parse};
 
 /// The media type of a body that [`parse()`] reads.

@@ -1,5 +1,5 @@
 //! RFC 3264: offers and answers about one audio stream, with RFC 3551 (PCMU, PCMA), RFC 4733
-//! (telephone-event), RFC 3605 (`a=rtcp`) and RFC 5761 (`a=rtcp-mux`, answered but not offered).
+//! (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`) and RFC 3611 (`a=rtcp-xr`).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +39,18 @@ impl AudioFormat {
     }
 }
 
+/// Whether something that not everybody knows becomes part of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Willing {
+    /// Never.
+    Off,
+    /// When the far side offers it.
+    #[default]
+    Accept,
+    /// We offer it, too.
+    Offer,
+}
+
 /// What we can do on an audio stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -48,18 +60,21 @@ pub struct Capabilities {
     pub telephone_event: Option<u8>,
     /// Packet length in ms that we ask for and offer.
     pub ptime_ms: u32,
-    /// Whether RTCP may share the RTP port when the far side offers that.
-    pub rtcp_mux: bool,
+    /// Whether RTCP may share the RTP port.
+    pub rtcp_mux: Willing,
+    /// Whether the far side is asked to tell us by extended reports how it hears us.
+    pub rtcp_xr: Willing,
 }
 
 impl Default for Capabilities {
-    /// PCMA, PCMU, telephone-event 101, 20 ms, rtcp-mux.
+    /// PCMA, PCMU, telephone-event 101, 20 ms, rtcp-mux and rtcp-xr when they are offered.
     fn default() -> Capabilities {
         Capabilities {
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
             telephone_event: Some(101),
             ptime_ms: 20,
-            rtcp_mux: true,
+            rtcp_mux: Willing::Accept,
+            rtcp_xr: Willing::Accept,
         }
     }
 }
@@ -85,6 +100,8 @@ pub struct Negotiated {
     pub rtcp: SocketAddr,
     /// Whether RTCP shares the RTP port, both ways.
     pub rtcp_mux: bool,
+    /// Whether the far side asks to be told by extended reports how we hear it.
+    pub rtcp_xr: bool,
 }
 
 /// Why there is no agreement.
@@ -183,6 +200,7 @@ struct Chosen {
     formats: Vec<(AudioFormat, u8)>,
     telephone_event: Option<u8>,
     rtcp_mux: bool,
+    rtcp_xr: bool,
 }
 
 impl Negotiator {
@@ -208,19 +226,25 @@ impl Negotiator {
         let ours = Chosen {
             formats: self.capabilities.formats.iter().map(|f| (*f, f.payload_type())).collect(),
             telephone_event: self.capabilities.telephone_event,
-            rtcp_mux: false,
+            rtcp_mux: self.capabilities.rtcp_mux == Willing::Offer,
+            rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer,
         };
         self.keep();
         self.wanted = direction;
         if self.streams.is_empty() {
             self.streams.push(Stream::Audio(ours));
         } else if let Some(slot) = self.audio_slot().or(Some(0)) {
-            // §8.3.2: a payload type means the same thing for a whole call.
-            let telephone_event = match &self.streams[slot] {
-                Stream::Audio(before) => before.telephone_event.or(ours.telephone_event),
-                Stream::Refused { .. } => ours.telephone_event,
-            };
-            self.streams[slot] = Stream::Audio(Chosen { telephone_event, ..ours });
+            self.streams[slot] = Stream::Audio(match &self.streams[slot] {
+                Stream::Audio(before) => Chosen {
+                    // §8.3.2: a payload type means the same thing for a whole call.
+                    telephone_event: before.telephone_event.or(ours.telephone_event),
+                    // What was agreed on goes on, whoever offered it first.
+                    rtcp_mux: before.rtcp_mux || ours.rtcp_mux,
+                    rtcp_xr: before.rtcp_xr || ours.rtcp_xr,
+                    ..ours
+                },
+                Stream::Refused { .. } => ours,
+            });
         }
         self.offered = true;
         self.describe(direction)
@@ -287,7 +311,7 @@ impl Negotiator {
             }
         }
         let (at, mut negotiated) = chosen.ok_or(failure)?;
-        negotiated.rtcp_mux &= self.capabilities.rtcp_mux;
+        negotiated.rtcp_mux &= self.capabilities.rtcp_mux != Willing::Off;
         if !negotiated.rtcp_mux {
             negotiated.rtcp = rtcp_address(&offer.media[at], negotiated.remote);
         }
@@ -296,6 +320,8 @@ impl Negotiator {
             formats: vec![(negotiated.codec, negotiated.payload_type)],
             telephone_event: negotiated.telephone_event,
             rtcp_mux: negotiated.rtcp_mux,
+            rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer
+                || self.capabilities.rtcp_xr == Willing::Accept && negotiated.rtcp_xr,
         });
         self.offered = false;
         let direction = Direction::of(negotiated.sends, negotiated.receives);
@@ -319,9 +345,11 @@ impl Negotiator {
             return Err(NegotiationError::NoAudio);
         }
         let mut negotiated = self.agree(&answer, media, &self.capabilities.formats)?;
-        // We never offer rtcp-mux, so an answer cannot accept it (RFC 5761 §5.1.1).
-        negotiated.rtcp_mux = false;
-        negotiated.rtcp = rtcp_address(media, negotiated.remote);
+        // RFC 5761 §5.1.1: an answer cannot accept what was not offered.
+        if !matches!(&self.streams[slot], Stream::Audio(Chosen { rtcp_mux: true, .. })) {
+            negotiated.rtcp_mux = false;
+            negotiated.rtcp = rtcp_address(media, negotiated.remote);
+        }
         self.answered = true;
         Ok(negotiated)
     }
@@ -365,6 +393,8 @@ impl Negotiator {
             receives: theirs.sends() && self.wanted.receives(),
             rtcp: if rtcp_mux { remote } else { rtcp_address(media, remote) },
             rtcp_mux,
+            // RFC 3611 §5.1: what is named here is what the other side is asked to send.
+            rtcp_xr: media.attributes.iter().chain(&description.attributes).any(asks_for_voip_metrics),
         })
     }
 
@@ -416,6 +446,9 @@ impl Negotiator {
         if chosen.rtcp_mux {
             attributes.push(Attribute::flag("rtcp-mux"));
         }
+        if chosen.rtcp_xr {
+            attributes.push(Attribute::new("rtcp-xr", "voip-metrics"));
+        }
         attributes.push(Attribute::flag(direction.as_str()));
         Media {
             kind: "audio".to_owned(),
@@ -455,6 +488,11 @@ fn packet_time(media: &Media) -> Option<u32> {
         (Some(ptime), Some(max)) => Some(ptime.min(max)),
         (ptime, _) => ptime,
     }
+}
+
+fn asks_for_voip_metrics(attribute: &Attribute) -> bool {
+    let formats = attribute.value.as_deref().filter(|_| attribute.name == "rtcp-xr").unwrap_or_default();
+    formats.split_ascii_whitespace().any(|format| format.eq_ignore_ascii_case("voip-metrics"))
 }
 
 /// `a=rtcp:port [IN IP4 address]` (RFC 3605 §2.1), or the next port.

@@ -204,10 +204,50 @@ fn rtcp_mux_is_accepted_when_offered() {
     let (sdp, agreed) = answered(&["m=audio 5000 RTP/AVP 8", "a=rtcp-mux"]).unwrap();
     assert!(agreed.rtcp_mux && sdp.media[0].has("rtcp-mux"));
     assert_eq!(agreed.rtcp, agreed.remote);
-    let alone = Capabilities { rtcp_mux: false, ..Capabilities::default() };
+    let alone = Capabilities { rtcp_mux: Willing::Off, ..Capabilities::default() };
     let mut ours = Negotiator::new(7, "192.0.2.1:4000".parse().unwrap(), alone);
     let (_, agreed) = ours.answer(&offer(&["m=audio 5000 RTP/AVP 8", "a=rtcp-mux"])).unwrap();
     assert_eq!((agreed.rtcp_mux, agreed.rtcp.port()), (false, 5001));
+}
+
+#[test]
+fn rtcp_mux_and_extended_reports_are_offered_when_we_are_told_to() {
+    let eager = Capabilities { rtcp_mux: Willing::Offer, rtcp_xr: Willing::Offer, ..Capabilities::default() };
+    let mut ours = Negotiator::new(7, "192.0.2.1:4000".parse().unwrap(), eager);
+    let said = |sdp: &[u8]| {
+        let sdp = parse(sdp).unwrap();
+        (sdp.media[0].has("rtcp-mux"), sdp.media[0].attribute("rtcp-xr").map(str::to_owned))
+    };
+    let both = (true, Some("voip-metrics".to_owned()));
+    assert_eq!(said(&ours.offer(Direction::SendRecv)), both);
+    let neither = ours.accept(&offer(&["m=audio 5000 RTP/AVP 8"])).unwrap();
+    assert_eq!((neither.rtcp_mux, neither.rtcp.port(), neither.rtcp_xr), (false, 5001, false));
+    let accepted = offer(&["m=audio 5000 RTP/AVP 8", "a=rtcp-mux", "a=rtcp-xr:rcvr-rtt=all voip-metrics"]);
+    let agreed = ours.accept(&accepted).unwrap();
+    assert_eq!((agreed.rtcp_mux, agreed.rtcp, agreed.rtcp_xr), (true, agreed.remote, true));
+    assert_eq!(said(&ours.offer(Direction::SendOnly)), both, "a hold changes nothing in it");
+}
+
+#[test]
+fn what_was_agreed_goes_on_whoever_offered_it() {
+    let mut ours = negotiator();
+    let lines = ["m=audio 5000 RTP/AVP 8", "a=rtcp-mux", "a=rtcp-xr:voip-metrics"];
+    let (sdp, agreed) = ours.answer(&offer(&lines)).unwrap();
+    let has = |sdp: &[u8]| {
+        let sdp = parse(sdp).unwrap();
+        (sdp.media[0].has("rtcp-mux"), sdp.media[0].has("rtcp-xr"))
+    };
+    assert_eq!((agreed.rtcp_mux, agreed.rtcp_xr, has(&sdp)), (true, true, (true, true)));
+    assert_eq!(has(&ours.offer(Direction::SendOnly)), (true, true), "we hold");
+    assert!(ours.accept(&offer(&lines)).unwrap().rtcp_mux);
+    // The far side offers anew, without.
+    let (sdp, agreed) = ours.answer(&offer(&lines[..1])).unwrap();
+    assert_eq!((agreed.rtcp_mux, agreed.rtcp.port(), agreed.rtcp_xr), (false, 5001, false));
+    assert_eq!(has(&sdp), (false, false));
+    assert_eq!(has(&ours.offer(Direction::SendRecv)), (false, false));
+    let shy = Capabilities { rtcp_xr: Willing::Off, ..Capabilities::default() };
+    let mut ours = Negotiator::new(7, "192.0.2.1:4000".parse().unwrap(), shy);
+    assert_eq!(has(&ours.answer(&offer(&lines)).unwrap().0), (true, false));
 }
 
 #[test]

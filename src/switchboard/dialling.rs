@@ -135,6 +135,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         // The family is known when the peer is, and the port when there is one.
         local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
         formats: trunk.codecs.clone(),
+        line: trunk.line,
         early_media: false,
         early_media_asr: false,
     }
@@ -250,6 +251,7 @@ pub(super) fn route(order: &DialOrder, settings: &Settings, trunk: &Trunk, dial:
         setup_timeout: trunk.setup_timeout,
         longest: trunk.longest,
         formats: trunk.codecs.clone(),
+        line: trunk.line,
         failover,
     }
 }

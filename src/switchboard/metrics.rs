@@ -10,7 +10,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::call::event::{Stage, StoppedBy, What};
-use crate::call::record::CallRecord;
+use crate::call::quality::Occasion;
+use crate::call::record::{CallRecord, LineQuality};
+use crate::ms::Ms;
 
 /// Of a call that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,6 +31,16 @@ struct Why {
 struct OfTrunk {
     trunk: String,
 }
+
+/// Of a line: by which trunk, and who heard it so, "us" or the "far_end".
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ear {
+    trunk: String,
+    heard_by: &'static str,
+}
+
+/// Makes the histogram of a line's figure when a trunk has its first one.
+type Buckets = fn() -> Histogram;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Shown {
@@ -77,6 +89,11 @@ pub struct Metrics {
     troubles: Family<Which, Counter>,
     answered_after: Histogram,
     utterance_latency: Histogram,
+    poor_lines: Family<OfTrunk, Counter>,
+    mos: Family<Ear, Histogram, Buckets>,
+    loss: Family<Ear, Histogram, Buckets>,
+    jitter: Family<Ear, Histogram, Buckets>,
+    round_trip: Family<OfTrunk, Histogram, Buckets>,
 }
 
 impl Default for Metrics {
@@ -102,6 +119,14 @@ impl Default for Metrics {
             troubles: Family::default(),
             answered_after: turns(),
             utterance_latency: turns(),
+            poor_lines: Family::default(),
+            mos: Family::new_with_constructor(|| Histogram::new([1.5, 2.0, 2.6, 3.1, 3.6, 4.0, 4.2, 4.3, 4.4])),
+            loss: Family::new_with_constructor(|| {
+                Histogram::new([0.0, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5])
+            }),
+            // 1 ms to 256 ms, and to 2.05 s.
+            jitter: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 9))),
+            round_trip: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 12))),
         }
     }
 }
@@ -167,6 +192,19 @@ impl Metrics {
             "End of an utterance to its event, endpoint_ms and recognition included",
             self.utterance_latency.clone(),
         );
+        registry.register("lines_poor", "Times that a line became poor, by trunk", self.poor_lines.clone());
+        registry.register(
+            "line_mos",
+            "Mean opinion score of a call's line, listening, by the E-model",
+            self.mos.clone(),
+        );
+        registry.register("line_loss_ratio", "Share of a call's packets that were lost on the way", self.loss.clone());
+        registry.register("line_jitter_seconds", "Interarrival jitter at the end of a call", self.jitter.clone());
+        registry.register(
+            "line_round_trip_seconds",
+            "To the far end and back, as a call measured it last",
+            self.round_trip.clone(),
+        );
     }
 
     /// A trunk that is pinged is there, or is not.
@@ -197,6 +235,9 @@ impl Metrics {
     /// Something happened on a call.
     pub(super) fn saw(&self, what: &What) {
         match what {
+            What::Quality { trunk, occasion: Occasion::Poor, .. } => {
+                self.poor_lines.get_or_create(&OfTrunk { trunk: trunk.clone() }).inc();
+            }
             What::Utterance { latency, .. } => {
                 self.utterances.inc();
                 self.utterance_latency.observe(f64::from(latency.0) / 1_000.0);
@@ -225,6 +266,30 @@ impl Metrics {
         let labels =
             Ended { trunk: record.trunk.clone(), direction: record.direction, outcome: record.outcome.as_str() };
         self.ended.get_or_create(&labels).inc();
+        self.line(&record.trunk, &record.quality);
+    }
+
+    /// What is not known of a line is not observed.
+    fn line(&self, trunk: &str, quality: &LineQuality) {
+        let observe = |family: &Family<Ear, Histogram, Buckets>, heard_by, value: f64| {
+            family.get_or_create(&Ear { trunk: trunk.to_owned(), heard_by }).observe(value);
+        };
+        let seconds = |ms: Ms| f64::from(ms.0) / 1_000.0;
+        if let Some(heard) = quality.heard {
+            observe(&self.loss, "us", heard.loss_rate.into());
+            observe(&self.jitter, "us", seconds(quality.jitter_ms));
+            heard.mos_lq.into_iter().for_each(|mos| observe(&self.mos, "us", mos.into()));
+        }
+        let Some(peer) = quality.peer else { return };
+        // Of what we have sent it may not have expected the last second.
+        observe(&self.loss, "far_end", peer.lost as f64 / quality.sent.max(1) as f64);
+        observe(&self.jitter, "far_end", seconds(peer.jitter_ms));
+        if let Some(mos) = peer.heard.and_then(|heard| heard.mos_lq) {
+            observe(&self.mos, "far_end", mos.into());
+        }
+        if let Some(trip) = peer.round_trip_ms {
+            self.round_trip.get_or_create(&OfTrunk { trunk: trunk.to_owned() }).observe(seconds(trip));
+        }
     }
 }
 
@@ -232,7 +297,8 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::call::line::Heard;
-    use crate::ms::Ms;
+    use crate::call::record::PeerQuality;
+    use crate::rtp::xr::VoipMetrics;
 
     #[test]
     fn only_callers_interrupt() {
@@ -242,5 +308,31 @@ mod tests {
             metrics.saw(&What::PromptInterrupted { heard, by, reaction: Ms(0) });
         }
         assert_eq!(metrics.interruptions.get(), 2);
+    }
+
+    #[test]
+    fn of_a_line_only_what_is_known_is_observed() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        metrics.line("silent", &LineQuality::default());
+        let heard = Some(VoipMetrics { loss_rate: 0.02, mos_lq: Some(4.1), ..VoipMetrics::default() });
+        metrics.line("bare", &LineQuality { heard, jitter_ms: Ms(3), ..LineQuality::default() });
+        let peer = PeerQuality { lost: 5, jitter_ms: Ms(7), round_trip_ms: Some(Ms(80)), heard: None };
+        metrics.line("whole", &LineQuality { heard, sent: 100, peer: Some(peer), ..LineQuality::default() });
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("it writes");
+        let has = |line: &str| assert!(text.contains(line), "{line} is not in {text}");
+        has("line_mos_sum{trunk=\"bare\",heard_by=\"us\"} 4.0999");
+        has("line_loss_ratio_sum{trunk=\"whole\",heard_by=\"far_end\"} 0.05");
+        has("line_jitter_seconds_sum{trunk=\"whole\",heard_by=\"far_end\"} 0.007");
+        has("line_round_trip_seconds_sum{trunk=\"whole\"} 0.08");
+        for unknown in [
+            "trunk=\"silent\"",
+            "line_round_trip_seconds_sum{trunk=\"bare\"",
+            "line_mos_sum{trunk=\"whole\",heard_by=\"far_end\"",
+        ] {
+            assert!(!text.contains(unknown), "{unknown}: {text}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::load::Limits;
 use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
+use crate::call::quality::LineRules;
 use crate::call::transfer;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
@@ -156,6 +157,8 @@ pub struct Trunk {
     pub early_media_asr: bool,
     /// Codecs to offer and to take, the preferred one first.
     pub codecs: Vec<AudioFormat>,
+    /// RTCP, and what is told of its lines.
+    pub line: LineRules,
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -367,6 +370,7 @@ impl Trunk {
             ring_timeout: Duration::from_secs(60),
             early_media_asr: false,
             codecs: vec![AudioFormat::Pcma],
+            line: LineRules::default(),
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

@@ -7,8 +7,9 @@ use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::{HEADER_LEN, Packet, PayloadType, SequenceNumber, Ssrc};
 use trunkline::rtp::reception::ReceptionReport;
-use trunkline::rtp::rtcp::{self, MAX_COMPOUND, NtpTime, ReportBlock, SenderInfo};
+use trunkline::rtp::rtcp::{self, MAX_COMPOUND, NtpTime, Reading, ReportBlock, SenderInfo};
 use trunkline::rtp::telephone_event::{Key, Sender};
+use trunkline::rtp::xr;
 
 pub const EVENT: u8 = 101;
 const LONGEST: usize = 600;
@@ -120,7 +121,8 @@ impl Far {
             since_last_report: 0,
         });
         let mut compound = [0; MAX_COMPOUND];
-        let length = rtcp::write(Ssrc(self.ssrc), Some(info), block, "far", false, &mut compound);
+        let length =
+            rtcp::write(Ssrc(self.ssrc), Some(info), block, &xr::Report::default(), "far", false, &mut compound);
         send(&compound[..length]);
         send(b"no RTCP");
     }
@@ -134,7 +136,7 @@ impl Far {
 
     /// Our RTCP.
     pub fn hear_report(&mut self, compound: &[u8]) {
-        assert!(rtcp::read(compound, |_| {}), "not RTCP: {compound:02x?}");
+        assert_eq!(rtcp::read(compound, |_| {}), Reading::Whole, "not RTCP: {compound:02x?}");
         self.heard_reports += 1;
     }
 

@@ -65,6 +65,8 @@ impl Kind {
             telephone_event_in: PayloadType::new(EVENT),
             remote: rtp,
             rtcp,
+            rtcp_mux: false,
+            rtcp_xr: true,
             sends: !self.held,
             receives: true,
         };
@@ -99,6 +101,7 @@ impl Kind {
 pub struct Told {
     pub began: bool,
     pub prompt_over: bool,
+    pub looks: u32,
     speeches: u32,
     utterances: u32,
     segments: u32,
@@ -121,6 +124,7 @@ impl Told {
             }
             LegEvent::Key { .. } => self.keys += 1,
             LegEvent::LineDead { .. } => self.dead = true,
+            LegEvent::Look(_) => self.looks += 1,
             LegEvent::PromptStarted { .. }
             | LegEvent::PromptPaused { .. }
             | LegEvent::PromptResumed { .. }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trunkline::call::io::{HeardFrame, RecordedFrame};
-use trunkline::call::leg::{Leg, LegEvent, Outlet, SLOT, WallClock};
+use trunkline::call::leg::{Command, Leg, LegEvent, Outlet, SLOT, WallClock};
 use trunkline::call::prompt::PromptNo;
 
 use crate::counting::{self, Count};
@@ -66,6 +66,10 @@ fn call(kind: &Kind, weather: Weather) -> u64 {
             let from = if from == From::Far { FAR } else { STRANGER };
             COUNT.during(|| leg.receive(now, from, &datagram));
         }
+        if n % 100 == 49 {
+            let look = Command::Look(Box::default());
+            COUNT.during(|| leg.command(look, &mut wire));
+        }
         if n % 100 == 99 {
             far.report(UNIX + since, &mut |compound| COUNT.during(|| leg.receive_report(now, FAR_RTCP, compound)));
         }
@@ -75,6 +79,7 @@ fn call(kind: &Kind, weather: Weather) -> u64 {
         wire.reports.drain(..).for_each(|(report, length)| far.hear_report(&report[..length]));
     }
     told.check(kind, &far);
+    assert_eq!(told.looks, SLOTS / 100, "each look comes back");
     COUNT.found()
 }
 

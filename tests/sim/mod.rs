@@ -25,6 +25,7 @@ use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
+use trunkline::call::quality::LineRules;
 use trunkline::sip::session::Terms;
 
 use network::Weather;
@@ -62,6 +63,7 @@ pub struct Scenario {
     pub knobs: Knobs,
     pub rules: Rules,
     pub rtp_timeout: Duration,
+    pub line: LineRules,
     pub early_media: bool,
     pub early_media_asr: bool,
     /// Of the robot's trunk, and of the phone.
@@ -99,6 +101,7 @@ impl Scenario {
                 recogniser: true,
             },
             rtp_timeout: Duration::from_secs(20),
+            line: LineRules::default(),
             early_media: false,
             early_media_asr: false,
             terms: Terms::default(),

@@ -201,6 +201,7 @@ impl World {
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
+            line: self.scenario.line,
             early_media: self.scenario.early_media,
             early_media_asr: self.scenario.early_media_asr,
         }

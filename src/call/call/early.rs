@@ -86,7 +86,7 @@ impl Call {
             None => self.agreed.ok_or(NegotiationError::NoAudio),
         };
         let media = match agreed {
-            Ok(agreed) => media(&agreed),
+            Ok(agreed) => media(&agreed, &self.plan.line),
             Err(error) => {
                 let early = self.early.get_or_insert_with(|| Box::new(Early { listening: false, ..Early::new(now) }));
                 return early.told.fault(format!("early media: SDP: {error}"));

@@ -11,6 +11,7 @@
 mod keys;
 mod latch;
 mod mouth;
+mod quality;
 mod reports;
 
 use std::net::SocketAddr;
@@ -22,20 +23,23 @@ use rand::rngs::StdRng;
 use super::io::{HeardFrame, Label, RecordedFrame};
 use super::knobs::{BargeIn, LegKnobs, OnBargeIn};
 use super::prompt::PromptNo;
-use super::record::LineQuality;
+use super::record::{LineQuality, Look};
 use crate::codec::g711::Law;
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
 use crate::dsp::vad::Vad;
 use crate::ms::Ms;
+use crate::rtp::bursts::Tally;
 use crate::rtp::frames::{Frames, Sound as Origin};
 use crate::rtp::jitter::{DelayLimits, JitterBuffer};
 use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
-use crate::rtp::rtcp::MAX_COMPOUND;
+use crate::rtp::rtcp::{MAX_COMPOUND, Reading, is_rtcp};
 use crate::rtp::sender::Sender;
 use crate::rtp::telephone_event as event;
+use crate::rtp::xr::VoipMetrics;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
+use quality::Levels;
 use reports::Reports;
 
 pub use mouth::{PREROLL, Sound};
@@ -70,6 +74,10 @@ pub struct Media {
     pub remote: SocketAddr,
     /// Where our RTCP goes, until then.
     pub rtcp: SocketAddr,
+    /// RTCP goes over the RTP port, both ways (RFC 5761).
+    pub rtcp_mux: bool,
+    /// The far end is told by extended reports how we hear it (RFC 3611).
+    pub rtcp_xr: bool,
     /// We may send: not while the far end holds us.
     pub sends: bool,
     /// The far end may send: its silence means something, and without it nothing that comes is heard.
@@ -143,6 +151,8 @@ pub enum Command {
     SendKeys(String),
     /// Signalling has agreed anew.
     Media(Media),
+    /// How is the line? [`LegEvent::Look`] brings it back filled in: here nothing is allocated.
+    Look(Box<Look>),
 }
 
 /// Who stopped a prompt.
@@ -259,6 +269,8 @@ pub enum LegEvent {
         /// When.
         at: Ms,
     },
+    /// To [`Command::Look`].
+    Look(Box<Look>),
     /// A buffer that has been played: to be freed elsewhere than on the media thread.
     Spent(Vec<i16>),
 }
@@ -273,7 +285,7 @@ pub trait Outlet {
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
-    /// To the far end, from the RTCP port.
+    /// To the far end, from the RTCP port, or from the RTP port if they are one ([`Leg::shares_port`]).
     fn report(&mut self, to: SocketAddr, compound: &[u8]);
 }
 
@@ -341,6 +353,9 @@ pub struct Leg {
     paused_for: u32,
     heard_at: Option<Instant>,
     refused: Refused,
+    levels: Levels,
+    /// What had become of the caller's packets at the last look.
+    looked: Tally,
     // mouth
     mouth: Mouth,
     voice: Voice,
@@ -380,6 +395,8 @@ impl Leg {
             paused_for: 0,
             heard_at: None,
             refused: Refused::default(),
+            levels: Levels::default(),
+            looked: Tally::default(),
             mouth: Mouth::new(),
             voice: Voice::default(),
             reports: Reports::new(setup.clock, &sender, &mut rng),
@@ -395,6 +412,9 @@ impl Leg {
 
     /// A datagram came. One that does not belong here is counted and forgotten.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if self.media.rtcp_mux && is_rtcp(datagram) {
+            return self.receive_report(now, from, datagram);
+        }
         let Ok(packet) = Packet::parse(datagram) else {
             self.refused.malformed += 1;
             return;
@@ -421,15 +441,17 @@ impl Leg {
         }
     }
 
-    /// A datagram came to the RTCP port. One that is not of the far end's host, or not RTCP, is counted and forgotten.
+    /// RTCP came. What is not of the far end's host, or not RTCP, is counted and forgotten; what breaks off is counted, too.
     pub fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         if from.ip() != self.latch.remote().ip() {
             self.refused.source += 1;
-        } else if self.reports.handle(now, datagram) {
-            // A far end that suppresses silence is alive all the same.
-            self.heard_at = Some(now);
         } else {
-            self.refused.malformed += 1;
+            let reading = self.reports.handle(now, datagram);
+            self.refused.malformed += u64::from(reading != Reading::Whole);
+            if reading != Reading::None {
+                // A far end that suppresses silence is alive all the same.
+                self.heard_at = Some(now);
+            }
         }
     }
 
@@ -463,6 +485,12 @@ impl Leg {
                 // After a hold its silence counts from now.
                 self.heard_at = self.last;
                 self.latch.signal(media.remote);
+            }
+            Command::Look(mut look) => {
+                let (_, so_far) = self.jitter.tally();
+                let before = std::mem::replace(&mut self.looked, so_far);
+                *look = Look { so_far: self.quality(), lately: quality::lately(so_far.since(before)) };
+                events(LegEvent::Look(look));
             }
         }
     }
@@ -502,8 +530,10 @@ impl Leg {
             law.encode(&heard.samples, &mut sound);
             HeardFrame { at: heard.at, label: heard.label, law, sound }
         });
-        let mut compound = [0; MAX_COMPOUND];
-        if let Some(length) = self.reports.due(slot, &self.sender, &mut self.jitter, &mut compound) {
+        if self.reports.due(slot) {
+            let mut compound = [0; MAX_COMPOUND];
+            let voip = self.voip();
+            let length = self.reports.report(slot, &self.sender, &mut self.jitter, voip, &mut compound);
             outlet.report(self.rtcp(), &compound[..length]);
         }
         if let Some(last) = self.heard_at
@@ -518,12 +548,33 @@ impl Leg {
     /// The leg ends: says so to the far end.
     pub fn farewell(&mut self, now: Instant, outlet: &mut impl Outlet) {
         let mut compound = [0; MAX_COMPOUND];
-        let length = self.reports.farewell(now, &self.sender, &mut self.jitter, &mut compound);
+        let voip = self.voip();
+        let length = self.reports.farewell(now, &self.sender, &mut self.jitter, voip, &mut compound);
         outlet.report(self.rtcp(), &compound[..length]);
     }
 
     fn rtcp(&self) -> SocketAddr {
+        if self.media.rtcp_mux {
+            return self.latch.remote();
+        }
         reports::destination(self.media.rtcp, self.media.remote, self.latch.remote())
+    }
+
+    /// Reports go out by the RTP port.
+    pub fn shares_port(&self) -> bool {
+        self.media.rtcp_mux
+    }
+
+    /// How we hear the stream that there is now, if the far end is to be told.
+    fn voip(&self) -> Option<VoipMetrics> {
+        if !self.media.rtcp_xr {
+            return None;
+        }
+        self.heard(self.jitter.tally().0)
+    }
+
+    fn heard(&self, tally: Tally) -> Option<VoipMetrics> {
+        quality::metrics(tally, &self.jitter, &self.levels, self.reports.round_trip(), self.reports.voip())
     }
 
     /// How the line was.
@@ -538,6 +589,7 @@ impl Leg {
             sent: self.sender.sent().packets,
             under_runs: self.mouth.under_runs(),
             peer: self.reports.peer(),
+            heard: self.heard(self.jitter.tally().1),
         }
     }
 
@@ -576,6 +628,9 @@ impl Leg {
             Origin::Silence => (false, false),
             Origin::Audio | Origin::Concealed => {
                 let verdict = self.vad.push(&samples);
+                if sound == Origin::Audio {
+                    self.levels.take(&samples, verdict.voiced, !verdict.gate);
+                }
                 (verdict.voiced, verdict.gate)
             }
         };
@@ -776,6 +831,8 @@ mod tests {
             telephone_event_in: events,
             remote,
             rtcp: remote,
+            rtcp_mux: false,
+            rtcp_xr: false,
             sends: true,
             receives: true,
         };

@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 use crate::call::record::PeerQuality;
 use crate::ms::Ms;
 use crate::rtp::jitter::JitterBuffer;
-use crate::rtp::rtcp::{MAX_COMPOUND, NtpTime, SenderInfo, Session};
+use crate::rtp::rtcp::{MAX_COMPOUND, NtpTime, Reading, SenderInfo, Session, State};
 use crate::rtp::sender::Sender;
+use crate::rtp::xr::VoipMetrics;
 
 /// The wall clock, as it stood at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +45,22 @@ impl Reports {
         Reports { session, clock, rng }
     }
 
-    /// The report that is due now, if one is.
-    pub(super) fn due(
+    /// Whether a report is due now.
+    pub(super) fn due(&mut self, now: Instant) -> bool {
+        self.session.due(now, &mut self.rng)
+    }
+
+    /// Writes it. `voip`: how the far end is heard, if it wants to know.
+    pub(super) fn report(
         &mut self,
         now: Instant,
         sender: &Sender,
         jitter: &mut JitterBuffer,
+        voip: Option<VoipMetrics>,
         out: &mut [u8; MAX_COMPOUND],
-    ) -> Option<usize> {
-        if now < self.session.deadline() {
-            return None;
-        }
-        let info = self.info(now, sender);
-        Some(self.session.report(now, &mut self.rng, info, jitter.report(), out))
+    ) -> usize {
+        let state = State { sender: self.info(now, sender), reception: jitter.report(), voip };
+        self.session.report(now, &mut self.rng, &state, out)
     }
 
     /// The last one.
@@ -65,15 +69,26 @@ impl Reports {
         now: Instant,
         sender: &Sender,
         jitter: &mut JitterBuffer,
+        voip: Option<VoipMetrics>,
         out: &mut [u8; MAX_COMPOUND],
     ) -> usize {
-        let info = self.info(now, sender);
-        self.session.bye(now, info, jitter.report(), out)
+        let state = State { sender: self.info(now, sender), reception: jitter.report(), voip };
+        self.session.bye(now, &state, out)
     }
 
-    /// Takes a datagram of the far end; whether it was RTCP.
-    pub(super) fn handle(&mut self, now: Instant, datagram: &[u8]) -> bool {
+    /// Takes a datagram of the far end.
+    pub(super) fn handle(&mut self, now: Instant, datagram: &[u8]) -> Reading {
         self.session.handle(now, self.clock.ntp(now), datagram)
+    }
+
+    /// To the far end and back, once it has answered a report.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.session.round_trip()
+    }
+
+    /// How the far end hears us, if it has said so by an extended report.
+    pub(super) fn voip(&self) -> Option<VoipMetrics> {
+        self.session.voip()
     }
 
     /// How the far end says that it hears us.
@@ -81,7 +96,8 @@ impl Reports {
         self.session.peer().map(|peer| PeerQuality {
             lost: u64::try_from(peer.cumulative_lost).unwrap_or(0),
             jitter_ms: Ms(peer.jitter / 8),
-            round_trip_ms: peer.round_trip.map(Ms::from),
+            round_trip_ms: self.session.round_trip().map(Ms::from),
+            heard: self.session.voip(),
         })
     }
 
@@ -140,6 +156,8 @@ mod tests {
             telephone_event_in: None,
             remote,
             rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
+            rtcp_mux: false,
+            rtcp_xr: false,
             sends: true,
             receives: true,
         };

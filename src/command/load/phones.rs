@@ -476,7 +476,8 @@ mod tests {
     #[test]
     fn reports_are_rtcp() {
         let mut items = 0;
-        assert!(crate::rtp::rtcp::read(&sender_report(7, 160, 1), |_| items += 1));
+        let reading = crate::rtp::rtcp::read(&sender_report(7, 160, 1), |_| items += 1);
+        assert_eq!(reading, crate::rtp::rtcp::Reading::Whole);
         assert!(items > 0);
     }
 }

@@ -10,12 +10,14 @@ use crate::call::collection::Collected;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
+use crate::call::quality::Occasion;
 use crate::call::record::{
-    CallRecord, EarlyText, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
+    CallRecord, EarlyText, Lately, LineQuality, Look, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
+use crate::rtp::xr::VoipMetrics;
 use proto::event::{self as happened, Event as Told};
 
 fn event(call_id: &str, what: What) -> Event {
@@ -264,6 +266,22 @@ async fn every_event_is_told_whole() {
             Told::Hold(happened::Hold { by_us: true, by_far_end: false, sip_code: 488, reason: "no".into() }),
         ),
         (
+            What::Quality {
+                trunk: "t".into(),
+                occasion: Occasion::Poor,
+                look: Box::new(Look {
+                    so_far: LineQuality { received: 3, ..LineQuality::default() },
+                    lately: Some(Lately { loss_rate: 0.5, discard_rate: 0.25, mos_lq: 2.0 }),
+                }),
+            },
+            Told::Quality(happened::Quality {
+                trunk: "t".into(),
+                occasion: "poor".into(),
+                so_far: Some(proto::call_record::Quality { received: 3, ..Default::default() }),
+                lately: Some(happened::quality::Lately { loss_rate: 0.5, discard_rate: 0.25, mos_lq: 2.0 }),
+            }),
+        ),
+        (
             What::ReferRefused { target: "sip:8@h".into(), sip_code: 603 },
             Told::ReferRefused(happened::ReferRefused { target: "sip:8@h".into(), sip_code: 603 }),
         ),
@@ -414,7 +432,30 @@ fn record() -> CallRecord {
             jitter_ms: Ms(15),
             sent: 16,
             under_runs: 17,
-            peer: Some(PeerQuality { lost: 8, jitter_ms: Ms(9), round_trip_ms: Some(Ms(10)) }),
+            peer: Some(PeerQuality {
+                lost: 8,
+                jitter_ms: Ms(9),
+                round_trip_ms: Some(Ms(10)),
+                heard: Some(VoipMetrics { loss_rate: 0.0625, ..VoipMetrics::default() }),
+            }),
+            heard: Some(VoipMetrics {
+                loss_rate: 0.25,
+                discard_rate: 0.5,
+                burst_density: 0.75,
+                gap_density: 0.125,
+                burst_ms: Ms(18),
+                gap_ms: Ms(19),
+                round_trip_ms: Some(Ms(20)),
+                end_system_ms: Some(Ms(21)),
+                signal_dbm0: Some(-22),
+                noise_dbm0: Some(-23),
+                echo_loss_db: Some(24),
+                r_factor: Some(25.0),
+                mos_lq: Some(2.5),
+                mos_cq: Some(3.5),
+                buffer_ms: Some(Ms(26)),
+                buffer_max_ms: Some(Ms(27)),
+            }),
         },
         labels: BTreeMap::from([("intent".to_string(), "x".to_string())]),
         faults: vec!["f".into()],
@@ -480,6 +521,25 @@ fn told_record() -> proto::CallRecord {
             peer_lost: Some(8),
             peer_jitter_ms: Some(9),
             round_trip_ms: Some(10),
+            heard: Some(proto::VoipMetrics {
+                loss_rate: 0.25,
+                discard_rate: 0.5,
+                burst_density: 0.75,
+                gap_density: 0.125,
+                burst_ms: 18,
+                gap_ms: 19,
+                round_trip_ms: Some(20),
+                end_system_ms: Some(21),
+                signal_dbm0: Some(-22),
+                noise_dbm0: Some(-23),
+                echo_loss_db: Some(24),
+                r_factor: Some(25.0),
+                mos_lq: Some(2.5),
+                mos_cq: Some(3.5),
+                buffer_ms: Some(26),
+                buffer_max_ms: Some(27),
+            }),
+            peer_heard: Some(proto::VoipMetrics { loss_rate: 0.0625, ..Default::default() }),
         }),
         labels: [("intent".to_string(), "x".to_string())].into(),
         faults: vec!["f".into()],
