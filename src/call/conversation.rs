@@ -11,6 +11,7 @@
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
 
 mod holding;
+mod recording;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use super::knobs::{BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
 use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use super::prompt::{Prompt, PromptNo, Source};
-use super::record::{Role, Turn};
+use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
 use super::transfer::{Handed, Refer};
 use crate::ms::Ms;
@@ -43,6 +44,8 @@ pub struct Rules {
     pub dialogue: bool,
     /// There is a recogniser; else utterances are told without text.
     pub recogniser: bool,
+    /// The call is recorded.
+    pub recorded: bool,
 }
 
 /// Timers, each with its reason.
@@ -75,6 +78,8 @@ pub struct Told {
     pub faults: Vec<String>,
     /// Who said what.
     pub turns: Vec<Turn>,
+    /// Where the recording was paused.
+    pub pauses: Vec<Pause>,
 }
 
 /// Faults that a record tells one by one; a dialogue that does nothing right must not fill the memory.
@@ -135,6 +140,7 @@ pub struct Conversation {
     /// The far end is on hold; and the dialogue owes an answer after the resume.
     held: bool,
     owed: bool,
+    recording: recording::Pausing,
     /// The dialogue has gone in the belief that the call is handed over.
     gone: Option<String>,
     given_up: bool,
@@ -173,6 +179,7 @@ impl Conversation {
             told_hold: (false, false),
             held: false,
             owed: false,
+            recording: recording::Pausing::default(),
             gone: None,
             given_up: false,
             ended: false,
@@ -338,6 +345,7 @@ impl Conversation {
                 }
                 self.rest(now);
             }
+            LegEvent::RecordingPaused { on, from } => self.recording_paused(now, on, from),
             // The call's own business; see there.
             LegEvent::LineDead { .. } | LegEvent::Spent(_) => {}
         }
@@ -442,6 +450,7 @@ impl Conversation {
                     self.event(now, What::Transfer { stage, target, sip_code: 491, reason });
                 }
             },
+            Action::PauseRecording(on) => self.pause_recording(on),
             Action::Set(change) => {
                 for clamp in self.knobs.apply(&change) {
                     self.event(now, What::KnobClamped(clamp));
@@ -491,6 +500,7 @@ impl Conversation {
         if let Some((utterance, start)) = self.speaking {
             self.utterance_ended(now, utterance, (start, at), false, false);
         }
+        self.recording_over(at);
         self.tell(now, Line::End { by, reason: reason.to_owned() });
         self.ended = true;
         if self.rules.dialogue {
@@ -534,7 +544,8 @@ impl Conversation {
                 return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
             }
         };
-        let takes_turn = !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_));
+        let takes_turn =
+            !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording(_));
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
@@ -551,6 +562,7 @@ impl Conversation {
         let labels = &self.told.labels;
         match action {
             Action::Refer(_) => self.may_refer(),
+            Action::PauseRecording(_) => self.may_pause(),
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }

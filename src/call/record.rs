@@ -115,6 +115,8 @@ pub struct CallRecord {
     pub faults: Vec<String>,
     /// The recording; empty for none.
     pub wav: String,
+    /// Where the recording was paused, in order: there it holds silence.
+    pub recording_pauses: Vec<Pause>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.
@@ -125,6 +127,15 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+}
+
+/// A stretch of the recording that holds silence because it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// Begin, media time.
+    pub start: Ms,
+    /// End; of the whole call, if it was not resumed.
+    pub stop: Ms,
 }
 
 /// An attempt to hand the call over.

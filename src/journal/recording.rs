@@ -120,7 +120,13 @@ mod tests {
     }
 
     fn frame(n: u32) -> RecordedFrame {
-        RecordedFrame { robot_at: Ms(n * 20), robot: [3; 160], caller_at: Some(Ms(n * 20)), caller: [4; 160] }
+        RecordedFrame {
+            robot_at: Ms(n * 20),
+            robot: [3; 160],
+            caller_at: Some(Ms(n * 20)),
+            caller: [4; 160],
+            paused: false,
+        }
     }
 
     #[test]

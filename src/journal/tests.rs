@@ -87,6 +87,7 @@ fn record(call_id: &str) -> CallRecord {
         labels: BTreeMap::new(),
         faults: Vec::new(),
         wav: String::new(),
+        recording_pauses: Vec::new(),
         request_id: "r".into(),
         correlation: "order 17".into(),
         sip_call_id: "x@y".into(),
@@ -100,7 +101,13 @@ fn stem(name: &str) -> Stem {
 }
 
 fn frame(n: u32) -> RecordedFrame {
-    RecordedFrame { robot_at: Ms(n * 20), robot: [2; 160], caller_at: Some(Ms(n * 20)), caller: [1; 160] }
+    RecordedFrame {
+        robot_at: Ms(n * 20),
+        robot: [2; 160],
+        caller_at: Some(Ms(n * 20)),
+        caller: [1; 160],
+        paused: false,
+    }
 }
 
 /// A call of 100 ms that is recorded.

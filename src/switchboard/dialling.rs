@@ -129,6 +129,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
             fallback_prompt: settings.fallback_prompt.clone(),
             dialogue: services.dialogue != NONE,
             recogniser: services.speech != NONE,
+            recorded: services.record,
         },
         transfer: trunk.transfer.clone(),
         rtp_timeout: settings.rtp_timeout,

@@ -121,7 +121,7 @@ impl Told {
             }
             LegEvent::Key { .. } => self.keys += 1,
             LegEvent::LineDead { .. } => self.dead = true,
-            LegEvent::PromptStarted { .. } | LegEvent::Spent(_) => {}
+            LegEvent::PromptStarted { .. } | LegEvent::RecordingPaused { .. } | LegEvent::Spent(_) => {}
         }
     }
 

@@ -250,6 +250,8 @@ async fn every_command() {
         Command::Label(dialogue::Label { key: "k".into(), value: "v".into() }),
         Command::Hold(send_request::Hold { on: true }),
         Command::Hold(send_request::Hold { on: false }),
+        Command::RecordPause(send_request::RecordPause { on: true }),
+        Command::RecordPause(send_request::RecordPause { on: false }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
@@ -257,14 +259,15 @@ async fn every_command() {
     let now = dialogue::Hangup { now: true, ..Default::default() };
     assert!(send(Some(Command::Hangup(now))).await.expect("is done"), "it came before the answer");
     let took = served.fake.took();
-    assert_eq!(took.len(), 9);
+    assert_eq!(took.len(), 11);
     assert!(took[0].starts_with("send c r Say(Prompt {"), "{}", took[0]);
     assert_eq!(
         took[3],
         "send c r Hangup { now: false, reason: \"done\", farewell: Farewell { headers: ExtraHeaders([]), cause: Some(31) } }"
     );
     assert_eq!(took[5..7], ["send c r Hold(true)", "send c r Hold(false)"]);
-    assert_eq!(took[7], "send c r SendKeys(\"0123456789*#ABCD\")");
+    assert_eq!(took[7..9], ["send c r PauseRecording(true)", "send c r PauseRecording(false)"]);
+    assert_eq!(took[9], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };
         let status = served.client.send(request).await.expect_err("is refused");
@@ -284,7 +287,6 @@ async fn every_command() {
         (Command::Collect(Default::default()), "collect: key collections"),
         (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
-        (Command::RecordPause(Default::default()), "record_pause: pauses of the recording"),
         (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
     ] {
         assert_eq!(send(Some(command)).await, (Code::Unimplemented, format!("{message} are not built yet")));
