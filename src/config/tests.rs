@@ -343,10 +343,11 @@ fn wrong_engine_files() {
             ],
         ),
         (
-            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\n",
+            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\nformat = \"opus\"\n",
             &[
                 "m.toml:2:recording.enabled: is of type string, not a truth value; write true or false",
                 "m.toml:3:recording.folder: m.toml/x cannot be made: a file is in the way; name another folder",
+                "m.toml:4:recording.format: is not known; write \"pcm16\" or \"g711\"",
             ],
         ),
         (

@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use super::problem::Wrong;
 use super::values::PortRange;
 use crate::call::knobs::BargeIn;
+use crate::journal::Format;
 use crate::sdp::AudioFormat;
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
@@ -64,6 +65,15 @@ pub(super) fn advertised(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
         Ok(at) if at.port() == 0 => Err(Wrong::new("has port 0", "name the port")),
         Ok(at) => Ok((reachable_ip(&at.ip().to_string())?, Some(at.port()))),
         Err(_) => Ok((reachable_ip(text)?, None)),
+    }
+}
+
+/// How recordings are written.
+pub(super) fn recording_format(text: &str) -> Result<Format, Wrong> {
+    match text {
+        "pcm16" => Ok(Format::Pcm16),
+        "g711" => Ok(Format::G711),
+        _ => Err(Wrong::new("is not known", "write \"pcm16\" or \"g711\"")),
     }
 }
 

@@ -21,12 +21,13 @@ mod name;
 mod news;
 mod recording;
 mod timeline;
+mod wav;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::SystemTime;
@@ -37,6 +38,7 @@ use tokio::sync::oneshot;
 use crate::call::event::{Event, What};
 use crate::call::io::RecordedFrame;
 use crate::call::record::CallRecord;
+use crate::codec::g711::Law;
 use crate::ms::Ms;
 
 pub use bus::{Sequenced, TooOld, Watcher};
@@ -52,8 +54,20 @@ use metrics::Metrics;
 pub struct Settings {
     /// Where recordings and records are written; made when it is missing.
     pub folder: PathBuf,
+    /// How recordings are written.
+    pub format: Format,
     /// How many events are kept for watchers that resume; at least 1.
     pub keep_events: usize,
+}
+
+/// How recordings are written: always stereo WAV of 8 kHz.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// 16 bits a sample.
+    #[default]
+    Pcm16,
+    /// 8 bits a sample, by the law of the call's line: half the room.
+    G711,
 }
 
 /// What became of a call's files.
@@ -75,6 +89,14 @@ pub struct Handle {
     metrics: Metrics,
 }
 
+/// Whether recordings and records can be written: makes the folder, and a file in it.
+///
+/// # Errors
+/// The system's word for why not.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    name::probe(folder)
+}
+
 /// Starts the journal's two threads.
 ///
 /// # Errors
@@ -82,7 +104,7 @@ pub struct Handle {
 pub fn start(settings: &Settings) -> io::Result<Handle> {
     let metrics = Metrics::default();
     let bus = bus::start(settings.keep_events, metrics.clone())?;
-    let disk = disk::start(settings.folder.clone(), bus.clone(), metrics.clone())?;
+    let disk = disk::start(settings, bus.clone(), metrics.clone())?;
     Ok(Handle { bus, disk, metrics })
 }
 
@@ -107,9 +129,9 @@ impl Handle {
     }
 
     /// Records a call from now on: the journal empties the ring about ten times a second and writes `<name>.wav`. The ring's other end
-    /// is to be dropped when the call's media end.
-    pub fn open_recording(&self, call_id: Arc<str>, name: Stem, frames: rtrb::Consumer<RecordedFrame>) {
-        let open = ToDisk::Open { call_id, name, frames };
+    /// is to be dropped when the call's media end. `law` is that of the call's line.
+    pub fn open_recording(&self, call_id: Arc<str>, name: Stem, law: Law, frames: rtrb::Consumer<RecordedFrame>) {
+        let open = ToDisk::Open { call_id, name, law, frames };
         // A journal that is shut down records no more; the ring's owner sees it abandoned.
         let _ = self.disk.send(open);
     }

@@ -126,6 +126,15 @@ fn place(part: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a file in the folder, and the folder before it, as the first call would.
+pub(super) fn probe(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(format!(".trunkline-{}.probe", std::process::id()));
+    let _ = fs::remove_file(&path);
+    new_file(&path)?;
+    fs::remove_file(&path)
+}
+
 /// What people said on the telephone is not for everybody on the machine.
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)

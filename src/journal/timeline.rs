@@ -52,6 +52,7 @@ pub(super) struct Timeline {
     /// The caller's frames are being left out until their times reach `left`.
     skipping: bool,
     missing: u64,
+    first_missing: u64,
     /// Paused stretches that are not settled, in order, and whether the last one goes on.
     pauses: VecDeque<Range<u64>>,
     pausing: bool,
@@ -68,6 +69,7 @@ impl Timeline {
             sounding: false,
             skipping: false,
             missing: 0,
+            first_missing: 0,
             pauses: VecDeque::new(),
             pausing: false,
         }
@@ -78,7 +80,11 @@ impl Timeline {
         let at = position(frame.robot_at);
         let end = at + FRAME as u64;
         self.settle(end.saturating_sub(WINDOW), &mut out);
-        self.missing += at.saturating_sub(self.right) / FRAME as u64;
+        let missing = at.saturating_sub(self.right) / FRAME as u64;
+        if missing > 0 && self.missing == 0 {
+            self.first_missing = self.right;
+        }
+        self.missing += missing;
         self.note_pause(frame.paused, at);
         match frame.paused {
             true => self.put(at, &[0; FRAME], RIGHT),
@@ -101,9 +107,9 @@ impl Timeline {
         self.settle(self.base + self.window.len() as u64, &mut out);
     }
 
-    /// How many of the robot's frames never came.
-    pub(super) fn missing(&self) -> u64 {
-        self.missing
+    /// How many of the robot's frames never came, and where the first of them would have been.
+    pub(super) fn missing(&self) -> (u64, Ms) {
+        (self.missing, Ms::of_samples(self.first_missing, 8_000))
     }
 
     /// The frame at `at` is paused or not. What was lost between two frames of which one is paused counts as paused: nobody knows
@@ -410,7 +416,7 @@ mod tests {
         for frame in &frames {
             timeline.push(frame, |part| written += part.len());
         }
-        assert_eq!(timeline.missing(), 4_998);
+        assert_eq!(timeline.missing(), (4_998, Ms(40)));
         timeline.finish(|part| written += part.len());
         assert_eq!(written, 100_040 * 8);
     }

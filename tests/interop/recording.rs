@@ -79,3 +79,22 @@ async fn a_call_that_is_not_recorded_cannot_be_paused() {
     rig.ended(&call_id).await;
     phone.done().await;
 }
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_files_that_play_in_both_forms() {
+    for (format, header, moment) in [("format = \"pcm16\"", 44, 4), ("format = \"g711\"", 58, 2)] {
+        let mut rig = Rig::start(Setup { record: true, recording: format, ..Setup::default() }).await;
+        let _phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+        let call_id = rig.dial(rig.order()).await;
+        rig.answered(&call_id).await;
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
+        rig.kill().await;
+        let bytes = fs::read(rig.folder().join(format!("recordings/{call_id}.wav"))).expect("the recording");
+        let at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
+        assert_eq!(&bytes[header - 8..header - 4], b"data", "{format}");
+        let data = at(header - 4) as usize;
+        assert!(header + data <= bytes.len(), "what the header promises is there");
+        assert_eq!(at(4) as usize + 8, header + data);
+        assert!(data / moment > 2 * 8_000, "{format}: {data} bytes of sound, of more than 3 s up to the last header");
+    }
+}
