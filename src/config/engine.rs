@@ -15,7 +15,7 @@ use super::trunk::Services;
 use super::values::{Config, PortRange};
 use super::{group, written};
 use crate::call::knobs::{KnobChange, Knobs};
-use crate::journal::{self, Format};
+use crate::journal::{self, Format, Keep, Pattern};
 use crate::ms::Ms;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
@@ -104,6 +104,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
         record: recording.enabled,
+        names: recording.names,
         rtp_timeout: limits.rtp_timeout,
         dialogues: dialogues.iter().map(|d| d.name.clone()).collect(),
         speech: speech.iter().map(|s| s.name.clone()).collect(),
@@ -123,6 +124,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         journal: journal::Settings {
             folder: recording.folder,
             format: recording.format,
+            keep: recording.keep,
             keep_events: number_or(keep, KEEP_EVENTS) as usize,
         },
         switchboard,
@@ -361,12 +363,21 @@ struct Recording {
     enabled: bool,
     folder: PathBuf,
     format: Format,
+    keep: Keep,
+    names: Pattern,
 }
 
 fn recording(mut recording: Section<'_>, base: &Path) -> Recording {
     let enabled = recording.flag("enabled");
     let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
     let format = or_default(&mut recording, "format", written::recording_format, Format::Pcm16);
+    let names = or_default(&mut recording, "name", written::pattern, Pattern::default());
+    let days = recording.number("keep_days", 1..=36_500);
+    let gib = recording.number("keep_gib", 1..=1_000_000);
+    let keep = Keep {
+        age: days.map(|found| Duration::from_secs(found.value * 86_400)),
+        bytes: gib.map(|found| found.value << 30),
+    };
     recording.done();
     let path = absolute(base.join(&folder.value));
     // It is made with the first file; so something has to be there to make it in.
@@ -385,7 +396,13 @@ fn recording(mut recording: Section<'_>, base: &Path) -> Recording {
             }
         }
     }
-    Recording { enabled: enabled.is_some_and(|found| found.value), folder: path, format: format.value }
+    Recording {
+        enabled: enabled.is_some_and(|found| found.value),
+        folder: path,
+        format: format.value,
+        keep,
+        names: names.value,
+    }
 }
 
 fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use super::problem::Wrong;
 use super::values::PortRange;
 use crate::call::knobs::BargeIn;
-use crate::journal::Format;
+use crate::journal::{Format, Pattern};
 use crate::sdp::AudioFormat;
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
@@ -66,6 +66,12 @@ pub(super) fn advertised(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
         Ok(at) => Ok((reachable_ip(&at.ip().to_string())?, Some(at.port()))),
         Err(_) => Ok((reachable_ip(text)?, None)),
     }
+}
+
+/// How recordings are named.
+pub(super) fn pattern(text: &str) -> Result<Pattern, Wrong> {
+    let remedy = "write it as \"{date}/{trunk}/{call_id}\", of {call_id}, {date}, {time}, {trunk}, {caller}, {callee} and {direction}";
+    Pattern::parse(text).map_err(|e| Wrong::new(e.to_string(), remedy))
 }
 
 /// How recordings are written.

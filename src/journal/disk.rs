@@ -4,7 +4,7 @@
 //! times a second. When the disk stands still it falls behind, the rings fill, and the media threads count what they
 //! could not put: holes in recordings, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,15 @@ const LAST_FRAMES: Duration = Duration::from_millis(500);
 
 /// What the disk thread is asked.
 pub(super) enum ToDisk {
-    Open { call_id: Arc<str>, name: Stem, law: Law, frames: rtrb::Consumer<RecordedFrame> },
+    Open {
+        call_id: Arc<str>,
+        name: Stem,
+        law: Law,
+        frames: rtrb::Consumer<RecordedFrame>,
+    },
     Finish(Box<Finish>),
+    /// What is being written: paths without ending.
+    Busy(Sender<HashSet<PathBuf>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -120,6 +127,10 @@ impl Disk {
             match asked {
                 Ok(ToDisk::Open { call_id, name, law, frames }) => self.open(call_id, &name, law, frames),
                 Ok(ToDisk::Finish(finish)) => self.finish(finish),
+                Ok(ToDisk::Busy(reply)) => {
+                    let path = |open: &Open| Some(open.file.as_ref().ok()?.path.with_extension(""));
+                    let _ = reply.send(self.open.values().filter_map(path).collect());
+                }
                 Ok(ToDisk::Shutdown(reply)) => {
                     self.close_all();
                     // Nobody has to wait.

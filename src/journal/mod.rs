@@ -1,13 +1,15 @@
 //! Floor 3: the journal. What happened, in order, and what is left of a call when it is over.
 //!
-//! Two threads, each the one owner of its state:
+//! Threads, each the one owner of its state:
 //!
 //! | thread | owns | module |
 //! |---|---|---|
 //! | `journal-events` | the sequence number, the last N events, the watchers that wait | `bus` |
 //! | `journal-disk` | all open recordings, the recordings folder | `disk` |
 //!
-//! They are two because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
+//! | `journal-sweep`, with a limit only | nothing: it looks for what has to go | `sweep` |
+//!
+//! The first two are apart because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
 //! a disk. Only a call's own last two events do, since they name the files: `RecordReady`, then `Ended`. Both come through
 //! the disk thread after everything that the call told before, so `Ended` is always the call's last event.
 //!
@@ -20,6 +22,7 @@ mod metrics;
 mod name;
 mod news;
 mod recording;
+mod sweep;
 mod timeline;
 mod wav;
 
@@ -29,7 +32,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 use std::time::SystemTime;
 
 use prometheus_client::registry::Registry;
@@ -42,8 +45,9 @@ use crate::codec::g711::Law;
 use crate::ms::Ms;
 
 pub use bus::{Sequenced, TooOld, Watcher};
-pub use name::{BadName, Stem};
+pub use name::{BadName, BadPattern, Naming, Pattern, Stem};
 pub use news::{News, Standing};
+pub use sweep::Keep;
 
 use bus::ToBus;
 use disk::ToDisk;
@@ -56,6 +60,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// How recordings are written.
     pub format: Format,
+    /// What may be kept of them and of records.
+    pub keep: Keep,
     /// How many events are kept for watchers that resume; at least 1.
     pub keep_events: usize,
 }
@@ -86,6 +92,8 @@ pub struct Finished {
 pub struct Handle {
     bus: Sender<ToBus>,
     disk: Sender<ToDisk>,
+    /// The sweeper lives as long as this.
+    _sweeps: Option<Sender<()>>,
     metrics: Metrics,
 }
 
@@ -97,7 +105,7 @@ pub fn probe(folder: &Path) -> io::Result<()> {
     name::probe(folder)
 }
 
-/// Starts the journal's two threads.
+/// Starts the journal's threads.
 ///
 /// # Errors
 /// When the system gives no thread. A folder that cannot be written is none: it is counted and told call by call.
@@ -105,7 +113,15 @@ pub fn start(settings: &Settings) -> io::Result<Handle> {
     let metrics = Metrics::default();
     let bus = bus::start(settings.keep_events, metrics.clone())?;
     let disk = disk::start(settings, bus.clone(), metrics.clone())?;
-    Ok(Handle { bus, disk, metrics })
+    let sweeps = match settings.keep {
+        Keep { age: None, bytes: None } => None,
+        keep => {
+            let (sweeps, alive) = mpsc::channel();
+            sweep::start(settings.folder.clone(), keep, disk.clone(), alive, metrics.clone())?;
+            Some(sweeps)
+        }
+    };
+    Ok(Handle { bus, disk, _sweeps: sweeps, metrics })
 }
 
 impl Handle {

@@ -34,7 +34,8 @@ impl Drop for Folder {
 }
 
 fn journal(folder: &Path, keep_events: usize) -> Handle {
-    let settings = Settings { folder: folder.to_owned(), format: Format::default(), keep_events };
+    let settings =
+        Settings { folder: folder.to_owned(), format: Format::default(), keep: Keep::default(), keep_events };
     start(&settings).expect("threads")
 }
 
