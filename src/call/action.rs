@@ -31,6 +31,8 @@ pub enum Action {
     Refer(Box<Refer>),
     /// Put the far end on hold, or resume.
     Hold(bool),
+    /// Pause the recording, from the next frame, or resume it.
+    PauseRecording(bool),
     /// Change knobs.
     Set(KnobChange),
     /// Send partial results to the dialogue, or no longer.

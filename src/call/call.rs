@@ -768,6 +768,7 @@ impl Call {
             labels: told.labels,
             faults: told.faults,
             wav: String::new(),
+            recording_pauses: told.pauses,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
             sip_call_id: self.session.call_id().to_owned(),

@@ -14,6 +14,7 @@ mod barge_in;
 mod bridging;
 mod collecting;
 mod holding;
+mod recording;
 mod telling;
 mod writing;
 
@@ -28,7 +29,7 @@ use super::knobs::{BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
 use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use super::prompt::{Prompt, PromptNo, Source};
-use super::record::{Role, Turn};
+use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
 use super::transfer::{Handed, Refer};
 use crate::ms::Ms;
@@ -49,6 +50,8 @@ pub struct Rules {
     pub dialogue: bool,
     /// There is a recogniser; else utterances are told without text.
     pub recogniser: bool,
+    /// The call is recorded.
+    pub recorded: bool,
 }
 
 /// Timers, each with its reason.
@@ -91,6 +94,8 @@ pub struct Told {
     pub faults: Vec<String>,
     /// Who said what.
     pub turns: Vec<Turn>,
+    /// Where the recording was paused.
+    pub pauses: Vec<Pause>,
 }
 
 /// Faults that a record tells one by one; a dialogue that does nothing right must not fill the memory.
@@ -191,6 +196,7 @@ pub struct Conversation {
     /// The far end is on hold; and the dialogue owes an answer after the resume.
     held: bool,
     owed: bool,
+    recording: recording::Pausing,
     /// The dialogue has gone in the belief that the call is handed over.
     gone: Option<String>,
     given_up: bool,
@@ -236,6 +242,7 @@ impl Conversation {
             told_hold: (false, false),
             held: false,
             owed: false,
+            recording: recording::Pausing::default(),
             gone: None,
             given_up: false,
             ended: false,
@@ -429,6 +436,7 @@ impl Conversation {
                 }
                 self.rest(now);
             }
+            LegEvent::RecordingPaused { on, from } => self.recording_paused(now, on, from),
             // The call's own business; see there.
             LegEvent::LineDead { .. } | LegEvent::Look(_) | LegEvent::Spent(_) => {}
         }
@@ -537,6 +545,7 @@ impl Conversation {
                     self.event(now, What::Transfer { stage, target, sip_code: 491, reason });
                 }
             },
+            Action::PauseRecording(on) => self.pause_recording(on),
             Action::Set(change) => {
                 for clamp in self.knobs.apply(&change) {
                     self.event(now, What::KnobClamped(clamp));
@@ -591,6 +600,7 @@ impl Conversation {
             self.utterance_ended(now, utterance, (start, at), false, false);
         }
         self.collection_ends(now);
+        self.recording_over(at);
         self.tell(now, Line::End { by, reason: reason.to_owned() });
         self.ended = true;
         if self.rules.dialogue {
@@ -640,7 +650,8 @@ impl Conversation {
             let reason = format!("say.prompt_id: prompt {:?} was stopped before its end", prompt.id);
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
-        let takes_turn = !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_));
+        let takes_turn =
+            !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording(_));
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
@@ -665,6 +676,7 @@ impl Conversation {
             Action::Say(prompt) if prompt.segments.is_empty() && !self.speaker.goes_on(&prompt.id) => {
                 Err("say.segments: at least one is needed, no prompt of this id goes on".to_owned())
             }
+            Action::PauseRecording(_) => self.may_pause(),
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }

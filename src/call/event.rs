@@ -170,6 +170,13 @@ pub enum What {
         /// What is wrong, with the endpoint.
         reason: String,
     },
+    /// The recording is paused, or goes on.
+    RecordPaused {
+        /// Paused.
+        on: bool,
+        /// From this media time on.
+        from: Ms,
+    },
     /// The recording and the record are on disk.
     RecordReady {
         /// Stereo WAV; empty for none.

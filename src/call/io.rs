@@ -171,6 +171,8 @@ pub struct RecordedFrame {
     pub caller_at: Option<Ms>,
     /// What came; only with `caller_at`.
     pub caller: [i16; 160],
+    /// The recording is paused: what either side says from `robot_at` on, for 20 ms, must not be kept.
+    pub paused: bool,
 }
 
 /// Into a call.

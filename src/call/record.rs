@@ -116,6 +116,8 @@ pub struct CallRecord {
     pub faults: Vec<String>,
     /// The recording; empty for none.
     pub wav: String,
+    /// Where the recording was paused, in order: there it holds silence.
+    pub recording_pauses: Vec<Pause>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.
@@ -141,6 +143,15 @@ pub struct EarlyText {
     /// Begin, since the first frame of early media.
     pub start: Ms,
     /// End.
+    pub stop: Ms,
+}
+
+/// A stretch of the recording that holds silence because it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// Begin, media time.
+    pub start: Ms,
+    /// End; of the whole call, if it was not resumed.
     pub stop: Ms,
 }
 

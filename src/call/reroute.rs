@@ -230,6 +230,7 @@ mod tests {
                     fallback_prompt: None,
                     dialogue: false,
                     recogniser: false,
+                    recorded: false,
                 },
                 transfer: transfer::Rules::bare(),
                 early_media: false,

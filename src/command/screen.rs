@@ -120,6 +120,10 @@ impl Screen {
             What::ServiceTrouble(trouble) => {
                 self.say(at, Voice::Bad, &format!("{}: {}", trouble.service, trouble.reason));
             }
+            What::RecordPaused(told) => {
+                let what = if told.on { "paused" } else { "goes on" };
+                self.say(Some(told.from_ms), Voice::Line, &format!("the recording {what}"));
+            }
             What::RecordReady(files) => {
                 let wav = if files.wav.is_empty() { String::new() } else { format!(" and {}", files.wav) };
                 self.say(None, Voice::Note, &format!("record: {}{wav}", files.json));

@@ -33,6 +33,11 @@ pub async fn serve(config: Config) -> Done {
         move |error: std::io::Error| format!("{key} = \"{address}\": {error}; choose another one, or end who holds it")
     };
     let mut registry = Registry::with_prefix("trunkline");
+    let folder = &config.journal.folder;
+    journal::probe(folder).map_err(|error| {
+        let way_out = "give it to the user that runs trunkline, or name another folder";
+        format!("[recording] folder = {folder:?}: cannot be written: {error}; {way_out}")
+    })?;
     let journal = journal::start(&config.journal)?;
     journal.register(&mut registry);
     let net_metrics = Arc::new(net::Metrics::default());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -17,7 +18,7 @@ use super::{group, written};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{KnobChange, Knobs};
 use crate::call::prompt;
-use crate::journal;
+use crate::journal::{self, Format, Keep, Pattern};
 use crate::ms::Ms;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
@@ -85,7 +86,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     root.need("speech", "write a [[speech]] with name and endpoint: nobody would hear the caller");
     root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
     let (prompts, fallback) = prompts(root.section("prompts"), base);
-    let (record, folder) = recording(root.section("recording"), base);
+    let recording = recording(root.section("recording"), base);
     let profiles = profiles(root.section("profiles"), base);
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
@@ -105,7 +106,8 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         dialogue_timeout: limits.answer_timeout,
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
-        record,
+        record: recording.enabled,
+        names: recording.names,
         rtp_timeout: limits.rtp_timeout,
         dialogues: dialogues.iter().map(|d| d.name.clone()).collect(),
         speech: speech.iter().map(|s| s.name.clone()).collect(),
@@ -122,7 +124,12 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         speech,
         dialogues,
         prompts,
-        journal: journal::Settings { folder, keep_events: number_or(keep, KEEP_EVENTS) as usize },
+        journal: journal::Settings {
+            folder: recording.folder,
+            format: recording.format,
+            keep: recording.keep,
+            keep_events: number_or(keep, KEEP_EVENTS) as usize,
+        },
         switchboard,
         disabled: Vec::new(),
     };
@@ -355,18 +362,50 @@ fn playable(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn recording(mut recording: Section<'_>, base: &Path) -> (bool, PathBuf) {
+struct Recording {
+    enabled: bool,
+    folder: PathBuf,
+    format: Format,
+    keep: Keep,
+    names: Pattern,
+}
+
+fn recording(mut recording: Section<'_>, base: &Path) -> Recording {
     let enabled = recording.flag("enabled");
     let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
+    let format = or_default(&mut recording, "format", written::recording_format, Format::Pcm16);
+    let names = or_default(&mut recording, "name", written::pattern, Pattern::default());
+    let days = recording.number("keep_days", 1..=36_500);
+    let gib = recording.number("keep_gib", 1..=1_000_000);
+    let keep = Keep {
+        age: days.map(|found| Duration::from_secs(found.value * 86_400)),
+        bytes: gib.map(|found| found.value << 30),
+    };
     recording.done();
-    let path = base.join(&folder.value);
+    let path = absolute(base.join(&folder.value));
     // It is made with the first file; so something has to be there to make it in.
-    let standing = absolute(path.clone());
-    let standing = standing.ancestors().find(|folder| folder.exists());
-    if !standing.is_some_and(Path::is_dir) {
-        folder.place.wrong(format!("{} cannot be made: a file is in the way", path.display()), "name another folder");
+    let standing = path.ancestors().find(|folder| folder.exists()).filter(|folder| folder.is_dir());
+    match standing {
+        None => folder.place.wrong(
+            format!("{} cannot be made: a file is in the way", base.join(&folder.value).display()),
+            "name another folder",
+        ),
+        Some(standing) => {
+            if let Err(e) = access(standing, Access::WRITE_OK | Access::EXEC_OK) {
+                folder.place.wrong(
+                    format!("{} cannot be written: {e}", standing.display()),
+                    "give it to the user that runs trunkline, or name another folder",
+                );
+            }
+        }
     }
-    (enabled.is_some_and(|found| found.value), absolute(path))
+    Recording {
+        enabled: enabled.is_some_and(|found| found.value),
+        folder: path,
+        format: format.value,
+        keep,
+        names: names.value,
+    }
 }
 
 fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {

@@ -8,6 +8,7 @@ use super::values::PortRange;
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{BargeIn, OnBargeIn};
 use crate::call::prompt::{Source, Text};
+use crate::journal::{Format, Pattern};
 use crate::sdp::{AudioFormat, Willing};
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
@@ -66,6 +67,21 @@ pub(super) fn advertised(text: &str) -> Result<(IpAddr, Option<u16>), Wrong> {
         Ok(at) if at.port() == 0 => Err(Wrong::new("has port 0", "name the port")),
         Ok(at) => Ok((reachable_ip(&at.ip().to_string())?, Some(at.port()))),
         Err(_) => Ok((reachable_ip(text)?, None)),
+    }
+}
+
+/// How recordings are named.
+pub(super) fn pattern(text: &str) -> Result<Pattern, Wrong> {
+    let remedy = "write it as \"{date}/{trunk}/{call_id}\", of {call_id}, {date}, {time}, {trunk}, {caller}, {callee} and {direction}";
+    Pattern::parse(text).map_err(|e| Wrong::new(e.to_string(), remedy))
+}
+
+/// How recordings are written.
+pub(super) fn recording_format(text: &str) -> Result<Format, Wrong> {
+    match text {
+        "pcm16" => Ok(Format::Pcm16),
+        "g711" => Ok(Format::G711),
+        _ => Err(Wrong::new("is not known", "write \"pcm16\" or \"g711\"")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
-use crate::call::record::{CallRecord, EarlyText, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
+use crate::call::record::{CallRecord, EarlyText, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
 use crate::ms::Ms;
@@ -117,6 +117,7 @@ fn told(what: What) -> Told {
         What::ServiceTrouble { service, reason } => {
             Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
         }
+        What::RecordPaused { on, from } => Told::RecordPaused(happened::RecordPaused { on, from_ms: from.0 }),
         What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
         What::Transfer { stage, target, sip_code, reason } => Told::Transfer(happened::Transfer {
             stage: self::stage(stage).into(),
@@ -172,6 +173,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         labels: record.labels.into_iter().collect(),
         faults: record.faults,
         wav: record.wav,
+        recording_pauses: record.recording_pauses.into_iter().map(pause).collect(),
         request_id: record.request_id,
         correlation: record.correlation,
         sip_call_id: record.sip_call_id,
@@ -184,6 +186,10 @@ fn record(record: CallRecord) -> proto::CallRecord {
 
 fn early_text(said: EarlyText) -> proto::call_record::EarlyText {
     proto::call_record::EarlyText { text: said.text, start_ms: said.start.0, stop_ms: said.stop.0 }
+}
+
+fn pause(pause: Pause) -> proto::call_record::Pause {
+    proto::call_record::Pause { start_ms: pause.start.0, stop_ms: pause.stop.0 }
 }
 
 fn stage(stage: Stage) -> happened::transfer::Stage {

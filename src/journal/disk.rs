@@ -4,9 +4,9 @@
 //! times a second. When the disk stands still it falls behind, the rings fill, and the media threads count what they
 //! could not put: holes in recordings, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -21,10 +21,12 @@ use super::metrics::Metrics;
 use super::name::{self, Stem};
 use super::news::News;
 use super::recording::Recording;
-use super::{Finished, event_of};
+use super::wav::Coding;
+use super::{Finished, Format, Settings, event_of};
 use crate::call::event::What;
 use crate::call::io::RecordedFrame;
 use crate::call::record::CallRecord;
+use crate::codec::g711::Law;
 use crate::ms::Ms;
 
 /// The rings are emptied so often.
@@ -33,13 +35,17 @@ const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// A media thread is told of a call's end at the same time as we are: so long its last frames are waited for.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
-/// A quarter of a second of sound: four writes a second and call.
-const FILE_BUFFER: usize = 8 * 1024;
-
 /// What the disk thread is asked.
 pub(super) enum ToDisk {
-    Open { call_id: Arc<str>, name: Stem, frames: rtrb::Consumer<RecordedFrame> },
+    Open {
+        call_id: Arc<str>,
+        name: Stem,
+        law: Law,
+        frames: rtrb::Consumer<RecordedFrame>,
+    },
     Finish(Box<Finish>),
+    /// What is being written: paths without ending.
+    Busy(Sender<HashSet<PathBuf>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -81,15 +87,16 @@ impl Finish {
 }
 
 /// Starts the thread; it ends at [`ToDisk::Shutdown`] or with the last sender.
-pub(super) fn start(folder: PathBuf, bus: Sender<ToBus>, metrics: Metrics) -> io::Result<Sender<ToDisk>> {
+pub(super) fn start(settings: &Settings, bus: Sender<ToBus>, metrics: Metrics) -> io::Result<Sender<ToDisk>> {
     let (to_disk, inbox) = mpsc::channel();
-    let disk = Disk { folder, bus, metrics, open: HashMap::new() };
+    let disk = Disk { folder: settings.folder.clone(), format: settings.format, bus, metrics, open: HashMap::new() };
     thread::Builder::new().name("journal-disk".into()).spawn(move || disk.run(&inbox))?;
     Ok(to_disk)
 }
 
 struct Disk {
     folder: PathBuf,
+    format: Format,
     bus: Sender<ToBus>,
     metrics: Metrics,
     open: HashMap<Arc<str>, Open>,
@@ -105,7 +112,7 @@ struct Open {
 struct OpenFile {
     stem: Stem,
     path: PathBuf,
-    recording: Recording<BufWriter<File>>,
+    recording: Recording<File>,
 }
 
 impl Disk {
@@ -118,8 +125,12 @@ impl Disk {
                 inbox.recv_timeout(drain_at.saturating_duration_since(Instant::now()))
             };
             match asked {
-                Ok(ToDisk::Open { call_id, name, frames }) => self.open(call_id, &name, frames),
+                Ok(ToDisk::Open { call_id, name, law, frames }) => self.open(call_id, &name, law, frames),
                 Ok(ToDisk::Finish(finish)) => self.finish(finish),
+                Ok(ToDisk::Busy(reply)) => {
+                    let path = |open: &Open| Some(open.file.as_ref().ok()?.path.with_extension(""));
+                    let _ = reply.send(self.open.values().filter_map(path).collect());
+                }
                 Ok(ToDisk::Shutdown(reply)) => {
                     self.close_all();
                     // Nobody has to wait.
@@ -138,10 +149,13 @@ impl Disk {
         }
     }
 
-    fn open(&mut self, call_id: Arc<str>, name: &Stem, frames: rtrb::Consumer<RecordedFrame>) {
+    fn open(&mut self, call_id: Arc<str>, name: &Stem, law: Law, frames: rtrb::Consumer<RecordedFrame>) {
+        let coding = match self.format {
+            Format::Pcm16 => Coding::Pcm16,
+            Format::G711 => Coding::G711(law),
+        };
         let made = name::create_wav(&self.folder, name).and_then(|(stem, path, file)| {
-            let file = BufWriter::with_capacity(FILE_BUFFER, file);
-            let recording = Recording::new(file, Instant::now()).map_err(io::Error::other)?;
+            let recording = Recording::new(file, coding, Instant::now())?;
             Ok(OpenFile { stem, path, recording })
         });
         let file = made.map_err(|e| {
@@ -207,9 +221,11 @@ impl Disk {
             Err(fault) => faults.push(fault),
             Ok(OpenFile { stem, path, recording }) => {
                 let told = recording.fault().is_some();
-                let missing = recording.missing();
+                let (missing, first) = recording.missing();
                 if missing > 0 {
-                    faults.push(format!("recording: {missing} frames of 20 ms are missing, there is silence instead"));
+                    faults.push(format!(
+                        "recording: {missing} frames of 20 ms are missing, the first at {first} ms: there is silence instead"
+                    ));
                 }
                 if let Err(e) = recording.close() {
                     let fault = cut_short(&path, &e);
@@ -278,7 +294,7 @@ impl Open {
             }
             return None;
         };
-        let (told, missing) = (recording.fault().is_some(), recording.missing());
+        let (told, missing) = (recording.fault().is_some(), recording.missing().0);
         // As many as there are now: a producer that is quicker than the disk does not keep us here.
         for _ in 0..self.frames.slots() {
             let Ok(frame) = self.frames.pop() else { break };
@@ -288,7 +304,7 @@ impl Open {
                 metrics.frames_lost.inc();
             }
         }
-        metrics.frames_missing.inc_by(recording.missing() - missing);
+        metrics.frames_missing.inc_by(recording.missing().0 - missing);
         recording.tick(now);
         match recording.fault() {
             Some(fault) if !told => Some(cut_short(path, fault)),
@@ -298,7 +314,7 @@ impl Open {
 }
 
 fn cut_short(path: &Path, fault: &str) -> String {
-    format!("recording: {} is cut short: {fault}", path.display())
+    format!("recording: {} is {fault}", path.display())
 }
 
 fn shown(path: Option<&Path>) -> String {

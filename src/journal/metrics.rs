@@ -1,8 +1,32 @@
 //! The journal's figures.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+/// Why a recording was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Age,
+    Size,
+}
+
+impl Why {
+    /// The key of `[recording]` that says so.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Why::Age => "keep_days",
+            Why::Size => "keep_gib",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Removed {
+    reason: &'static str,
+}
 
 /// Clones count into the same figures.
 #[derive(Debug, Clone, Default)]
@@ -16,9 +40,15 @@ pub(super) struct Metrics {
     pub frames_missing: Counter,
     pub records: Counter,
     pub disk_errors: Counter,
+    pub removed: Family<Removed, Counter>,
+    pub kept_bytes: Gauge,
 }
 
 impl Metrics {
+    pub(super) fn removed(&self, why: Why) {
+        self.removed.get_or_create(&Removed { reason: why.key() }).inc();
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         let journal = registry.sub_registry_with_prefix("journal");
         let mut counter = |name: &str, help: &str, it: &Counter| journal.register(name, help, it.clone());
@@ -37,6 +67,8 @@ impl Metrics {
         );
         counter("records", "Call records written", &self.records);
         counter("disk_errors", "Files that could not be made, written or closed", &self.disk_errors);
+        journal.register("removed", "Recordings, each with its record, that were removed", self.removed.clone());
+        journal.register("kept_bytes", "Bytes of recordings and records, when last looked", self.kept_bytes.clone());
         journal.register("watchers", "Watchers now", self.watchers.clone());
         journal.register("recordings_open", "Recordings being written now", self.recordings_open.clone());
     }

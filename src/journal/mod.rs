@@ -1,13 +1,15 @@
 //! Floor 3: the journal. What happened, in order, and what is left of a call when it is over.
 //!
-//! Two threads, each the one owner of its state:
+//! Threads, each the one owner of its state:
 //!
 //! | thread | owns | module |
 //! |---|---|---|
 //! | `journal-events` | the sequence number, the last N events, the watchers that wait | `bus` |
 //! | `journal-disk` | all open recordings, the recordings folder | `disk` |
 //!
-//! They are two because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
+//! | `journal-sweep`, with a limit only | nothing: it looks for what has to go | `sweep` |
+//!
+//! The first two are apart because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
 //! a disk. Only a call's own last two events do, since they name the files: `RecordReady`, then `Ended`. Both come through
 //! the disk thread after everything that the call told before, so `Ended` is always the call's last event.
 //!
@@ -20,15 +22,17 @@ mod metrics;
 mod name;
 mod news;
 mod recording;
+mod sweep;
 mod timeline;
+mod wav;
 
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 use std::time::SystemTime;
 
 use prometheus_client::registry::Registry;
@@ -37,11 +41,13 @@ use tokio::sync::oneshot;
 use crate::call::event::{Event, What};
 use crate::call::io::RecordedFrame;
 use crate::call::record::CallRecord;
+use crate::codec::g711::Law;
 use crate::ms::Ms;
 
 pub use bus::{Sequenced, TooOld, Watcher};
-pub use name::{BadName, Stem};
+pub use name::{BadName, BadPattern, Naming, Pattern, Stem};
 pub use news::{News, Standing};
+pub use sweep::Keep;
 
 use bus::ToBus;
 use disk::ToDisk;
@@ -52,8 +58,22 @@ use metrics::Metrics;
 pub struct Settings {
     /// Where recordings and records are written; made when it is missing.
     pub folder: PathBuf,
+    /// How recordings are written.
+    pub format: Format,
+    /// What may be kept of them and of records.
+    pub keep: Keep,
     /// How many events are kept for watchers that resume; at least 1.
     pub keep_events: usize,
+}
+
+/// How recordings are written: always stereo WAV of 8 kHz.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// 16 bits a sample.
+    #[default]
+    Pcm16,
+    /// 8 bits a sample, by the law of the call's line: half the room.
+    G711,
 }
 
 /// What became of a call's files.
@@ -72,18 +92,36 @@ pub struct Finished {
 pub struct Handle {
     bus: Sender<ToBus>,
     disk: Sender<ToDisk>,
+    /// The sweeper lives as long as this.
+    _sweeps: Option<Sender<()>>,
     metrics: Metrics,
 }
 
-/// Starts the journal's two threads.
+/// Whether recordings and records can be written: makes the folder, and a file in it.
+///
+/// # Errors
+/// The system's word for why not.
+pub fn probe(folder: &Path) -> io::Result<()> {
+    name::probe(folder)
+}
+
+/// Starts the journal's threads.
 ///
 /// # Errors
 /// When the system gives no thread. A folder that cannot be written is none: it is counted and told call by call.
 pub fn start(settings: &Settings) -> io::Result<Handle> {
     let metrics = Metrics::default();
     let bus = bus::start(settings.keep_events, metrics.clone())?;
-    let disk = disk::start(settings.folder.clone(), bus.clone(), metrics.clone())?;
-    Ok(Handle { bus, disk, metrics })
+    let disk = disk::start(settings, bus.clone(), metrics.clone())?;
+    let sweeps = match settings.keep {
+        Keep { age: None, bytes: None } => None,
+        keep => {
+            let (sweeps, alive) = mpsc::channel();
+            sweep::start(settings.folder.clone(), keep, disk.clone(), alive, metrics.clone())?;
+            Some(sweeps)
+        }
+    };
+    Ok(Handle { bus, disk, _sweeps: sweeps, metrics })
 }
 
 impl Handle {
@@ -107,9 +145,9 @@ impl Handle {
     }
 
     /// Records a call from now on: the journal empties the ring about ten times a second and writes `<name>.wav`. The ring's other end
-    /// is to be dropped when the call's media end.
-    pub fn open_recording(&self, call_id: Arc<str>, name: Stem, frames: rtrb::Consumer<RecordedFrame>) {
-        let open = ToDisk::Open { call_id, name, frames };
+    /// is to be dropped when the call's media end. `law` is that of the call's line.
+    pub fn open_recording(&self, call_id: Arc<str>, name: Stem, law: Law, frames: rtrb::Consumer<RecordedFrame>) {
+        let open = ToDisk::Open { call_id, name, law, frames };
         // A journal that is shut down records no more; the ring's owner sees it abandoned.
         let _ = self.disk.send(open);
     }

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Leaves room for `-99999`, the ending and the mark of a part file within the 255 bytes that file systems take.
 const LONGEST: usize = 200;
@@ -11,7 +12,7 @@ const LONGEST: usize = 200;
 /// So many files of one name are tried before the name is given up.
 const MOST_OF_A_NAME: u32 = 100_000;
 
-/// A file name without folder and ending.
+/// A file name without ending; below folders, if a [`Pattern`] made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stem(String);
 
@@ -71,15 +72,151 @@ impl Stem {
     }
 }
 
+/// What a pattern of names may speak of.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming<'a> {
+    /// Our id of the call.
+    pub call_id: &'a str,
+    /// The profile.
+    pub trunk: &'a str,
+    /// The number that calls.
+    pub caller: &'a str,
+    /// The number that is called.
+    pub callee: &'a str,
+    /// We dialled.
+    pub outbound: bool,
+    /// When the call began.
+    pub wall: SystemTime,
+}
+
+/// How recordings and records are named: text with variables in braces, folders set off by `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<Vec<Piece>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Variable(&'static str),
+}
+
+const VARIABLES: [&str; 7] = ["call_id", "date", "time", "trunk", "caller", "callee", "direction"];
+/// Folders within folders, and the file.
+const DEEPEST: usize = 8;
+
+/// Why something is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPattern {
+    /// One that is not known.
+    #[error("has the variable {0:?}, which is not known")]
+    Variable(String),
+    /// A brace without its other.
+    #[error("has a brace without its other one")]
+    Brace,
+    /// Many calls would have one name.
+    #[error("has no {{call_id}} in the file's name, so many calls would have one name")]
+    NoCallId,
+    /// A part of it cannot be a file's name.
+    #[error("has the part {0:?}, which {1}")]
+    Part(String, BadName),
+    /// Too many folders.
+    #[error("has more than 7 folders")]
+    Deep,
+}
+
+impl Default for Pattern {
+    fn default() -> Pattern {
+        Pattern(vec![vec![Piece::Variable("call_id")]])
+    }
+}
+
+impl Pattern {
+    /// Takes `{date}/{trunk}/{call_id}` and the like.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Pattern, BadPattern> {
+        let parts = text.split('/').map(Pattern::part).collect::<Result<Vec<_>, _>>()?;
+        if parts.len() > DEEPEST {
+            return Err(BadPattern::Deep);
+        }
+        match parts.last() {
+            Some(file) if file.contains(&Piece::Variable("call_id")) => Ok(Pattern(parts)),
+            _ => Err(BadPattern::NoCallId),
+        }
+    }
+
+    fn part(text: &str) -> Result<Vec<Piece>, BadPattern> {
+        // With a name in place of each variable it has to be a name.
+        let bad = |e| BadPattern::Part(text.to_owned(), e);
+        Stem::parse(&text.replace(['{', '}'], "x")).map_err(bad)?;
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (variable, behind) = after.split_once('}').ok_or(BadPattern::Brace)?;
+            let known = VARIABLES.into_iter().find(|known| *known == variable);
+            pieces.push(Piece::Text(before.to_owned()));
+            pieces.push(Piece::Variable(known.ok_or_else(|| BadPattern::Variable(variable.to_owned()))?));
+            rest = behind;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        match pieces.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('}'))) {
+            true => Err(BadPattern::Brace),
+            false => Ok(pieces),
+        }
+    }
+
+    /// The name of a call. Whatever its variables hold, it stays below the folder.
+    pub fn name(&self, of: &Naming<'_>) -> Stem {
+        let parts = self.0.iter().map(|part| tame(&part.iter().map(|piece| piece.text(of)).collect::<String>()));
+        Stem(parts.collect::<Vec<_>>().join("/"))
+    }
+}
+
+impl Piece {
+    fn text(&self, of: &Naming<'_>) -> String {
+        let moment = |format| jiff::Timestamp::try_from(of.wall).unwrap_or_default().strftime(format).to_string();
+        match self {
+            Piece::Text(text) => text.clone(),
+            Piece::Variable("date") => moment("%Y-%m-%d"),
+            Piece::Variable("time") => moment("%H%M%S"),
+            Piece::Variable("trunk") => of.trunk.to_owned(),
+            Piece::Variable("caller") => of.caller.to_owned(),
+            Piece::Variable("callee") => of.callee.to_owned(),
+            Piece::Variable("direction") => if of.outbound { "outbound" } else { "inbound" }.to_owned(),
+            Piece::Variable(_) => of.call_id.to_owned(),
+        }
+    }
+}
+
+/// Makes of anything a name of one part. What it may not hold becomes `_`; the end, with our id in it, is worth more than the beginning.
+fn tame(text: &str) -> String {
+    let tamed: String = text.chars().map(|c| if matches!(c, '/' | '\\') || c.is_control() { '_' } else { c }).collect();
+    let from = tamed.ceil_char_boundary(tamed.len().saturating_sub(LONGEST));
+    match &tamed[from..] {
+        "" => "_".to_owned(),
+        // Would be hidden, or a folder's.
+        name if name.starts_with('.') => format!("_{}", &name[1..]),
+        name => name.to_owned(),
+    }
+}
+
 /// Makes the WAV file of the first free variant of a name. Free is one that has no record either, so that the two keep one name.
 pub(super) fn create_wav(folder: &Path, name: &Stem) -> io::Result<(Stem, PathBuf, File)> {
-    fs::create_dir_all(folder)?;
+    make_folder(folder, name)?;
+    let mut again = true;
     for stem in name.variants() {
         if stem.path(folder, "json").try_exists()? {
             continue;
         }
         let path = stem.path(folder, "wav");
-        match new_file(&path) {
+        let mut made = new_file(&path);
+        if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) && std::mem::take(&mut again) {
+            // The sweeper has found the folder empty just now.
+            make_folder(folder, name)?;
+            made = new_file(&path);
+        }
+        match made {
             Ok(file) => return Ok((stem, path, file)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
@@ -90,8 +227,10 @@ pub(super) fn create_wav(folder: &Path, name: &Stem) -> io::Result<(Stem, PathBu
 
 /// Writes a record at once or not at all: under the name of its recording, else under the first free variant of `name`.
 pub(super) fn write_json(folder: &Path, name: &Stem, recorded: Option<&Stem>, json: &[u8]) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
-    let part = folder.join(format!(".{}.json.part", recorded.unwrap_or(name).0));
+    make_folder(folder, name)?;
+    let part = recorded.unwrap_or(name).path(folder, "json");
+    let hidden = part.file_name().unwrap_or_default().to_string_lossy();
+    let part = part.with_file_name(format!(".{hidden}.part"));
     let _ = fs::remove_file(&part);
     let written = new_file(&part).and_then(|mut file| file.write_all(json));
     let placed = written.and_then(|()| {
@@ -112,6 +251,11 @@ pub(super) fn write_json(folder: &Path, name: &Stem, recorded: Option<&Stem>, js
     placed
 }
 
+/// The folder of a name.
+fn make_folder(folder: &Path, name: &Stem) -> io::Result<()> {
+    fs::create_dir_all(name.path(folder, "wav").parent().unwrap_or(folder))
+}
+
 /// Gives a whole file its name, unless something is there. A rename would replace it; a hard link does not.
 fn place(part: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(part, path) {
@@ -124,6 +268,15 @@ fn place(part: &Path, path: &Path) -> io::Result<()> {
         }
         done => done,
     }
+}
+
+/// Makes a file in the folder, and the folder before it, as the first call would.
+pub(super) fn probe(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(format!(".trunkline-{}.probe", std::process::id()));
+    let _ = fs::remove_file(&path);
+    new_file(&path)?;
+    fs::remove_file(&path)
 }
 
 /// What people said on the telephone is not for everybody on the machine.
@@ -157,6 +310,45 @@ mod tests {
         assert_eq!(Stem::parse(&"x".repeat(201)), Err(BadName::TooLong));
         for name in ["a", "订单 17", "call..2", "-rf", &"x".repeat(200)] {
             assert_eq!(Stem::parse(name).expect(name).as_str(), name);
+        }
+    }
+
+    fn of(caller: &str) -> Naming<'_> {
+        let wall = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_790_000_000);
+        Naming { call_id: "c0ffee", trunk: "lab", caller, callee: "张三", outbound: false, wall }
+    }
+
+    #[test]
+    fn a_pattern_names_calls_and_nothing_leads_out_of_the_folder() {
+        let pattern =
+            Pattern::parse("{date}/{trunk}/{direction} {time} {caller}→{callee} {call_id}").expect("a pattern");
+        let named = |caller: &str| pattern.name(&of(caller)).as_str().to_owned();
+        assert_eq!(named("100"), "2026-09-21/lab/inbound 141320 100→张三 c0ffee");
+        assert_eq!(named("../../etc/passwd"), "2026-09-21/lab/inbound 141320 .._.._etc_passwd→张三 c0ffee");
+        assert_eq!(named("a\\b\0\n"), "2026-09-21/lab/inbound 141320 a_b__→张三 c0ffee");
+        let caller = Pattern::parse("{caller}/{call_id}").expect("a pattern");
+        for (number, folder) in [("..", "_."), (".", "_"), ("", "_"), (".ssh", "_ssh"), ("/", "_")] {
+            assert_eq!(caller.name(&of(number)).as_str(), format!("{folder}/c0ffee"), "{number:?}");
+        }
+        let long = "长".repeat(300);
+        let name = Pattern::parse("{caller}{call_id}").expect("a pattern").name(&of(&long));
+        assert!(name.as_str().len() <= 200 && name.as_str().ends_with("长c0ffee"), "{}", name.as_str());
+        assert_eq!(Pattern::default().name(&of("1")).as_str(), "c0ffee");
+    }
+
+    #[test]
+    fn patterns_say_what_is_wrong_with_them() {
+        for (text, wrong) in [
+            ("{date}", "has no {call_id} in the file's name, so many calls would have one name"),
+            ("{call_id}/{date}", "has no {call_id} in the file's name, so many calls would have one name"),
+            ("{id}", "has the variable \"id\", which is not known"),
+            ("{call_id", "has a brace without its other one"),
+            ("call_id}{call_id}", "has a brace without its other one"),
+            ("../{call_id}", "has the part \"..\", which begins with a dot"),
+            ("/{call_id}", "has the part \"\", which is empty"),
+            ("1/2/3/4/5/6/7/8/{call_id}", "has more than 7 folders"),
+        ] {
+            assert_eq!(Pattern::parse(text).expect_err(text).to_string(), wrong, "{text}");
         }
     }
 }

@@ -1,33 +1,28 @@
-//! One recording: a stereo WAV file, 16 bit, 8 kHz, that can be played at any moment.
+//! One recording: a stereo WAV file, 8 kHz, that can be played at any moment.
 
-use std::io::{Seek, Write};
+use std::io::{self, Seek, Write};
 use std::time::{Duration, Instant};
 
-use hound::{SampleFormat, WavSpec, WavWriter};
-
 use super::timeline::Timeline;
+use super::wav::{Coding, Wav};
 use crate::call::io::RecordedFrame;
+use crate::ms::Ms;
 
 /// The header says how long the sound is: it is brought up to date so often, so that a process that is killed leaves a file which
 /// plays up to here.
 const HEADER_EVERY: Duration = Duration::from_secs(3);
 
-/// WAV counts its bytes in 32 bits; a little is left for the header. 37 hours.
-const LONGEST_BYTES: u64 = u32::MAX as u64 - 1_024;
-
 /// Caller left, robot right.
 pub(super) struct Recording<W: Write + Seek> {
-    wav: WavWriter<W>,
+    wav: Wav<W>,
     timeline: Timeline,
     header_at: Instant,
     fault: Option<String>,
 }
 
 impl<W: Write + Seek> Recording<W> {
-    pub(super) fn new(file: W, now: Instant) -> hound::Result<Recording<W>> {
-        let spec = WavSpec { channels: 2, sample_rate: 8_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
-        let mut wav = WavWriter::new(file, spec)?;
-        wav.flush()?;
+    pub(super) fn new(file: W, coding: Coding, now: Instant) -> io::Result<Recording<W>> {
+        let wav = Wav::new(file, coding)?;
         Ok(Recording { wav, timeline: Timeline::new(), header_at: now + HEADER_EVERY, fault: None })
     }
 
@@ -46,17 +41,17 @@ impl<W: Write + Seek> Recording<W> {
             return;
         }
         self.header_at = now + HEADER_EVERY;
-        if let Err(e) = self.wav.flush() {
-            self.fault = Some(e.to_string());
+        if let Err(e) = self.wav.refresh() {
+            self.fault = Some(told(&self.wav, &e));
         }
     }
 
-    /// How many frames never came out of the ring.
-    pub(super) fn missing(&self) -> u64 {
+    /// How many frames never came out of the ring, and where the first of them would have been.
+    pub(super) fn missing(&self) -> (u64, Ms) {
         self.timeline.missing()
     }
 
-    /// Why nothing is written any more.
+    /// Why nothing is written any more, and since when.
     pub(super) fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
@@ -67,46 +62,41 @@ impl<W: Write + Seek> Recording<W> {
         if fault.is_none() {
             timeline.finish(|part| write(&mut wav, part, &mut fault));
         }
-        // The header is written even after a fault: what is there then plays.
-        let closed = wav.finalize().map_err(|e| e.to_string());
+        // After a fault it is the header that matters: what is there then plays.
+        let closed = wav.refresh().map_err(|e| told(&wav, &e));
         fault.map_or(closed, Err)
     }
 }
 
-fn write<W: Write + Seek>(wav: &mut WavWriter<W>, part: &[[i16; 2]], fault: &mut Option<String>) {
-    if fault.is_some() {
-        return;
+fn write<W: Write + Seek>(wav: &mut Wav<W>, part: &[[i16; 2]], fault: &mut Option<String>) {
+    if fault.is_none()
+        && let Err(e) = wav.push(part)
+    {
+        *fault = Some(told(wav, &e));
     }
-    let bytes = part.len() as u64 * 4;
-    if u64::from(wav.len()) * 2 + bytes > LONGEST_BYTES {
-        *fault = Some("it is as long as a WAV file can be".to_owned());
-        return;
-    }
-    // Below LONGEST_BYTES, as just seen.
-    let mut block = wav.get_i16_writer(part.len() as u32 * 2);
-    for sample in part.iter().flatten() {
-        block.write_sample(*sample);
-    }
-    if let Err(e) = block.flush() {
-        *fault = Some(e.to_string());
-    }
+}
+
+fn told<W: Write + Seek>(wav: &Wav<W>, error: &io::Error) -> String {
+    format!("cut short at {} ms: {error}", wav.moments() / 8)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ms::Ms;
-    use std::io::{self, Cursor, SeekFrom};
+    use crate::codec::g711::Law;
+    use std::io::{Cursor, SeekFrom};
 
     /// A disk with room for so many bytes.
     struct Small(Cursor<Vec<u8>>, usize);
 
     impl Write for Small {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0.position() as usize + bytes.len() > self.1 {
-                return Err(io::ErrorKind::StorageFull.into());
+            // As much as there is room for, then nothing more.
+            let room = self.1.saturating_sub(self.0.position() as usize);
+            match room.min(bytes.len()) {
+                0 if !bytes.is_empty() => Err(io::ErrorKind::StorageFull.into()),
+                some => self.0.write(&bytes[..some]),
             }
-            self.0.write(bytes)
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
@@ -120,38 +110,53 @@ mod tests {
     }
 
     fn frame(n: u32) -> RecordedFrame {
-        RecordedFrame { robot_at: Ms(n * 20), robot: [3; 160], caller_at: Some(Ms(n * 20)), caller: [4; 160] }
+        RecordedFrame {
+            robot_at: Ms(n * 20),
+            robot: [3; 160],
+            caller_at: Some(Ms(n * 20)),
+            caller: [4; 160],
+            paused: false,
+        }
     }
 
     #[test]
     fn a_full_disk_is_told_once_and_costs_only_the_rest() {
         let mut disk = Small(Cursor::new(Vec::new()), 50_000);
         let now = Instant::now();
-        let mut recording = Recording::new(&mut disk, now).expect("room for the header");
+        let mut recording = Recording::new(&mut disk, Coding::Pcm16, now).expect("room for the header");
         let taken = (0..200).filter(|&n| recording.push(&frame(n))).count();
-        assert!((70..110).contains(&taken), "{taken}");
+        assert!((70..120).contains(&taken), "{taken}");
         recording.tick(now + HEADER_EVERY);
         let fault = recording.close().expect_err("the disk is full");
-        assert!(fault.contains("storage"), "{fault}");
+        assert!(fault.starts_with("cut short at 1561 ms: no storage space"), "{fault}");
         let wav = hound::WavReader::new(Cursor::new(disk.0.into_inner())).expect("it still plays");
-        assert!(wav.duration() > 10_000 && wav.duration() < 12_500, "{}", wav.duration());
+        assert_eq!(wav.duration(), (50_000 - 44) / 4, "to the last byte that there was room for");
     }
 
     #[test]
     fn the_header_is_right_while_the_call_goes_on() {
-        let path = std::env::temp_dir().join(format!("trunkline-header-{}.wav", std::process::id()));
-        let file = std::fs::File::create(&path).expect("a file");
-        let now = Instant::now();
-        let mut recording = Recording::new(io::BufWriter::new(file), now).expect("a recording");
-        for n in 0..200 {
-            assert!(recording.push(&frame(n)));
+        for (coding, header, moment) in [(Coding::Pcm16, 44, 4), (Coding::G711(Law::A), 58, 2)] {
+            let path = std::env::temp_dir().join(format!("trunkline-header-{moment}-{}.wav", std::process::id()));
+            let file = std::fs::File::create(&path).expect("a file");
+            let now = Instant::now();
+            let mut recording = Recording::new(file, coding, now).expect("a recording");
+            // What the header says, which the process that is killed leaves: it is read while the file is open.
+            let says = || {
+                let bytes = std::fs::read(&path).expect("there");
+                let data = u32::from_le_bytes(bytes[header - 4..header].try_into().expect("four"));
+                assert_eq!(&bytes[header - 8..header - 4], b"data");
+                assert!(bytes.len() - header >= data as usize, "it is there");
+                data / moment
+            };
+            assert_eq!(says(), 0, "it plays from the beginning, though there is nothing");
+            for n in 0..200 {
+                assert!(recording.push(&frame(n)));
+            }
+            recording.tick(now + HEADER_EVERY);
+            assert_eq!(says(), 4_000 * 8 - 4_000);
+            recording.close().expect("closed");
+            assert_eq!(says(), 4_000 * 8);
+            std::fs::remove_file(&path).expect("removed");
         }
-        recording.tick(now + HEADER_EVERY);
-        // As a killed process leaves it: read while it is open.
-        let wav = hound::WavReader::open(&path).expect("it plays");
-        assert_eq!(wav.duration(), 4_000 * 8 - 4_000);
-        recording.close().expect("closed");
-        assert_eq!(hound::WavReader::open(&path).expect("it plays").duration(), 4_000 * 8);
-        std::fs::remove_file(&path).expect("removed");
     }
 }

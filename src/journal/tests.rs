@@ -34,7 +34,8 @@ impl Drop for Folder {
 }
 
 fn journal(folder: &Path, keep_events: usize) -> Handle {
-    let settings = Settings { folder: folder.to_owned(), keep_events };
+    let settings =
+        Settings { folder: folder.to_owned(), format: Format::default(), keep: Keep::default(), keep_events };
     start(&settings).expect("threads")
 }
 
@@ -87,6 +88,7 @@ fn record(call_id: &str) -> CallRecord {
         labels: BTreeMap::new(),
         faults: Vec::new(),
         wav: String::new(),
+        recording_pauses: Vec::new(),
         request_id: "r".into(),
         correlation: "order 17".into(),
         sip_call_id: "x@y".into(),
@@ -102,13 +104,19 @@ fn stem(name: &str) -> Stem {
 }
 
 fn frame(n: u32) -> RecordedFrame {
-    RecordedFrame { robot_at: Ms(n * 20), robot: [2; 160], caller_at: Some(Ms(n * 20)), caller: [1; 160] }
+    RecordedFrame {
+        robot_at: Ms(n * 20),
+        robot: [2; 160],
+        caller_at: Some(Ms(n * 20)),
+        caller: [1; 160],
+        paused: false,
+    }
 }
 
 /// A call of 100 ms that is recorded.
 fn recorded_call(journal: &Handle, call_id: &str, name: &str) -> oneshot::Receiver<Finished> {
     let (mut producer, frames) = rtrb::RingBuffer::new(64);
-    journal.open_recording(call_id.into(), stem(name), frames);
+    journal.open_recording(call_id.into(), stem(name), Law::A, frames);
     for n in 0..5 {
         producer.push(frame(n)).expect("room");
     }
@@ -253,7 +261,7 @@ async fn the_last_frames_are_waited_for() {
     let folder = Folder::new("last");
     let journal = journal(&folder.0, 100);
     let (mut producer, frames) = rtrb::RingBuffer::new(64);
-    journal.open_recording("a".into(), stem("a"), frames);
+    journal.open_recording("a".into(), stem("a"), Law::A, frames);
     producer.push(frame(0)).expect("room");
     let finished = journal.finish_call(record("a"), stem("a"), Ms(40));
     tokio::time::sleep(Duration::from_millis(150)).await;
@@ -268,7 +276,7 @@ async fn a_media_thread_that_never_lets_go_is_not_waited_for() {
     let folder = Folder::new("holds");
     let journal = journal(&folder.0, 100);
     let (mut producer, frames) = rtrb::RingBuffer::new(64);
-    journal.open_recording("a".into(), stem("a"), frames);
+    journal.open_recording("a".into(), stem("a"), Law::A, frames);
     producer.push(frame(0)).expect("room");
     let finished = journal.finish_call(record("a"), stem("a"), Ms(20));
     let finished = tokio::time::timeout(Duration::from_secs(5), finished).await;
@@ -298,7 +306,7 @@ async fn a_name_in_use_is_not_taken_from_the_call_that_has_it() {
     let folder = Folder::new("in-use");
     let journal = journal(&folder.0, 100);
     let (producer, frames) = rtrb::RingBuffer::new(64);
-    journal.open_recording("a".into(), stem("n"), frames);
+    journal.open_recording("a".into(), stem("n"), Law::A, frames);
     let other = journal.finish_call(record("b"), stem("n"), Ms(0));
     let other = other.await.expect("answered").json.expect("written");
     assert!(other.ends_with("n-2.json"), "{}", other.display());
@@ -347,11 +355,11 @@ async fn shutdown_writes_all_and_ends_watchers_after_all() {
     let mut late = journal.watch(0, true).await.expect("kept");
     // One call is over and its ring still held, one is not over, and many events are told.
     let (mut held, frames) = rtrb::RingBuffer::new(64);
-    journal.open_recording("held".into(), stem("held"), frames);
+    journal.open_recording("held".into(), stem("held"), Law::A, frames);
     held.push(frame(0)).expect("room");
     let finished = journal.finish_call(record("held"), stem("held"), Ms(20));
     let (mut up, frames) = rtrb::RingBuffer::new(64);
-    journal.open_recording("up".into(), stem("up"), frames);
+    journal.open_recording("up".into(), stem("up"), Law::A, frames);
     up.push(frame(0)).expect("room");
     for n in 1..=1_000 {
         journal.tell(no_input("c", n));

@@ -10,8 +10,14 @@
 //!
 //! The channels go on independently of each other: the caller's sound is placed on the caller's wire and so comes later by
 //! the jitter buffer's delay. Half a second is kept in memory until both have passed it; what is older is settled.
+//!
+//! A paused stretch is one of media time, so it is not the frames that came meanwhile that are left out. The robot's are, but the
+//! caller's come later than they were said: those that were said before the pause still have their place, and those that were said in
+//! it do not get one after the resume. A frame that lies in the pause with one sample is left out whole; and whatever came to lie
+//! there by the slip is silenced when it is settled.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::call::io::RecordedFrame;
 use crate::ms::Ms;
@@ -46,6 +52,10 @@ pub(super) struct Timeline {
     /// The caller's frames are being left out until their times reach `left`.
     skipping: bool,
     missing: u64,
+    first_missing: u64,
+    /// Paused stretches that are not settled, in order, and whether the last one goes on.
+    pauses: VecDeque<Range<u64>>,
+    pausing: bool,
 }
 
 impl Timeline {
@@ -59,6 +69,9 @@ impl Timeline {
             sounding: false,
             skipping: false,
             missing: 0,
+            first_missing: 0,
+            pauses: VecDeque::new(),
+            pausing: false,
         }
     }
 
@@ -67,11 +80,24 @@ impl Timeline {
         let at = position(frame.robot_at);
         let end = at + FRAME as u64;
         self.settle(end.saturating_sub(WINDOW), &mut out);
-        self.missing += at.saturating_sub(self.right) / FRAME as u64;
-        self.put(at, &frame.robot, RIGHT);
+        let missing = at.saturating_sub(self.right) / FRAME as u64;
+        if missing > 0 && self.missing == 0 {
+            self.first_missing = self.right;
+        }
+        self.missing += missing;
+        self.note_pause(frame.paused, at);
+        match frame.paused {
+            true => self.put(at, &[0; FRAME], RIGHT),
+            false => self.put(at, &frame.robot, RIGHT),
+        }
         self.right = self.right.max(end);
         if let Some(caller_at) = frame.caller_at {
-            self.hear(self.believable(position(caller_at), at), &frame.caller);
+            let caller_at = self.believable(position(caller_at), at);
+            if self.is_paused(caller_at) {
+                self.hush();
+            } else {
+                self.hear(caller_at, &frame.caller);
+            }
         }
     }
 
@@ -81,9 +107,27 @@ impl Timeline {
         self.settle(self.base + self.window.len() as u64, &mut out);
     }
 
-    /// How many of the robot's frames never came.
-    pub(super) fn missing(&self) -> u64 {
-        self.missing
+    /// How many of the robot's frames never came, and where the first of them would have been.
+    pub(super) fn missing(&self) -> (u64, Ms) {
+        (self.missing, Ms::of_samples(self.first_missing, 8_000))
+    }
+
+    /// The frame at `at` is paused or not. What was lost between two frames of which one is paused counts as paused: nobody knows
+    /// where in it the pause began or ended.
+    fn note_pause(&mut self, paused: bool, at: u64) {
+        match self.pauses.back_mut().filter(|_| self.pausing) {
+            Some(pause) => pause.end = if paused { at + FRAME as u64 } else { at.max(pause.end) },
+            None if paused => self.pauses.push_back(self.right.min(at)..at + FRAME as u64),
+            None => {}
+        }
+        self.pausing = paused;
+    }
+
+    /// Whether the frame at `at` lies in a paused stretch, with one sample at least.
+    fn is_paused(&self, at: u64) -> bool {
+        // One that goes on has no end yet.
+        let ends = |pause: &Range<u64>| self.pausing && self.pauses.back() == Some(pause);
+        self.pauses.iter().any(|pause| pause.start < at + FRAME as u64 && (at < pause.end || ends(pause)))
     }
 
     /// A time that comes from the network is believed within the window; else what came is put where it came.
@@ -187,6 +231,19 @@ impl Timeline {
         }
     }
 
+    /// Silences what of the next `ready` samples lies in a paused stretch.
+    fn silence_pauses(&mut self, ready: usize) {
+        while let Some(pause) = self.pauses.front() {
+            let within = |at: u64| (at.saturating_sub(self.base) as usize).min(ready);
+            let over = pause.end <= self.base + ready as u64 && !(self.pausing && self.pauses.len() == 1);
+            self.window.range_mut(within(pause.start)..within(pause.end)).for_each(|sample| *sample = [0; 2]);
+            if !over {
+                break;
+            }
+            self.pauses.pop_front();
+        }
+    }
+
     /// Gives everything before `limit`.
     fn settle(&mut self, limit: u64, out: &mut impl FnMut(&[[i16; 2]])) {
         if limit <= self.base {
@@ -197,6 +254,7 @@ impl Timeline {
             self.hush();
         }
         let ready = self.window.len().min((limit - self.base) as usize);
+        self.silence_pauses(ready);
         let (front, back) = self.window.as_slices();
         let cut = ready.min(front.len());
         for part in [&front[..cut], &back[..ready - cut]] {
@@ -230,6 +288,7 @@ mod tests {
             robot,
             caller_at: caller.map(|(at, _)| Ms(at)),
             caller: caller.map_or([0; FRAME], |(_, samples)| samples),
+            paused: false,
         }
     }
 
@@ -357,9 +416,64 @@ mod tests {
         for frame in &frames {
             timeline.push(frame, |part| written += part.len());
         }
-        assert_eq!(timeline.missing(), 4_998);
+        assert_eq!(timeline.missing(), (4_998, Ms(40)));
         timeline.finish(|part| written += part.len());
         assert_eq!(written, 100_040 * 8);
+    }
+
+    /// What was said in these frames is not kept.
+    const SECRET: i16 = 7_777;
+
+    /// The caller is heard `delay` ms after it spoke, the times of its frames wobble, and both say [`SECRET`] in the pauses.
+    fn with_pauses(pauses: &[(u32, u32)], delay: u32, lost: impl Fn(u32) -> bool) -> Vec<[i16; 2]> {
+        let mut rng = StdRng::seed_from_u64(3);
+        let paused = |at: u32| pauses.iter().any(|&(start, stop)| (start..stop).contains(&at));
+        let frames = (0..300u32).filter(|n| !lost(*n)).map(|n| {
+            let at = n * 20;
+            let robot = if paused(at) { [SECRET; FRAME] } else { [700; FRAME] };
+            // A sample is secret by when it was said.
+            let caller = at.checked_sub(delay).map(|said| {
+                let sample = |i: usize| if paused(said + i as u32 / 8) { SECRET } else { 900 };
+                (said + rng.random_range(0..=3), std::array::from_fn(sample))
+            });
+            RecordedFrame { paused: paused(at), ..frame(at, robot, caller) }
+        });
+        record(frames)
+    }
+
+    #[test]
+    fn what_is_said_in_a_pause_is_not_there_and_all_else_is() {
+        // One with the end of the call in it, one of a frame, two with a frame between them, one from the beginning.
+        for pauses in
+            [&[(1_000, 2_000), (5_000, 7_000)][..], &[(1_000, 1_020)], &[(1_000, 2_000), (2_020, 3_000)], &[(0, 400)]]
+        {
+            for delay in [40, 55, 210, 430] {
+                let written = with_pauses(pauses, delay, |_| false);
+                let fade = |s: i16| (0..=900).contains(&s);
+                assert_eq!(written.len(), 48_000, "the times stay true");
+                for (i, sample) in (0u32..).zip(&written) {
+                    let at = i / 8;
+                    let inside = pauses.iter().any(|&(start, stop)| (start..stop).contains(&at));
+                    assert!(fade(sample[LEFT]), "{at} ms: {sample:?}, {delay} ms of delay");
+                    assert_eq!(sample[RIGHT], if inside { 0 } else { 700 }, "{at} ms");
+                    let near = pauses.iter().any(|&(start, stop)| (start.max(30) - 30..stop + 30).contains(&at));
+                    if inside {
+                        assert_eq!(sample[LEFT], 0, "{at} ms: {delay} ms of delay");
+                    } else if !near && (30..5_900 - delay).contains(&at) {
+                        assert_eq!(sample[LEFT], 900, "{at} ms: {delay} ms of delay");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_are_lost_at_the_edge_of_a_pause_let_nothing_through() {
+        // The pause's first and last frames never came out of the ring; what the caller said in them comes later.
+        let written = with_pauses(&[(1_000, 2_000)], 100, |n| (45..55).contains(&n) || (95..103).contains(&n));
+        assert!(written.iter().all(|sample| sample.iter().all(|s| (0..=900).contains(s))));
+        assert!(written[900 * 8..2_060 * 8].iter().all(|sample| *sample == [0; 2]));
+        assert!(written[2_100 * 8..5_800 * 8].iter().all(|sample| *sample == [900, 700]));
     }
 
     #[test]

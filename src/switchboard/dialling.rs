@@ -11,7 +11,7 @@ use crate::call::call::Plan;
 use crate::call::conversation::Rules;
 use crate::call::knobs::Clamp;
 use crate::call::line::Parties;
-use crate::journal::Stem;
+use crate::journal::{Naming, Stem};
 use crate::sip::message::{HeaderName, NameAddr, Target, Uri, escape_user};
 use crate::sip::session::{Dial, ExtraHeaders};
 use crate::sip::transport::Transport;
@@ -129,6 +129,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
             fallback_prompt: settings.fallback_prompt.clone(),
             dialogue: services.dialogue != NONE,
             recogniser: services.speech != NONE,
+            recorded: services.record,
         },
         transfer: trunk.transfer.clone(),
         rtp_timeout: settings.rtp_timeout,
@@ -265,17 +266,29 @@ pub(super) fn place(
     (caller, dial): (&str, Dial),
     failover: Vec<u16>,
 ) -> Result<Placement, Refusal> {
-    let recording = if order.recording_name.is_empty() { &call_id } else { order.recording_name.as_str() };
+    let callee = number(&order.callee);
+    let own = Naming {
+        call_id: &call_id,
+        trunk: &trunk.name,
+        caller: &number(caller),
+        callee: &callee,
+        outbound: true,
+        wall: SystemTime::now(),
+    };
+    let named = match order.recording_name.as_str() {
+        "" => settings.names.name(&own),
+        given => name(given)?,
+    };
     let services = Services {
         dialogue: service("dialogue", &order.dialogue, &settings.dialogues)?,
         speech: service("speech", &order.speech, &settings.speech)?,
-        name: name(recording)?,
+        name: named,
         record: order.record.unwrap_or(settings.record),
     };
     let mut plan = plan(settings, trunk, call_id, &services);
     let clamps = plan.knobs.apply(&order.knobs);
     plan.early_media_asr = order.early_media_asr.unwrap_or(trunk.early_media_asr) && plan.rules.recogniser;
-    plan.parties = Parties { caller: number(caller), callee: number(&order.callee), ..Parties::default() };
+    plan.parties = Parties { caller: number(caller), callee, ..Parties::default() };
     plan.failover = failover;
     plan.request_id = order.request_id.clone();
     plan.correlation = order.correlation.clone();

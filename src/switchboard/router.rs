@@ -205,6 +205,8 @@ pub(super) type Doors = watch::Sender<Vec<String>>;
 struct Up {
     state: CallState,
     trunk: usize,
+    /// There is a recording, or will be one from the answer on.
+    recorded: bool,
     /// Of a call that we placed.
     placed: Option<placing::Placed>,
     inbox: mpsc::Sender<ToTask>,
@@ -595,7 +597,12 @@ impl Router {
             replaces: String::new(),
             remote_target: String::new(),
         };
-        self.calls.insert(call_id, Up { state, trunk, placed: None, inbox: inbox.clone(), sent: VecDeque::new() });
+        let recorded = match &start {
+            Start::Dial(placement, _) => placement.services.record,
+            Start::Incoming(.., services) => services.record,
+        };
+        let up = Up { state, trunk, recorded, placed: None, inbox: inbox.clone(), sent: VecDeque::new() };
+        self.calls.insert(call_id, up);
         self.channels[trunk] += 1;
         self.metrics.calls.inc();
         let task = Box::new(Task {
@@ -647,6 +654,10 @@ impl Router {
     fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
         let up = self.up(call_id)?;
         let hang_up = matches!(action, Action::Hangup { .. });
+        if matches!(action, Action::PauseRecording(_)) && !up.recorded {
+            let phase = up.state.phase;
+            return Err(Refusal::WrongState(format!("record_pause: call {call_id} is {phase:?} and is not recorded")));
+        }
         let sent = match up.state.phase {
             Phase::Talking => Sent::Done,
             Phase::Dialling | Phase::Ringing | Phase::Waiting if hang_up => Sent::Cancelled,
@@ -735,6 +746,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         labels: Default::default(),
         faults: Vec::new(),
         wav: String::new(),
+        recording_pauses: Vec::new(),
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),
         sip_call_id: String::new(),

@@ -8,6 +8,7 @@ use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
 use crate::call::quality::LineRules;
 use crate::call::transfer;
+use crate::journal::Pattern;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
 use crate::sip::Ways;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub fallback_prompt: Option<String>,
     /// Calls are recorded unless `Dial` says no.
     pub record: bool,
+    /// How recordings and records are named, unless `Dial` says it.
+    pub names: Pattern,
     /// Hang up when no RTP came for this long.
     pub rtp_timeout: Duration,
     /// Names of the configured dialogues; the first one is the default.

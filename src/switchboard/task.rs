@@ -395,7 +395,8 @@ impl Wires<'_> {
         });
         let recorded = self.services.record.then(|| {
             let (producer, consumer) = rtrb::RingBuffer::new(RECORDED);
-            shells.journal.open_recording(self.call_id.clone(), self.services.name.clone(), consumer);
+            let (call_id, name) = (self.call_id.clone(), self.services.name.clone());
+            shells.journal.open_recording(call_id, name, setup.media.law, consumer);
             producer
         });
         // A call that is over hears nothing more.

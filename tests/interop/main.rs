@@ -14,6 +14,7 @@
 //! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
+//! | `recording` | recordings: paused, in the other form, left behind by a process that was killed, refused by the disk |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
 //! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
@@ -38,6 +39,7 @@ mod many_calls;
 mod outbound;
 mod overload;
 mod process;
+mod recording;
 mod rig;
 mod sessions;
 mod transfer;

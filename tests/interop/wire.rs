@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use trunkline::proto::control::v1::send_request::{Command as Order, SendKeys};
 use trunkline::proto::dialogue::v1::Hangup;
 
-use crate::rig::{Happened, Phone, Rig, Setup, say, soon};
+use crate::rig::{Phone, Rig, Setup, say, soon};
 
 /// A capture that runs; none where this user may not capture.
 async fn capture(rig: &Rig, file: &Path) -> Option<Child> {
@@ -41,17 +41,6 @@ async fn capture(rig: &Rig, file: &Path) -> Option<Child> {
     Some(child)
 }
 
-async fn finished(rig: &Rig, call_id: &str, prompt: &str) {
-    rig.find(call_id, |event| match &event.event {
-        Some(Happened::PromptFinished(done)) if done.prompt_id == prompt => {
-            assert_eq!(done.fault, "", "{prompt}");
-            Some(())
-        }
-        _ => None,
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn our_rtp_is_continuous_through_prompts_silence_and_keys() {
     let rig = Rig::start(Setup::default()).await;
@@ -62,7 +51,7 @@ async fn our_rtp_is_continuous_through_prompts_silence_and_keys() {
     rig.answered(&call_id).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     rig.send(&call_id, Order::Say(say("hello", &["human-hello.wav", "~300", "human-thank-you.wav"]))).await;
-    finished(&rig, &call_id, "hello").await;
+    rig.finished(&call_id, "hello").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     rig.send(&call_id, Order::SendKeys(SendKeys { keys: "12#".into() })).await;
     tokio::time::sleep(Duration::from_millis(1_200)).await;

@@ -128,6 +128,7 @@ impl Told {
             LegEvent::PromptStarted { .. }
             | LegEvent::PromptPaused { .. }
             | LegEvent::PromptResumed { .. }
+            | LegEvent::RecordingPaused { .. }
             | LegEvent::Spent(_) => {}
         }
     }

@@ -99,6 +99,7 @@ impl Scenario {
                 fallback_prompt: Some("fallback.wav".to_owned()),
                 dialogue: true,
                 recogniser: true,
+                recorded: true,
             },
             rtp_timeout: Duration::from_secs(20),
             line: LineRules::default(),

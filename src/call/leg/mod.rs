@@ -145,6 +145,8 @@ pub enum Command {
     },
     /// The knobs, from the next frame.
     Knobs(LegKnobs),
+    /// The recording is paused from the next frame on, or goes on.
+    PauseRecording(bool),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
     /// Keys to send: 0-9 * # A-D.
@@ -264,6 +266,13 @@ pub enum LegEvent {
         /// When.
         at: Ms,
     },
+    /// The recording is paused, or goes on.
+    RecordingPaused {
+        /// Paused.
+        on: bool,
+        /// Media time of the first frame of which that holds.
+        from: Ms,
+    },
     /// Nothing came from the far end for as long as [`Setup::rtp_timeout`], and it does not hold us.
     LineDead {
         /// When.
@@ -363,6 +372,7 @@ pub struct Leg {
     keys: KeyQueue,
     stop: Option<PromptNo>,
     reports: Reports,
+    recording_paused: bool,
     // time
     origin: Option<Instant>,
     last: Option<Instant>,
@@ -403,6 +413,7 @@ impl Leg {
             sender,
             keys: KeyQueue::default(),
             stop: None,
+            recording_paused: false,
             origin: None,
             last: None,
         };
@@ -474,6 +485,12 @@ impl Leg {
                 _ => self.mouth.resume(),
             },
             Command::Knobs(knobs) => self.turn(knobs),
+            Command::PauseRecording(on) => {
+                self.recording_paused = on;
+                let next = |last: Instant, origin| Ms::from((last + SLOT).saturating_duration_since(origin));
+                let from = self.last.zip(self.origin).map_or(Ms(0), |(last, origin)| next(last, origin));
+                events(LegEvent::RecordingPaused { on, from });
+            }
             Command::Pressed(key) => {
                 if let Some(key) = event::Key::from_char(key) {
                     self.press(key, Way::Signalling);
@@ -523,6 +540,7 @@ impl Leg {
             robot: spoke.unwrap_or([0; FRAME]),
             caller_at: (heard.sound != Origin::Silence).then_some(heard.at),
             caller: heard.samples,
+            paused: self.recording_paused,
         });
         outlet.heard(|| {
             let law = self.media.law;

@@ -246,6 +246,8 @@ async fn every_command() {
         Command::Hold(send_request::Hold { on: true }),
         Command::Hold(send_request::Hold { on: false }),
         Command::Collect(dialogue::Collect { cancel: true, ..Default::default() }),
+        Command::RecordPause(send_request::RecordPause { on: true }),
+        Command::RecordPause(send_request::RecordPause { on: false }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
@@ -253,7 +255,7 @@ async fn every_command() {
     let now = dialogue::Hangup { now: true, ..Default::default() };
     assert!(send(Some(Command::Hangup(now))).await.expect("is done"), "it came before the answer");
     let took = served.fake.took();
-    assert_eq!(took.len(), 10);
+    assert_eq!(took.len(), 12);
     assert!(took[0].starts_with("send c r Say(Prompt {"), "{}", took[0]);
     assert_eq!(
         took[3],
@@ -261,7 +263,8 @@ async fn every_command() {
     );
     assert_eq!(took[5..7], ["send c r Hold(true)", "send c r Hold(false)"]);
     assert_eq!(took[7], "send c r Collect(None)");
-    assert_eq!(took[8], "send c r SendKeys(\"0123456789*#ABCD\")");
+    assert_eq!(took[8..10], ["send c r PauseRecording(true)", "send c r PauseRecording(false)"]);
+    assert_eq!(took[10], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };
         let status = served.client.send(request).await.expect_err("is refused");
@@ -280,7 +283,6 @@ async fn every_command() {
         (Command::Say(tone), "say.segments[0].tone: tones"),
         (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
-        (Command::RecordPause(Default::default()), "record_pause: pauses of the recording"),
         (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
     ] {
         assert_eq!(send(Some(command)).await, (Code::Unimplemented, format!("{message} are not built yet")));

@@ -143,7 +143,13 @@ async fn serve(keep_events: usize) -> Served {
     static FOLDERS: AtomicUsize = AtomicUsize::new(0);
     let n = FOLDERS.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("trunkline-control-{}-{n}", std::process::id()));
-    let journal = journal::start(&journal::Settings { folder, keep_events }).expect("threads");
+    let journal = journal::start(&journal::Settings {
+        folder,
+        format: Default::default(),
+        keep: Default::default(),
+        keep_events,
+    })
+    .expect("threads");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let address: SocketAddr = listener.local_addr().expect("is bound");
     let fake = Fake::default();

@@ -12,7 +12,7 @@ use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
 use crate::call::quality::Occasion;
 use crate::call::record::{
-    CallRecord, EarlyText, Lately, LineQuality, Look, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
+    CallRecord, EarlyText, Lately, LineQuality, Look, Outcome, Pause, PeerQuality, ReceivedUui, Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
 use crate::ms::Ms;
@@ -369,6 +369,10 @@ async fn every_event_is_told_whole() {
             Told::ServiceTrouble(happened::ServiceTrouble { service: "synthesis".into(), reason: "r".into() }),
         ),
         (
+            What::RecordPaused { on: true, from: Ms(1_240) },
+            Told::RecordPaused(happened::RecordPaused { on: true, from_ms: 1_240 }),
+        ),
+        (
             What::RecordReady { wav: "a.wav".into(), json: "a.json".into() },
             Told::RecordReady(happened::RecordReady { wav: "a.wav".into(), json: "a.json".into() }),
         ),
@@ -460,6 +464,7 @@ fn record() -> CallRecord {
         labels: BTreeMap::from([("intent".to_string(), "x".to_string())]),
         faults: vec!["f".into()],
         wav: "a.wav".into(),
+        recording_pauses: vec![Pause { start: Ms(20), stop: Ms(21) }],
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),
@@ -544,6 +549,7 @@ fn told_record() -> proto::CallRecord {
         labels: [("intent".to_string(), "x".to_string())].into(),
         faults: vec!["f".into()],
         wav: "a.wav".into(),
+        recording_pauses: vec![proto::call_record::Pause { start_ms: 20, stop_ms: 21 }],
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),

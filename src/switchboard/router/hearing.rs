@@ -1,7 +1,7 @@
 //! What comes from the network: whose it is, and what a request of no call is answered.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -10,7 +10,7 @@ use super::arriving::{self, Knock};
 use super::{Owned, Owner, RETRY_SPREAD, Router, ordered};
 use crate::call::call::Answering;
 use crate::call::io::Input;
-use crate::journal::Stem;
+use crate::journal::Naming;
 use crate::net::Arrival;
 use crate::sdp;
 use crate::sip::locate::Hop;
@@ -168,8 +168,14 @@ impl Router {
             AnswerRule::Now | AnswerRule::Refuse(_) => Answering::Now,
         };
         let call_id = ordered::name(self.rng.random());
-        // An id of hexadecimal digits is always a file name.
-        let Ok(name) = Stem::parse(&call_id) else { return };
+        let name = settings.names.name(&Naming {
+            call_id: &call_id,
+            trunk: &trunk.name,
+            caller: &parties.caller,
+            callee: &parties.callee,
+            outbound: false,
+            wall: SystemTime::now(),
+        });
         let services =
             Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
         let mut plan = dialling::plan(&settings, trunk, call_id.clone(), &services);

@@ -94,6 +94,18 @@ impl Rig {
         self.find(call_id, |event| matches!(event.event, Some(Happened::Answered(_))).then_some(())).await;
     }
 
+    /// Waits until a prompt has been heard whole, without a fault.
+    pub async fn finished(&self, call_id: &str, prompt: &str) {
+        self.find(call_id, |event| match &event.event {
+            Some(Happened::PromptFinished(done)) if done.prompt_id == prompt => {
+                assert_eq!(done.fault, "", "{prompt}");
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+    }
+
     /// The id of the n-th call that came in, from 0, and its event.
     pub async fn incoming(&self, n: usize) -> (String, trunkline::proto::control::v1::event::Incoming) {
         let mut count = 0;

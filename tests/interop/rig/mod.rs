@@ -77,6 +77,8 @@ pub struct Setup {
     /// Play the fallback prompt.
     pub fallback: bool,
     pub record: bool,
+    /// More lines of `[recording]`.
+    pub recording: &'static str,
 }
 
 impl Default for Setup {
@@ -100,6 +102,7 @@ impl Default for Setup {
             dialogue: NOBODY.to_owned(),
             fallback: false,
             record: false,
+            recording: "",
         }
     }
 }
@@ -125,6 +128,7 @@ impl Setup {
             dialogue,
             fallback,
             record,
+            recording,
         } = self;
         let (sip, control, web, phone) = (ports.sip(), ports.control(), ports.web(), ports.phone());
         let (first, last) = ports.media().into_inner();
@@ -138,7 +142,7 @@ impl Setup {
              [[speech]]\nname = \"local\"\nendpoint = \"{speech}\"\n{speech_more}\n\
              [[dialogue]]\nname = \"brain\"\nendpoint = \"{dialogue}\"\n\
              [prompts]\nfolder = {recordings:?}\n{prompt}\n\
-             [recording]\nenabled = {record}\nfolder = \"recordings\"\n\
+             [recording]\nenabled = {record}\nfolder = \"recordings\"\n{recording}\n\
              [limits]\ncalls = {calls}\n{overload}\n{limits}\n\
              [knobs]\n{knobs}\n{more}\n",
             listen.iter().map(|host| format!("\"{host}:{sip}\"")).collect::<Vec<_>>().join(", ")
@@ -307,6 +311,11 @@ impl Rig {
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
         let rss = rss.trim().trim_end_matches(" kB").parse().expect("a number");
         (count("fd"), count("task"), rss)
+    }
+
+    /// Kills the process; it gets no chance to say anything.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("it can be killed");
     }
 
     /// Asks it to end.

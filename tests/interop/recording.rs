@@ -1,0 +1,100 @@
+//! Recordings as they lie on the disk.
+
+use std::fs;
+use std::time::Duration;
+
+use tonic::Code;
+use trunkline::proto::control::v1::send_request::{Command as Order, RecordPause};
+use trunkline::proto::control::v1::{CallRecord, SendRequest};
+
+use crate::rig::{Happened, Phone, Rig, Setup, say};
+
+const PAUSE: Order = Order::RecordPause(RecordPause { on: true });
+const RESUME: Order = Order::RecordPause(RecordPause { on: false });
+
+/// When the recording was paused, or went on, the next time.
+async fn turned(rig: &Rig, call_id: &str, wanted: bool) -> u32 {
+    rig.find(call_id, |event| match &event.event {
+        Some(Happened::RecordPaused(told)) if told.on == wanted => Some(told.from_ms),
+        _ => None,
+    })
+    .await
+}
+
+/// Both channels of a recording.
+fn samples(record: &CallRecord) -> Vec<[i16; 2]> {
+    let wav = hound::WavReader::open(&record.wav).expect("it plays");
+    assert_eq!((wav.spec().channels, wav.spec().sample_rate), (2, 8_000));
+    let samples: Vec<i16> = wav.into_samples().map(|sample| sample.expect("whole")).collect();
+    samples.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
+}
+
+#[tokio::test]
+async fn a_paused_stretch_is_silent_on_both_channels_and_the_rest_is_there() {
+    let rig = Rig::start(Setup { record: true, ..Setup::default() }).await;
+    let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    let long: Vec<&str> = std::iter::repeat_n("human-thank-you.wav", 6).collect();
+    rig.send(&call_id, Order::Say(say("long", &long))).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    rig.send(&call_id, PAUSE).await;
+    rig.send(&call_id, PAUSE).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    rig.send(&call_id, RESUME).await;
+    rig.send(&call_id, RESUME).await;
+    rig.finished(&call_id, "long").await;
+    let (start, stop) = (turned(&rig, &call_id, true).await, turned(&rig, &call_id, false).await);
+    rig.send(&call_id, Order::Hangup(Default::default())).await;
+    let record = rig.ended(&call_id).await;
+    phone.done().await;
+    let pauses: Vec<_> = record.recording_pauses.iter().map(|pause| (pause.start_ms, pause.stop_ms)).collect();
+    assert_eq!(pauses, [(start, stop)], "once each, and as it was told");
+    let samples = samples(&record);
+    let (from, to) = (start as usize * 8, stop as usize * 8);
+    assert!(to - from >= 600 * 8, "{pauses:?}");
+    assert!(samples[from..to].iter().all(|sample| *sample == [0; 2]), "{pauses:?}");
+    let loudest = |part: &[[i16; 2]], channel: usize| part.iter().map(|s| s[channel].unsigned_abs()).max();
+    for part in [&samples[..from], &samples[to..]] {
+        assert!(loudest(part, 1) > Some(1_000), "the robot speaks before and after");
+    }
+    let length = samples.len() as u32 / 8;
+    assert!(length.abs_diff(record.talk_ms) < 300, "the times stay true: {length} ms, {} ms", record.talk_ms);
+    let json = fs::read(rig.folder().join(format!("recordings/{call_id}.json"))).expect("the record");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["recording_pauses"], serde_json::json!([{ "start": start, "stop": stop }]));
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_recorded_cannot_be_paused() {
+    let rig = Rig::start(Setup::default()).await;
+    let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    let request = SendRequest { call_id: call_id.clone(), request_id: String::new(), command: Some(PAUSE) };
+    let refused = rig.control().send(request).await.expect_err("there is nothing to pause");
+    let wanted = format!("record_pause: call {call_id} is Talking and is not recorded");
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, wanted.as_str()));
+    rig.send(&call_id, Order::Hangup(Default::default())).await;
+    rig.ended(&call_id).await;
+    phone.done().await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_files_that_play_in_both_forms() {
+    for (format, header, moment) in [("format = \"pcm16\"", 44, 4), ("format = \"g711\"", 58, 2)] {
+        let mut rig = Rig::start(Setup { record: true, recording: format, ..Setup::default() }).await;
+        let _phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+        let call_id = rig.dial(rig.order()).await;
+        rig.answered(&call_id).await;
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
+        rig.kill().await;
+        let bytes = fs::read(rig.folder().join(format!("recordings/{call_id}.wav"))).expect("the recording");
+        let at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
+        assert_eq!(&bytes[header - 8..header - 4], b"data", "{format}");
+        let data = at(header - 4) as usize;
+        assert!(header + data <= bytes.len(), "what the header promises is there");
+        assert_eq!(at(4) as usize + 8, header + data);
+        assert!(data / moment > 2 * 8_000, "{format}: {data} bytes of sound, of more than 3 s up to the last header");
+    }
+}
