@@ -84,6 +84,7 @@ impl Frames {
         let mut sound = if self.length > 0 { self.sound } else { Sound::Silence };
         let mut first = self.last.filter(|_| self.length > 0).map(|(wire, start)| after(wire, -start));
         let mut payload = [0; MAX_PAYLOAD];
+        let mut scaled = false;
         while self.length < FRAME {
             let begin = self.length;
             let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
@@ -94,12 +95,14 @@ impl Frames {
                         self.concealer.conceal(&mut room[..FRAME]);
                         (Some(wire), Sound::Concealed, FRAME)
                     } else {
-                        let length = if spliced || scale == Scale::Keep {
+                        // More than one step a frame would be heard.
+                        let length = if spliced || scaled || scale == Scale::Keep {
                             decoded
                         } else {
                             let length = self.scale(begin, decoded, scale, quiet);
                             if length != decoded {
                                 jitter.scaled(length > decoded);
+                                scaled = true;
                             }
                             length
                         };
@@ -167,105 +170,4 @@ fn after(wire: Instant, samples: i32) -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::g711::Law;
-    use crate::ms::Ms;
-    use crate::ms::epoch;
-    use crate::rtp::jitter::DelayLimits;
-    use crate::rtp::packet::{Packet, SequenceNumber, Ssrc};
-
-    fn alaw(_: PayloadType, payload: &[u8], samples: &mut [i16]) -> usize {
-        Law::A.decode(payload, samples)
-    }
-
-    /// A peer that sends a 200 Hz tone in packets of `ptime` ms, without those that `lost` names, and the frames heard.
-    fn hear(ptime: u32, frames: u32, lost: impl Fn(u32) -> bool) -> (Vec<i16>, Vec<HeardFrame>, Instant) {
-        let start = epoch();
-        let mut jitter = JitterBuffer::new(8000, DelayLimits { start: Ms(20), ..DelayLimits::default() });
-        let (mut reader, mut sent) = (Frames::default(), 0);
-        let (mut samples, mut heard) = (Vec::new(), Vec::new());
-        for tick in 0..frames {
-            while sent * ptime <= tick * 20 {
-                let first = sent * ptime * 8;
-                let tone = |n: u32| (8000.0 * (f64::from(n) * std::f64::consts::TAU / 40.0).sin()) as i16;
-                let payload: Vec<u8> = (first..first + ptime * 8).map(|n| Law::A.encode_one(tone(n))).collect();
-                let packet = Packet {
-                    marker: sent == 0,
-                    payload_type: PayloadType::PCMA,
-                    sequence: SequenceNumber(sent as u16),
-                    timestamp: first,
-                    ssrc: Ssrc(1),
-                    payload: &payload,
-                };
-                if !lost(sent) {
-                    let arrival = start + Duration::from_millis(u64::from(sent * ptime));
-                    jitter.insert(arrival, &packet, ptime * 8);
-                }
-                sent += 1;
-            }
-            let now = start + Duration::from_millis(u64::from(tick) * 20 + 3);
-            let mut out = [0; FRAME];
-            heard.push(reader.next(&mut jitter, now, false, alaw, &mut out));
-            samples.extend(out);
-        }
-        (samples, heard, start)
-    }
-
-    #[test]
-    fn every_packet_time_becomes_a_smooth_stream_of_frames() {
-        for ptime in [10, 20, 30, 40, 60] {
-            let (samples, heard, start) = hear(ptime, 200, |_| false);
-            let first = heard.iter().position(|frame| frame.sound == Sound::Audio).unwrap();
-            assert!(first <= 3, "{ptime} ms: starts at frame {first}");
-            assert!(heard[first..].iter().all(|frame| frame.sound == Sound::Audio), "{ptime} ms: a hole");
-            for (n, frame) in heard[first..].iter().enumerate() {
-                assert_eq!(frame.wire, start + Duration::from_millis(n as u64 * 20), "{ptime} ms, frame {n}");
-            }
-            let tone = &samples[first * FRAME + 100..];
-            let click = tone.windows(2).map(|two| two[0].abs_diff(two[1])).max().unwrap();
-            assert!(click < 1600, "{ptime} ms: {click}");
-        }
-    }
-
-    #[test]
-    fn losses_are_filled_without_a_click() {
-        for ptime in [10, 20, 30, 60] {
-            let (samples, heard, _) = hear(ptime, 300, |packet| packet % 11 == 7);
-            assert!(heard[5..290].iter().all(|frame| frame.sound != Sound::Silence));
-            assert!(heard.iter().any(|frame| frame.sound == Sound::Concealed) || ptime == 10);
-            let tone = &samples[5 * FRAME..290 * FRAME];
-            let click = tone.windows(2).map(|two| two[0].abs_diff(two[1])).max().unwrap();
-            assert!(click < 2000, "{ptime} ms: {click}");
-        }
-    }
-
-    #[test]
-    fn a_stream_that_stops_falls_silent_and_the_wire_goes_on() {
-        let (samples, heard, _) = hear(20, 200, |packet| packet >= 50);
-        assert_eq!(heard[70].sound, Sound::Silence);
-        assert!(samples[70 * FRAME..].iter().all(|sample| sample.abs() < 40));
-        assert!(heard.is_sorted_by(|a, b| a.wire <= b.wire));
-        assert!(heard[199].wire - heard[100].wire >= Duration::from_millis(99 * 20));
-    }
-
-    #[test]
-    fn what_cannot_be_decoded_counts_as_lost() {
-        let now = epoch();
-        let mut jitter = JitterBuffer::new(8000, DelayLimits::default());
-        let mut reader = Frames::default();
-        let packet = Packet {
-            marker: false,
-            payload_type: PayloadType::G722,
-            sequence: SequenceNumber(1),
-            timestamp: 0,
-            ssrc: Ssrc(1),
-            payload: &[1; 160],
-        };
-        jitter.insert(now, &packet, 160);
-        let later = now + Duration::from_millis(60);
-        let mut out = [1; FRAME];
-        let heard = reader.next(&mut jitter, later, false, |_, _, _| 0, &mut out);
-        assert_eq!((heard.sound, heard.wire, out), (Sound::Concealed, now, [0; FRAME]));
-    }
-}
+mod tests;
