@@ -84,7 +84,6 @@ impl Frames {
         let mut sound = if self.length > 0 { self.sound } else { Sound::Silence };
         let mut first = self.last.filter(|_| self.length > 0).map(|(wire, start)| after(wire, -start));
         let mut payload = [0; MAX_PAYLOAD];
-        let mut scaled = false;
         while self.length < FRAME {
             let begin = self.length;
             let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
@@ -95,14 +94,12 @@ impl Frames {
                         self.concealer.conceal(&mut room[..FRAME]);
                         (Some(wire), Sound::Concealed, FRAME)
                     } else {
-                        // More than one step a frame would be heard.
-                        let length = if spliced || scaled || scale == Scale::Keep {
+                        let length = if spliced || scale == Scale::Keep {
                             decoded
                         } else {
                             let length = self.scale(begin, decoded, scale, quiet);
                             if length != decoded {
                                 jitter.scaled(length > decoded);
-                                scaled = true;
                             }
                             length
                         };
