@@ -133,7 +133,7 @@ pub struct JitterStats {
     pub concealed: u64,
     /// `Lost` of these that were told to lengthen the delay.
     pub stretched: u64,
-    /// Packets dropped to shorten the delay or because there was no room.
+    /// Packets dropped to shorten the delay, because there was no room, or because a new start found them waiting.
     pub dropped: u64,
     /// Packets played shorter by a pitch period or more.
     pub shortened: u64,
@@ -235,7 +235,6 @@ impl JitterBuffer {
                 number
             }
         };
-        self.stats.received += 1;
         if packet.payload_type == PayloadType::CN && samples == 0 {
             self.noise = packet.payload.first().map(|level| level & 0x7f).or(self.noise);
         }
@@ -246,6 +245,7 @@ impl JitterBuffer {
             self.reception.discard(number);
             return;
         };
+        self.stats.received += 1;
         if number < self.next_number {
             self.stats.late += 1;
             self.reception.discard(number);
@@ -355,6 +355,11 @@ impl JitterBuffer {
         Ms(u32::try_from(self.delay.max() / 1000).unwrap_or(0))
     }
 
+    /// How many packets wait.
+    pub fn waiting(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whose stream is being received.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.reception.ssrc()
@@ -370,7 +375,7 @@ impl JitterBuffer {
 
     /// What waits has lost its place in time.
     fn set_clock_anew(&mut self, timestamp: i64) {
-        self.slots.clear();
+        self.stats.dropped += self.slots.clear();
         self.clock.forget();
         self.reception.timestamps_jumped();
         self.near_timestamp = timestamp;

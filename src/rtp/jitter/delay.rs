@@ -54,7 +54,7 @@ impl TargetDelay {
     /// The least transit, which lateness is counted from, has risen by so many microseconds, or fallen: what was late is less late now.
     /// After a fall nothing is later than it was: a line that has become shorter does not have more jitter.
     pub fn rebase(&mut self, rise: i64) {
-        self.rise = (self.rise + rise).max(-REMEMBERED_FALL_US);
+        self.rise = self.rise.saturating_add(rise).max(-REMEMBERED_FALL_US);
         let bins = (self.rise / BIN_US).clamp(0, BINS as i64 - 1) as usize;
         if bins > 0 {
             self.rise -= bins as i64 * BIN_US;
@@ -115,6 +115,25 @@ mod tests {
             delay.observe(if n % 2 == 0 { 0 } else { 90_000 }, 0);
         }
         assert_eq!(delay.target(), 95_000);
+    }
+
+    #[test]
+    fn a_rise_of_the_least_transit_is_taken_off_and_its_own_jitter_is_not() {
+        let mut delay = TargetDelay::new(20_000, 20_000, 200_000);
+        for _ in 0..500 {
+            delay.observe(62_000, 0);
+        }
+        assert_eq!(delay.target(), 65_000);
+        for step in [-3_000, 3_000, -4_000, 4_000] {
+            delay.rebase(step);
+        }
+        assert_eq!(delay.target(), 65_000, "up and down with the jitter");
+        delay.rebase(60_000);
+        assert_eq!(delay.target(), 20_000);
+        delay.observe(2_000, 0);
+        assert_eq!(delay.target(), 20_000, "what was late before is not late by the new measure");
+        delay.rebase(i64::MAX / 2);
+        delay.rebase(i64::MIN / 2);
     }
 
     #[test]

@@ -149,9 +149,9 @@ impl Slots {
         removed
     }
 
-    /// Removes every packet.
-    pub fn clear(&mut self) {
-        self.remove_below(i64::MAX);
+    /// Removes every packet and returns how many they were.
+    pub fn clear(&mut self) -> u64 {
+        self.remove_below(i64::MAX)
     }
 
     /// How many packets wait.

@@ -235,6 +235,17 @@ fn a_pause_neither_grows_the_delay_nor_counts_as_loss() {
 }
 
 #[test]
+fn a_longer_route_is_not_kept_as_jitter() {
+    let mut line = Line::new();
+    let got = run(&mut line, 1500, |_| false, |place| Some(if place < 500 { 5_000 } else { 65_000 }));
+    let stats = line.buffer.stats();
+    assert!(stats.target <= Ms(25), "what the least transit has risen by is no lateness: {stats:?}");
+    assert!(lost(&got) <= 3 + 3, "{}", lost(&got));
+    let Got::Packet(_, late, _) = got[1490] else { panic!("{:?}", got[1490]) };
+    assert!(late < 60, "{late} ms");
+}
+
+#[test]
 fn keys_between_audio_are_no_loss() {
     let mut line = Line::new();
     let (mut got, mut place) = (Vec::new(), 0);
