@@ -10,6 +10,7 @@
 //! | [`frames`]          | its reader: 160 samples each 20 ms                                   |
 //! | [`telephone_event`] | RFC 4733 keys, both ways                                             |
 //! | [`rtcp`]            | reports, round-trip time, BYE                                        |
+//! | [`srtp`]            | what encrypts and authenticates both                                 |
 
 pub mod clock;
 pub mod frames;
@@ -18,4 +19,5 @@ pub mod packet;
 pub mod reception;
 pub mod rtcp;
 pub mod sender;
+pub mod srtp;
 pub mod telephone_event;
