@@ -8,6 +8,7 @@
 
 mod handing_over;
 mod offers;
+mod secured;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -31,11 +32,13 @@ use super::transfer;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
-use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
+use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Suite};
 use crate::sip::Local;
 use crate::sip::message::{HeaderName, Request, Target, Uri};
 use crate::sip::refer::{Progress, Replaces};
 use crate::sip::session::{self, Carrier, Dial, Event, ExtraHeaders, Session};
+
+pub use secured::{SrtpPlan, srtp};
 
 /// A leg that does not say goodbye is not waited for any longer.
 const LEG_FAREWELL: Duration = Duration::from_secs(2);
@@ -76,6 +79,8 @@ pub struct Plan {
     pub local_media: SocketAddr,
     /// Codecs, the preferred one first.
     pub formats: Vec<AudioFormat>,
+    /// Whether the media are encrypted; `None`: they are not.
+    pub srtp: Option<Box<SrtpPlan>>,
     /// An inbound call that rings gets 183 with SDP instead of 180.
     pub early_media: bool,
 }
@@ -283,6 +288,11 @@ impl Call {
     /// Whether it is on hold: by us, by the far end.
     pub fn held(&self) -> (bool, bool) {
         self.hold.by
+    }
+
+    /// With what its media are encrypted, as RFC 4568 names it; empty: they are not.
+    pub fn srtp(&self) -> &'static str {
+        self.agreed.and_then(|agreed| agreed.suite).map_or("", Suite::name)
     }
 
     /// Wall time of a moment of this call.
@@ -611,13 +621,14 @@ impl Call {
         self.leg_open = true;
         let setup = leg::Setup {
             media,
+            srtp: secured::srtp(&self.negotiator),
             knobs: self.plan.knobs,
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
         };
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
-        self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
+        self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote, srtp: self.srtp() });
         let begin = self.begin(now);
         self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs, begin));
         self.note_hold(now);
@@ -733,6 +744,7 @@ impl Call {
             sip_call_id: self.session.call_id().to_owned(),
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
+            srtp: self.srtp(),
         }
     }
 }
@@ -749,7 +761,11 @@ pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
         rtcp_mux: false,
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
-    Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
+    let negotiator = Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities);
+    match &plan.srtp {
+        Some(srtp) => negotiator.with_srtp(&srtp.terms, srtp.seed.clone()),
+        None => negotiator,
+    }
 }
 
 /// What goes along with a refusal: the cause (RFC 3326), and of an offer what is wrong with it (RFC 3261 §20.43; nobody's host is told).

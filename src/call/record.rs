@@ -125,6 +125,8 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// With what the media were encrypted, as RFC 4568 names it; empty: they were not.
+    pub srtp: &'static str,
 }
 
 /// An attempt to hand the call over.

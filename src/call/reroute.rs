@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
-use super::call::{Call, Phase, Timer, negotiator};
+use super::call::{Call, Phase, SrtpPlan, Timer, negotiator};
 use super::event::What;
 use super::io::Output;
 use super::line::HungUpBy;
@@ -36,6 +36,8 @@ pub struct Route {
     pub longest: Option<Duration>,
     /// Codecs, the preferred one first.
     pub formats: Vec<AudioFormat>,
+    /// Whether the media are encrypted, with keys that nobody else has been offered.
+    pub srtp: Option<Box<SrtpPlan>>,
     /// Upon which answers there may be yet another way; empty: this is the last one.
     pub failover: Vec<u16>,
 }
@@ -113,7 +115,7 @@ impl Call {
     }
 
     fn go(&mut self, now: Instant, route: Route, failed: &Event) {
-        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, failover } = route;
+        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, srtp, failover } = route;
         let reason = match failed {
             Event::Refused(refusal) => format!("{} {}", refusal.code, refusal.reason),
             Event::TimedOut | Event::Silent => "no answer to the INVITE".to_owned(),
@@ -121,7 +123,7 @@ impl Call {
         };
         self.tell(now, What::Rerouted { trunk: self.plan.trunk.clone(), reason });
         (self.plan.trunk, self.plan.formats, self.plan.failover) = (trunk, formats, failover);
-        (self.plan.setup_timeout, self.plan.longest) = (setup_timeout, longest);
+        (self.plan.setup_timeout, self.plan.longest, self.plan.srtp) = (setup_timeout, longest, srtp);
         self.negotiator = negotiator(&self.plan, &mut self.rng);
         dial.offer = self.negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
@@ -195,6 +197,7 @@ mod tests {
             setup_timeout: Duration::from_secs(32),
             longest: None,
             formats: vec![AudioFormat::Pcmu],
+            srtp: None,
             failover: Vec::new(),
         })
     }
@@ -232,6 +235,7 @@ mod tests {
                 rtp_timeout: Duration::from_secs(30),
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
+                srtp: None,
             };
             let now = epoch();
             let rng = rand::rngs::StdRng::seed_from_u64(3);

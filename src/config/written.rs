@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use super::problem::Wrong;
 use super::values::PortRange;
 use crate::call::knobs::BargeIn;
-use crate::sdp::AudioFormat;
+use crate::sdp::{AudioFormat, Suite};
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
 use crate::sip::transport::Transport;
@@ -232,6 +232,22 @@ pub(super) fn codec(text: &str) -> Result<AudioFormat, Wrong> {
         "PCMU" => Ok(AudioFormat::Pcmu),
         _ => Err(Wrong::new("is not a codec that is built", "write PCMA or PCMU")),
     }
+}
+
+/// Whether media are encrypted: not, if the far end can, or in any case.
+pub(super) fn srtp(text: &str) -> Result<Option<bool>, Wrong> {
+    match text {
+        "off" => Ok(None),
+        "preferred" => Ok(Some(false)),
+        "required" => Ok(Some(true)),
+        _ => Err(Wrong::new("is not a way to handle SRTP", "write off, preferred or required")),
+    }
+}
+
+/// A suite of SRTP.
+pub(super) fn suite(text: &str) -> Result<Suite, Wrong> {
+    let names = Suite::ALL.map(Suite::name).join(", ");
+    Suite::of(text).ok_or_else(|| Wrong::new("is not a suite of SRTP that is built", format!("write one of {names}")))
 }
 
 /// Whether provisional responses are acknowledged.

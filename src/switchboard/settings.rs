@@ -8,7 +8,7 @@ use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
 use crate::call::transfer;
 use crate::net::tls::ClientFiles;
-use crate::sdp::AudioFormat;
+use crate::sdp::{AudioFormat, SrtpTerms};
 use crate::sip::Ways;
 use crate::sip::auth::{Algorithm, Credentials};
 use crate::sip::identity::{Privacy, Source, Written};
@@ -154,6 +154,8 @@ pub struct Trunk {
     pub ring_timeout: Duration,
     /// Codecs to offer and to take, the preferred one first.
     pub codecs: Vec<AudioFormat>,
+    /// Whether media are encrypted, and with what; `None`: they are not.
+    pub srtp: Option<SrtpTerms>,
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -364,6 +366,7 @@ impl Trunk {
             longest: None,
             ring_timeout: Duration::from_secs(60),
             codecs: vec![AudioFormat::Pcma],
+            srtp: None,
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

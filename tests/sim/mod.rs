@@ -25,6 +25,7 @@ use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
+use trunkline::sdp::SrtpTerms;
 use trunkline::sip::session::Terms;
 
 use network::Weather;
@@ -66,6 +67,8 @@ pub struct Scenario {
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
+    /// Whether each of them encrypts: the robot, the phone.
+    pub srtp: [Option<SrtpTerms>; 2],
     pub pickup: Pickup,
     /// What the phone does with a REFER.
     pub referee: Referee,
@@ -99,6 +102,7 @@ impl Scenario {
             early_media: false,
             terms: Terms::default(),
             phone_terms: Terms::default(),
+            srtp: [None, None],
             pickup: Pickup::After(1_500),
             referee: Referee::default(),
             early: Vec::new(),

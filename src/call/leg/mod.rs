@@ -12,6 +12,7 @@ mod keys;
 mod latch;
 mod mouth;
 mod reports;
+mod secure;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -32,11 +33,13 @@ use crate::rtp::jitter::{DelayLimits, JitterBuffer};
 use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
 use crate::rtp::rtcp::MAX_COMPOUND;
 use crate::rtp::sender::Sender;
+use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Srtp};
 use crate::rtp::telephone_event as event;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
 use reports::Reports;
+use secure::{LARGEST_COMPOUND, Secure};
 
 pub use mouth::Sound;
 pub use reports::WallClock;
@@ -44,7 +47,7 @@ pub use reports::WallClock;
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
 /// The longest packet that a leg sends.
-pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME;
+pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME + MAX_TRAILER;
 /// The time of a frame.
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
@@ -74,10 +77,12 @@ pub struct Media {
 }
 
 /// How a leg begins.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Setup {
     /// What signalling has agreed on.
     pub media: Media,
+    /// What both directions are encrypted with; `None`: they are not.
+    pub srtp: Option<Box<Srtp>>,
     /// First values.
     pub knobs: Knobs,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
@@ -125,8 +130,8 @@ pub enum Command {
     Pressed(char),
     /// Keys to send: 0-9 * # A-D.
     SendKeys(String),
-    /// Signalling has agreed anew.
-    Media(Media),
+    /// Signalling has agreed anew. A direction whose key is the same goes on; what is encrypted stays so.
+    Media(Media, Option<Box<Srtp>>),
 }
 
 /// Who stopped a prompt.
@@ -259,6 +264,10 @@ pub struct Refused {
     pub payload_type: u64,
     /// From somebody else.
     pub source: u64,
+    /// Encrypted with another key than the agreed one, or not at all, or changed on the way.
+    pub unauthentic: u64,
+    /// Encrypted, and come before.
+    pub replayed: u64,
 }
 
 /// A frame that was listened to.
@@ -282,6 +291,7 @@ struct Voice {
 #[derive(Debug)]
 pub struct Leg {
     media: Media,
+    secure: Secure,
     knobs: Knobs,
     rtp_timeout: Duration,
     latch: Latch,
@@ -322,6 +332,7 @@ impl Leg {
         let sender = Sender::new(&mut rng);
         let mut leg = Leg {
             media: setup.media,
+            secure: Secure::new(setup.srtp),
             knobs: setup.knobs,
             rtp_timeout: setup.rtp_timeout,
             latch: Latch::new(setup.media.remote),
@@ -355,6 +366,16 @@ impl Leg {
 
     /// A datagram came. One that does not belong here is counted and forgotten.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        if !self.secure.is_on() {
+            return self.take(now, from, datagram);
+        }
+        let mut room = [0; MAX_PACKET];
+        if let Some(packet) = self.secure.open(datagram, false, &mut room, &mut self.refused) {
+            self.take(now, from, packet);
+        }
+    }
+
+    fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Ok(packet) = Packet::parse(datagram) else {
             self.refused.malformed += 1;
             return;
@@ -383,6 +404,13 @@ impl Leg {
 
     /// A datagram came to the RTCP port. One that is not of the far end's host, or not RTCP, is counted and forgotten.
     pub fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let mut room = [0; MAX_PACKET];
+        let datagram = if self.secure.is_on() {
+            let Some(compound) = self.secure.open(datagram, true, &mut room, &mut self.refused) else { return };
+            compound
+        } else {
+            datagram
+        };
         if from.ip() != self.latch.remote().ip() {
             self.refused.source += 1;
         } else if self.reports.handle(now, datagram) {
@@ -412,8 +440,9 @@ impl Leg {
                 }
             }
             Command::SendKeys(keys) => self.keys.press(&keys),
-            Command::Media(media) => {
+            Command::Media(media, srtp) => {
                 self.media = media;
+                self.secure.renew(srtp);
                 // After a hold its silence counts from now.
                 self.heard_at = self.last;
                 self.latch.signal(media.remote);
@@ -458,7 +487,7 @@ impl Leg {
         });
         let mut compound = [0; MAX_COMPOUND];
         if let Some(length) = self.reports.due(slot, &self.sender, &mut self.jitter, &mut compound) {
-            outlet.report(self.rtcp(), &compound[..length]);
+            self.report(&compound[..length], outlet);
         }
         if let Some(last) = self.heard_at
             && !self.held()
@@ -473,7 +502,15 @@ impl Leg {
     pub fn farewell(&mut self, now: Instant, outlet: &mut impl Outlet) {
         let mut compound = [0; MAX_COMPOUND];
         let length = self.reports.farewell(now, &self.sender, &mut self.jitter, &mut compound);
-        outlet.report(self.rtcp(), &compound[..length]);
+        self.report(&compound[..length], outlet);
+    }
+
+    fn report(&mut self, compound: &[u8], outlet: &mut impl Outlet) {
+        let mut room = [0; LARGEST_COMPOUND];
+        room[..compound.len()].copy_from_slice(compound);
+        if let Some(length) = self.secure.seal_report(&mut room, compound.len()) {
+            outlet.report(self.rtcp(), &room[..length]);
+        }
     }
 
     fn rtcp(&self) -> SocketAddr {
@@ -670,7 +707,9 @@ impl Leg {
                     self.sender.audio(self.media.payload_type, &payload, &mut datagram)
                 }
             };
-            outlet.send(remote, &datagram[..length]);
+            if let Some(length) = self.secure.seal(&mut datagram, length) {
+                outlet.send(remote, &datagram[..length]);
+            }
         }
         self.sender.advance(FRAME as u32);
     }
@@ -712,8 +751,14 @@ mod tests {
             receives: true,
         };
         let clock = WallClock { at: start, unix: Duration::ZERO };
-        let mut leg =
-            Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
+        let mut leg = Leg::new(Setup {
+            media,
+            srtp: None,
+            knobs: Knobs::default(),
+            rtp_timeout: Duration::from_secs(9),
+            seed: 1,
+            clock,
+        });
         let mut keys = Keys::default();
         let key = |n: u16, timestamp: u32| {
             let packet = Packet {

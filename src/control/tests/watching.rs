@@ -201,8 +201,16 @@ async fn every_event_is_told_whole() {
             Told::Ringing(happened::Ringing { sip_code: 183, early_media: true }),
         ),
         (
-            What::Answered { codec: "PCMA", remote_media: "127.0.0.1:4000".parse().expect("an address") },
-            Told::Answered(happened::Answered { codec: "PCMA".into(), remote_media: "127.0.0.1:4000".into() }),
+            What::Answered {
+                codec: "PCMA",
+                remote_media: "127.0.0.1:4000".parse().expect("an address"),
+                srtp: "AEAD_AES_256_GCM",
+            },
+            Told::Answered(happened::Answered {
+                codec: "PCMA".into(),
+                remote_media: "127.0.0.1:4000".into(),
+                srtp: "AEAD_AES_256_GCM".into(),
+            }),
         ),
         (
             What::Incoming {
@@ -405,6 +413,7 @@ fn record() -> CallRecord {
             stop: Ms(19),
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
+        srtp: "AES_CM_128_HMAC_SHA1_80",
     }
 }
 
@@ -468,5 +477,6 @@ fn told_record() -> proto::CallRecord {
             stop_ms: 19,
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
+        srtp: "AES_CM_128_HMAC_SHA1_80".into(),
     }
 }
