@@ -40,6 +40,7 @@ mod overload;
 mod process;
 mod rig;
 mod sessions;
+mod srtp;
 mod transfer;
 mod transports;
 mod trunks;
