@@ -90,7 +90,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
     match command {
         Command::Check(Files { config }) => {
-            println!("ok: {}", config::load(&config)?.summary());
+            let config = config::load(&config)?;
+            config.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
+            println!("ok: {}", config.summary());
             Ok(())
         }
         Command::Serve(Files { config }) => in_runtime(command::serve(config::load(&config)?)),

@@ -13,6 +13,7 @@ use trunkline::rtp::packet::{HEADER_LEN, Packet, PayloadType, Ssrc};
 use trunkline::rtp::reception::ReceptionReport;
 use trunkline::rtp::rtcp::{MAX_COMPOUND, NtpTime, SenderInfo, Session, State};
 use trunkline::rtp::sender::Sender;
+use trunkline::rtp::srtp::{MAX_TRAILER, Master, Srtp, Suite};
 use trunkline::rtp::telephone_event::{self, Key};
 
 use super::{FRAME, FarEnd, Path, Walk, each, speech};
@@ -28,6 +29,10 @@ pub const PATHS: &[Path] = &[
     Path { name: "packet_out/encode", times: 20_000, make: encode },
     Path { name: "packet_out/from_frame", times: 20_000, make: from_frame },
     Path { name: "packet_out/telephone_event", times: 20_000, make: key_out },
+    Path { name: "srtp/protect_sha1_80", times: 5_000, make: || srtp(Suite::AesCm128Sha1Tag80, false) },
+    Path { name: "srtp/protect_and_unprotect_sha1_80", times: 5_000, make: || srtp(Suite::AesCm128Sha1Tag80, true) },
+    Path { name: "srtp/protect_gcm_256", times: 5_000, make: || srtp(Suite::AesGcm256, false) },
+    Path { name: "srtp/protect_and_unprotect_gcm_256", times: 5_000, make: || srtp(Suite::AesGcm256, true) },
     Path { name: "rtcp/build", times: 5_000, make: build_report },
     Path { name: "rtcp/parse", times: 5_000, make: parse_report },
 ];
@@ -38,6 +43,22 @@ fn parse() -> Walk {
     FarEnd::new(&speech()).send(&mut datagram);
     each(move || {
         black_box(Packet::parse(black_box(&datagram)).is_ok_and(|packet| black_box(packet).marker));
+    })
+}
+
+/// 160 bytes of payload are encrypted and, if asked for, decrypted again.
+fn srtp(suite: Suite, back: bool) -> Walk {
+    let key = Master::new(suite, &vec![7; suite.key_len() + suite.salt_len()]).unwrap_or_else(|| panic!("a key"));
+    let mut srtp = Srtp::new(key.clone(), key);
+    let mut far = FarEnd::new(&speech());
+    each(move || {
+        let mut datagram = [0; HEADER_LEN + FRAME + MAX_TRAILER];
+        let length = far.send(&mut datagram);
+        let Some(sealed) = srtp.protect(black_box(&mut datagram), length) else { panic!("a packet of its own") };
+        if back {
+            black_box(srtp.unprotect(&mut datagram[..sealed]).is_ok());
+        }
+        black_box(&datagram);
     })
 }
 

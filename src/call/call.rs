@@ -9,6 +9,7 @@
 mod early;
 mod handing_over;
 mod offers;
+mod secured;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -33,11 +34,13 @@ use super::transfer;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
-use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Willing};
+use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Suite, Willing};
 use crate::sip::Local;
 use crate::sip::message::{HeaderName, Request, Target, Uri};
 use crate::sip::refer::{Progress, Replaces};
 use crate::sip::session::{self, Carrier, Dial, Event, ExtraHeaders, Session};
+
+pub use secured::{SrtpPlan, srtp};
 
 /// A leg that does not say goodbye is not waited for any longer.
 const LEG_FAREWELL: Duration = Duration::from_secs(2);
@@ -80,6 +83,8 @@ pub struct Plan {
     pub formats: Vec<AudioFormat>,
     /// RTCP, and what is told of the line.
     pub line: LineRules,
+    /// Whether the media are encrypted; `None`: they are not.
+    pub srtp: Option<Box<SrtpPlan>>,
     /// An inbound call that rings gets 183 with SDP instead of 180.
     pub early_media: bool,
     /// What is heard before the answer of a call that we place goes to recognition; only with a recogniser.
@@ -295,6 +300,11 @@ impl Call {
     /// Whether it is on hold: by us, by the far end.
     pub fn held(&self) -> (bool, bool) {
         self.hold.by
+    }
+
+    /// With what its media are encrypted, as RFC 4568 names it; empty: they are not.
+    pub fn srtp(&self) -> &'static str {
+        self.agreed.and_then(|agreed| agreed.suite).map_or("", Suite::name)
     }
 
     /// Wall time of a moment of this call.
@@ -647,6 +657,7 @@ impl Call {
         self.leg_open = true;
         let setup = leg::Setup {
             media,
+            srtp: secured::srtp(&self.negotiator),
             knobs: self.plan.knobs.leg(),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
@@ -654,7 +665,7 @@ impl Call {
         };
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
         self.timers[Timer::Look as usize] = LineWatch::next(&self.plan.line, now);
-        self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
+        self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote, srtp: self.srtp() });
         let begin = self.begin(now);
         self.conversation =
             Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin, stream));
@@ -776,6 +787,7 @@ impl Call {
             user_to_user: self.user_to_user.clone(),
             early_media_at,
             early_text,
+            srtp: self.srtp(),
         }
     }
 }
@@ -792,7 +804,11 @@ pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
         rtcp_xr: plan.line.rtcp_xr,
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
-    Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities)
+    let negotiator = Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities);
+    match &plan.srtp {
+        Some(srtp) => negotiator.with_srtp(&srtp.terms, srtp.seed.clone()),
+        None => negotiator,
+    }
 }
 
 /// What goes along with a refusal: the cause (RFC 3326), and of an offer what is wrong with it (RFC 3261 §20.43; nobody's host is told).

@@ -59,6 +59,8 @@ pub enum What {
         codec: &'static str,
         /// Where our media goes, as signalled.
         remote_media: SocketAddr,
+        /// With what it is encrypted, as RFC 4568 names it; empty: it is not.
+        srtp: &'static str,
     },
     /// Somebody calls us.
     Incoming {

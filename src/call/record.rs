@@ -128,6 +128,8 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// With what the media were encrypted, as RFC 4568 names it; empty: they were not.
+    pub srtp: &'static str,
     /// When early media began, if it was listened to.
     #[serde(serialize_with = "rfc3339_or_null")]
     pub early_media_at: Option<SystemTime>,

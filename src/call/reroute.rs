@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
-use super::call::{Call, Phase, Timer, negotiator};
+use super::call::{Call, Phase, SrtpPlan, Timer, negotiator};
 use super::event::What;
 use super::io::Output;
 use super::line::HungUpBy;
@@ -39,6 +39,8 @@ pub struct Route {
     pub formats: Vec<AudioFormat>,
     /// RTCP, and what is told of the line.
     pub line: LineRules,
+    /// Whether the media are encrypted, with keys that nobody else has been offered.
+    pub srtp: Option<Box<SrtpPlan>>,
     /// Upon which answers there may be yet another way; empty: this is the last one.
     pub failover: Vec<u16>,
 }
@@ -116,7 +118,8 @@ impl Call {
     }
 
     fn go(&mut self, now: Instant, route: Route, failed: &Event) {
-        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, line, failover } = route;
+        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, line, srtp, failover } =
+            route;
         let reason = match failed {
             Event::Refused(refusal) => format!("{} {}", refusal.code, refusal.reason),
             Event::TimedOut | Event::Silent => "no answer to the INVITE".to_owned(),
@@ -125,6 +128,7 @@ impl Call {
         self.tell(now, What::Rerouted { trunk: self.plan.trunk.clone(), reason });
         (self.plan.trunk, self.plan.formats, self.plan.failover) = (trunk, formats, failover);
         (self.plan.setup_timeout, self.plan.longest, self.plan.line) = (setup_timeout, longest, line);
+        self.plan.srtp = srtp;
         self.negotiator = negotiator(&self.plan, &mut self.rng);
         dial.offer = self.negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
@@ -199,6 +203,7 @@ mod tests {
             longest: None,
             formats: vec![AudioFormat::Pcmu],
             line: LineRules::default(),
+            srtp: None,
             failover: Vec::new(),
         })
     }
@@ -239,6 +244,7 @@ mod tests {
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
                 line: LineRules::default(),
+                srtp: None,
             };
             let now = epoch();
             let rng = rand::rngs::StdRng::seed_from_u64(3);

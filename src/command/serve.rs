@@ -26,7 +26,7 @@ const PROBE: Duration = Duration::from_secs(10);
 /// # Errors
 /// What keeps it from starting: an address that cannot be bound, names the key that holds it.
 pub async fn serve(config: Config) -> Done {
-    let summary = config.summary();
+    let (summary, warnings) = (config.summary(), config.warnings());
     raise_file_limit(config.switchboard.max_calls);
     let wrong = |key: &str, address: std::net::SocketAddr| {
         let key = key.to_owned();
@@ -81,6 +81,7 @@ pub async fn serve(config: Config) -> Done {
     let handles = tokio::spawn(handles);
     let readiness = tokio::spawn(watch_readiness(speech, reasons.clone()));
     tracing::info!("{summary}");
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
     ended().await;
     tracing::info!("asked to end: no new calls; those that are up may go on for a while; ask again to end them now");

@@ -86,7 +86,7 @@ fn the_files_of_the_repository_are_right() {
     let config = load(&root.join("trunkline.toml")).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(
         config.summary(),
-        "trunks: ip-trunk (switched off: contact-centre, registered-trunk, self-owned-line, template, tls-trunk); speech: local; dialogues: script; \
+        "trunks: ip-trunk (switched off: contact-centre, registered-trunk, self-owned-line, template, tls-srtp-trunk, tls-trunk); speech: local; dialogues: script; \
          SIP on 127.0.0.1:5060 (UDP and TCP), media on 127.0.0.1 ports 20000-29999, control on 127.0.0.1:7070, web on 127.0.0.1:8080"
     );
     let [trunk] = config.switchboard.trunks.as_slice() else {
@@ -396,7 +396,7 @@ fn wrong_engine_files() {
 #[test]
 fn wrong_profiles() {
     const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n";
-    const FORMS: [(&str, &[&str]); 14] = [
+    const FORMS: [(&str, &[&str]); 17] = [
         ("", &[]),
         (
             "[auth]\nuser = \"u\"\npassword = 4711\n",
@@ -437,6 +437,25 @@ fn wrong_profiles() {
                 "t.toml:8:media.codecs: is not a codec that is built; write PCMA or PCMU",
                 "t.toml:9:media.codecs: names a codec twice; name each once, the preferred one first",
             ],
+        ),
+        (
+            "[media]\nsrtp = \"on\"\nsrtp_suites = [\n\"AES\",\n\"AEAD_AES_128_GCM\",\n\"AEAD_AES_128_GCM\"]\n",
+            &[
+                "t.toml:6:media.srtp: is not a way to handle SRTP; write off, preferred or required",
+                "t.toml:8:media.srtp_suites: is not a suite of SRTP that is built; write one of AES_CM_128_HMAC_SHA1_80, AEAD_AES_256_GCM, \
+                 AEAD_AES_128_GCM, AES_256_CM_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32, AES_256_CM_HMAC_SHA1_32",
+                "t.toml:10:media.srtp_suites: names a suite twice; name each once, the preferred one first",
+            ],
+        ),
+        (
+            "[media]\nsrtp_suites = [\"AEAD_AES_128_GCM\"]\n",
+            &[
+                "t.toml:6:media.srtp_suites: has no meaning without SRTP; write srtp = \"preferred\" or \"required\", or remove it",
+            ],
+        ),
+        (
+            "[media]\nsrtp = \"required\"\nsrtp_suites = []\n",
+            &["t.toml:7:media.srtp_suites: names no suite; name one, or remove the key"],
         ),
         (
             "[transfer]\nsubscription = 1\nreferred_by = \"me\"\ntimeout_ms = 999\nrefuse_refer = 486\nallow = true\n",

@@ -11,7 +11,7 @@ use super::{identity, numbers, sip, written};
 use crate::call::quality::LineRules;
 use crate::call::transfer::Rules;
 use crate::net::tls::ClientFiles;
-use crate::sdp::AudioFormat;
+use crate::sdp::{AudioFormat, SrtpTerms, Suite};
 use crate::sip::Ways;
 use crate::sip::message::Target;
 use crate::sip::ping;
@@ -32,6 +32,10 @@ const PING_UP_AFTER: u32 = 1;
 const SETUP_TIMEOUT_MS: u64 = 32_000;
 /// An INVITE has been sent four times by then, over UDP; whoever is there says 100 within 200 ms (RFC 3261 §17.2.1).
 const FAILOVER_AFTER_MS: u64 = 4_000;
+
+/// What everybody has, then what is stronger, then what some old gateways have instead of the first.
+const USUAL_SUITES: [Suite; 5] =
+    [Suite::AesCm128Sha1Tag80, Suite::AesGcm256, Suite::AesGcm128, Suite::AesCm256Sha1Tag80, Suite::AesCm128Sha1Tag32];
 
 /// The services that a profile may name; the first of each is the default.
 pub(super) struct Services {
@@ -107,6 +111,7 @@ pub(super) fn read<'a>(
     let codecs = codecs(&mut media);
     let early = media.flag("early_media_asr");
     let line = line(&mut media);
+    let srtp = srtp(&mut media);
     media.done();
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
@@ -148,6 +153,7 @@ pub(super) fn read<'a>(
         early_media_asr: early.is_some_and(|found| found.value),
         codecs,
         line,
+        srtp,
         session,
         pass_headers: values(pass.unwrap_or_default()),
         transfer: transfer?,
@@ -341,6 +347,34 @@ fn line(media: &mut Section<'_>) -> LineRules {
         // Within the range just read.
         poor_below: poor.map_or(usual.poor_below, |found| (found.value > 0).then(|| found.value as f32 / 10.0)),
     }
+}
+
+/// SRTP by SDES, and its suites.
+fn srtp(media: &mut Section<'_>) -> Option<SrtpTerms> {
+    let wanted = media.parsed("srtp", written::srtp);
+    let found = media.list("srtp_suites", written::suite);
+    // One that does not read has been told of already.
+    let off = wanted.as_ref().map_or(!media.has("srtp"), |found| found.value.is_none());
+    let required = wanted.and_then(|found| found.value);
+    if found.is_some() && off {
+        media
+            .place_of("srtp_suites")
+            .wrong("has no meaning without SRTP", "write srtp = \"preferred\" or \"required\", or remove it");
+    }
+    let mut suites = Vec::new();
+    for suite in found.iter().flatten() {
+        if suites.contains(&suite.value) {
+            suite.place.wrong("names a suite twice", "name each once, the preferred one first");
+        }
+        suites.push(suite.value);
+    }
+    if found.is_some() && suites.is_empty() {
+        media.place_of("srtp_suites").wrong("names no suite", "name one, or remove the key");
+    }
+    if found.is_none() {
+        suites = USUAL_SUITES.to_vec();
+    }
+    Some(SrtpTerms { required: required?, suites })
 }
 
 /// `[session]`: RFC 3262, RFC 4028, and who offers first.

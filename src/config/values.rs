@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::sip::transport::Transport;
 use crate::switchboard::settings::{MediaAddresses, Settings};
 use crate::{dialogue, journal, media, net, speech};
 
@@ -53,6 +54,18 @@ impl PortRange {
 }
 
 impl Config {
+    /// What is allowed and may not be meant, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let told = self.switchboard.trunks.iter().filter(|t| t.srtp.is_some() && t.transport != Some(Transport::Tls));
+        let warning = |name: &str| {
+            format!(
+                "trunk {name}: media.srtp: the keys are told by SIP that anybody on the way can read; write transport = \"tls\" in \
+                 [peer], unless the way is your own"
+            )
+        };
+        told.map(|trunk| warning(&trunk.name)).collect()
+    }
+
     /// One line that says what was read.
     pub fn summary(&self) -> String {
         let names = |names: Vec<&str>| match names.as_slice() {

@@ -9,7 +9,7 @@ use crate::call::fillers::Fillers;
 use crate::call::knobs::{BargeIn, OnBargeIn};
 use crate::call::prompt::{Source, Text};
 use crate::journal::{Format, Pattern};
-use crate::sdp::{AudioFormat, Willing};
+use crate::sdp::{AudioFormat, Suite, Willing};
 use crate::sip::message::{Scheme, Target, Uri};
 use crate::sip::session::{Refresher, Reliability};
 use crate::sip::transport::Transport;
@@ -270,6 +270,22 @@ pub(super) fn extended_reports(text: &str) -> Result<(Willing, bool), Wrong> {
             .map(|willing| (willing, false))
             .map_err(|_| Wrong::new("is not how willing we are", "write accept, offer, always or off")),
     }
+}
+
+/// Whether media are encrypted: not, if the far end can, or in any case.
+pub(super) fn srtp(text: &str) -> Result<Option<bool>, Wrong> {
+    match text {
+        "off" => Ok(None),
+        "preferred" => Ok(Some(false)),
+        "required" => Ok(Some(true)),
+        _ => Err(Wrong::new("is not a way to handle SRTP", "write off, preferred or required")),
+    }
+}
+
+/// A suite of SRTP.
+pub(super) fn suite(text: &str) -> Result<Suite, Wrong> {
+    let names = Suite::ALL.map(Suite::name).join(", ");
+    Suite::of(text).ok_or_else(|| Wrong::new("is not a suite of SRTP that is built", format!("write one of {names}")))
 }
 
 /// Whether provisional responses are acknowledged.

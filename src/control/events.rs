@@ -44,8 +44,9 @@ fn told(what: What) -> Told {
         What::Ringing { sip_code, early_media } => {
             Told::Ringing(happened::Ringing { sip_code: sip_code.into(), early_media })
         }
-        What::Answered { codec, remote_media } => {
-            Told::Answered(happened::Answered { codec: codec.into(), remote_media: remote_media.to_string() })
+        What::Answered { codec, remote_media, srtp } => {
+            let remote_media = remote_media.to_string();
+            Told::Answered(happened::Answered { codec: codec.into(), remote_media, srtp: srtp.into() })
         }
         What::Rerouted { trunk, reason } => Told::Rerouted(happened::Rerouted { trunk, reason }),
         What::Incoming { trunk, parties, waiting, user_to_user } => {
@@ -181,6 +182,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
         early_media_at: record.early_media_at.map(Into::into),
         early_text: record.early_text.into_iter().map(early_text).collect(),
+        srtp: record.srtp.into(),
     }
 }
 
@@ -321,6 +323,7 @@ pub(super) fn call(state: CallState) -> proto::CallState {
         remote_target: state.remote_target,
         held_by_us: state.held.0,
         held_by_far_end: state.held.1,
+        srtp: state.srtp.into(),
     }
 }
 

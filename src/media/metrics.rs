@@ -34,7 +34,7 @@ impl Metrics {
         registry.register("media_packets_sent", "RTP and RTCP datagrams sent", self.sent.clone());
         registry.register(
             "media_dropped",
-            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), send (socket error), recogniser and recorder (ring full), unwatched (a call whose RTCP cannot be read)",
+            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), unauthentic, replayed (SRTP refused), send (socket error), recogniser and recorder (ring full), unwatched (a call whose RTCP cannot be read)",
             self.dropped.clone(),
         );
         registry.register("media_slots_missed", "20 ms slots that a thread overslept", self.slots_missed.clone());
@@ -54,6 +54,8 @@ pub(super) struct Sums {
     pub(super) malformed: u64,
     pub(super) payload_type: u64,
     pub(super) source: u64,
+    pub(super) unauthentic: u64,
+    pub(super) replayed: u64,
     pub(super) recogniser: u64,
     pub(super) recorder: u64,
     pub(super) unwatched: u64,
@@ -82,6 +84,8 @@ impl Sums {
             ("malformed", sums.malformed),
             ("payload_type", sums.payload_type),
             ("source", sums.source),
+            ("unauthentic", sums.unauthentic),
+            ("replayed", sums.replayed),
             ("recogniser", sums.recogniser),
             ("recorder", sums.recorder),
             ("unwatched", sums.unwatched),

@@ -322,6 +322,8 @@ impl Thread {
             sums.malformed += refused.malformed - before.malformed;
             sums.payload_type += refused.payload_type - before.payload_type;
             sums.source += refused.source - before.source;
+            sums.unauthentic += refused.unauthentic - before.unauthentic;
+            sums.replayed += refused.replayed - before.replayed;
             *before = refused;
         }
         for packet in outbox.packets.drain(..) {

@@ -13,6 +13,7 @@
 //! | [`xr`]              | RFC 3611: how the stream is heard, told both ways                    |
 //! | [`bursts`]          | RFC 3611: how losses lie, in bursts or alone                         |
 //! | [`emodel`]          | ITU-T G.107: what that is worth to who listens                       |
+//! | [`srtp`]            | what encrypts and authenticates both                                 |
 
 pub mod bursts;
 pub mod clock;
@@ -23,5 +24,6 @@ pub mod packet;
 pub mod reception;
 pub mod rtcp;
 pub mod sender;
+pub mod srtp;
 pub mod telephone_event;
 pub mod xr;

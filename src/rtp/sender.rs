@@ -41,7 +41,8 @@ impl Sender {
     pub fn new(rng: &mut impl Rng) -> Sender {
         Sender {
             ssrc: Ssrc(rng.random()),
-            sequence: SequenceNumber(rng.random()),
+            // In the lower half: who misses the first packets of SRTP counts the same wraps as we (RFC 3711 §3.3.1).
+            sequence: SequenceNumber(rng.random::<u16>() >> 1),
             clock: rng.random(),
             spurt: false,
             sent_this_frame: false,

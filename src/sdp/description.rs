@@ -61,13 +61,20 @@ pub struct Media {
     pub attributes: Vec<Attribute>,
 }
 
-/// An `a=` line (§5.13).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An `a=` line (§5.13). Its `Debug` shows no keys.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// What stands before the colon.
     pub name: String,
     /// What stands behind it.
     pub value: Option<String>,
+}
+
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = if self.name == "crypto" { Some("…") } else { self.value.as_deref() };
+        f.debug_struct("Attribute").field("name", &self.name).field("value", &value).finish()
+    }
 }
 
 impl Attribute {

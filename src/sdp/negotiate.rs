@@ -1,10 +1,13 @@
 //! RFC 3264: offers and answers about one audio stream, with RFC 3551 (PCMU, PCMA), RFC 4733
-//! (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`) and RFC 3611 (`a=rtcp-xr`).
+//! (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`) and RFC 3611 (`a=rtcp-xr`). Encryption is `secure`'s.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Attribute, Connection, Description, Direction, Media, Origin, SdpError, parse};
+use super::secure::{self, Protection, Security};
+use super::{
+    Attribute, Connection, Description, Direction, KeySeed, Media, Origin, SdpError, Secured, SrtpTerms, Suite, parse,
+};
 
 /// An audio encoding that the media engine sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +105,8 @@ pub struct Negotiated {
     pub rtcp_mux: bool,
     /// Whether the far side asks to be told by extended reports how we hear it.
     pub rtcp_xr: bool,
+    /// With what it is encrypted, both ways; the keys are [`Negotiator::secured`]. `None`: it is not.
+    pub suite: Option<Suite>,
 }
 
 /// Why there is no agreement.
@@ -112,8 +117,12 @@ pub enum NegotiationError {
     Unreadable(SdpError),
     /// No audio stream is offered, or the answer refuses ours.
     NoAudio,
-    /// Audio only over a transport we do not have (SRTP, DTLS, TCP).
+    /// Audio only over a transport we do not have (SRTP where it is off, DTLS, TCP).
     Transport,
+    /// Audio without SRTP, where that is required, or was agreed on before.
+    Unencrypted,
+    /// SRTP, but no `a=crypto` of it can be used.
+    NoCommonSuite,
     /// No encoding that both sides have.
     NoCommonFormat,
     /// No address for the stream, or only a host name.
@@ -132,9 +141,10 @@ impl NegotiationError {
     pub fn warn_code(self) -> u16 {
         match self {
             NegotiationError::Address => 300,
-            NegotiationError::Transport => 302,
+            NegotiationError::Transport | NegotiationError::Unencrypted => 302,
             NegotiationError::NoAudio => 304,
             NegotiationError::NoCommonFormat => 305,
+            NegotiationError::NoCommonSuite => 306,
             NegotiationError::Unreadable(_) | NegotiationError::Shape => 399,
         }
     }
@@ -146,6 +156,8 @@ impl fmt::Display for NegotiationError {
             NegotiationError::Unreadable(error) => error.fmt(f),
             NegotiationError::NoAudio => f.write_str("no audio stream"),
             NegotiationError::Transport => f.write_str("no audio stream over RTP/AVP"),
+            NegotiationError::Unencrypted => f.write_str("SRTP is required: RTP/SAVP with a=crypto"),
+            NegotiationError::NoCommonSuite => f.write_str("no a=crypto that can be used"),
             NegotiationError::NoCommonFormat => f.write_str("no common audio format"),
             NegotiationError::Address => f.write_str("no usable address for the audio stream"),
             NegotiationError::Shape => f.write_str("the answer does not fit the offer"),
@@ -173,6 +185,8 @@ pub struct Negotiator {
     offered: bool,
     /// And was answered: what it says holds when the next one is refused.
     answered: bool,
+    /// `None`: SRTP is off.
+    security: Option<Box<Security>>,
 }
 
 /// What an offer of ours may be taken back to.
@@ -201,6 +215,7 @@ struct Chosen {
     telephone_event: Option<u8>,
     rtcp_mux: bool,
     rtcp_xr: bool,
+    protection: Option<Box<Protection>>,
 }
 
 impl Negotiator {
@@ -217,7 +232,19 @@ impl Negotiator {
             wanted: Direction::SendRecv,
             offered: false,
             answered: false,
+            security: None,
         }
+    }
+
+    /// With SRTP.
+    #[must_use]
+    pub fn with_srtp(self, terms: &SrtpTerms, seed: KeySeed) -> Negotiator {
+        Negotiator { security: Some(Box::new(Security::new(terms, seed))), ..self }
+    }
+
+    /// The keys that were agreed on last; `None`: it is not encrypted.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.security.as_ref()?.secured()
     }
 
     /// Our offer: the first one has one audio stream, a later one every stream that the call ever had.
@@ -228,6 +255,7 @@ impl Negotiator {
             telephone_event: self.capabilities.telephone_event,
             rtcp_mux: self.capabilities.rtcp_mux == Willing::Offer,
             rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer,
+            protection: self.security.as_ref().and_then(|security| security.offer()),
         };
         self.keep();
         self.wanted = direction;
@@ -299,18 +327,26 @@ impl Negotiator {
     pub fn answer(&mut self, offer: &[u8]) -> Result<(Vec<u8>, Negotiated), NegotiationError> {
         let offer = parse(offer).map_err(NegotiationError::Unreadable)?;
         let candidates = offer.media.iter().enumerate().filter(|(_, m)| m.kind == "audio" && m.port != 0);
+        let mut candidates: Vec<_> = candidates.collect();
+        if self.security.is_some() {
+            // There are phones that offer both, in two streams.
+            candidates.sort_by_key(|(_, media)| secure::is_secure(media) != Some(true));
+        }
         let mut failure = NegotiationError::NoAudio;
         let mut chosen = None;
         for (at, media) in candidates {
-            match self.agree(&offer, media, &self.capabilities.formats) {
-                Ok(agreed) => {
-                    chosen = Some((at, agreed));
+            let theirs = secure::theirs(self.security.as_deref(), media, None);
+            match theirs.and_then(|theirs| Ok((theirs, self.agree(&offer, media, &self.capabilities.formats)?))) {
+                Ok((theirs, agreed)) => {
+                    chosen = Some((at, theirs, agreed));
                     break;
                 }
                 Err(error) => failure = error,
             }
         }
-        let (at, mut negotiated) = chosen.ok_or(failure)?;
+        let (at, theirs, mut negotiated) = chosen.ok_or(failure)?;
+        negotiated.suite = theirs.map(|theirs| theirs.suite);
+        let protection = self.security.as_mut().and_then(|security| security.agree(theirs, &offer.media[at], true));
         negotiated.rtcp_mux &= self.capabilities.rtcp_mux != Willing::Off;
         if !negotiated.rtcp_mux {
             negotiated.rtcp = rtcp_address(&offer.media[at], negotiated.remote);
@@ -322,6 +358,7 @@ impl Negotiator {
             rtcp_mux: negotiated.rtcp_mux,
             rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer
                 || self.capabilities.rtcp_xr == Willing::Accept && negotiated.rtcp_xr,
+            protection,
         });
         self.offered = false;
         let direction = Direction::of(negotiated.sends, negotiated.receives);
@@ -344,7 +381,16 @@ impl Negotiator {
         if media.kind != "audio" || media.port == 0 {
             return Err(NegotiationError::NoAudio);
         }
+        let ours = match &self.streams[slot] {
+            Stream::Audio(chosen) => &chosen.protection,
+            Stream::Refused { .. } => &None,
+        };
+        let theirs = secure::theirs(self.security.as_deref(), media, Some(ours))?;
         let mut negotiated = self.agree(&answer, media, &self.capabilities.formats)?;
+        negotiated.suite = theirs.map(|theirs| theirs.suite);
+        if let Some(security) = &mut self.security {
+            security.agree(theirs, media, false);
+        }
         // RFC 5761 §5.1.1: an answer cannot accept what was not offered.
         if !matches!(&self.streams[slot], Stream::Audio(Chosen { rtcp_mux: true, .. })) {
             negotiated.rtcp_mux = false;
@@ -364,9 +410,6 @@ impl Negotiator {
         media: &Media,
         formats: &[AudioFormat],
     ) -> Result<Negotiated, NegotiationError> {
-        if !media.protocol.eq_ignore_ascii_case("RTP/AVP") {
-            return Err(NegotiationError::Transport);
-        }
         let types = || media.formats.iter().filter_map(|f| f.parse::<u8>().ok()).filter(|pt| *pt < 128);
         let (codec, payload_type) = types()
             .find_map(|pt| audio_format(media, pt).filter(|f| formats.contains(f)).map(|f| (f, pt)))
@@ -395,6 +438,7 @@ impl Negotiator {
             rtcp_mux,
             // RFC 3611 §5.1: what is named here is what the other side is asked to send.
             rtcp_xr: media.attributes.iter().chain(&description.attributes).any(asks_for_voip_metrics),
+            suite: None,
         })
     }
 
@@ -449,11 +493,13 @@ impl Negotiator {
         if chosen.rtcp_xr {
             attributes.push(Attribute::new("rtcp-xr", "voip-metrics"));
         }
+        let protection = chosen.protection.as_deref();
+        attributes.extend(protection.into_iter().flat_map(Protection::attributes));
         attributes.push(Attribute::flag(direction.as_str()));
         Media {
             kind: "audio".to_owned(),
             port: self.local.port(),
-            protocol: "RTP/AVP".to_owned(),
+            protocol: protection.map_or("RTP/AVP", |protection| &protection.profile).to_owned(),
             formats: types.map(|pt| pt.to_string()).collect(),
             connection: None,
             attributes,

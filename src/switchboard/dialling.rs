@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rand::RngExt;
+
 use super::NONE;
 use super::order::{DialOrder, Refusal};
 use super::settings::{FromUser, Group, Settings, Trunk};
 use crate::call::Route;
-use crate::call::call::Plan;
+use crate::call::call::{Plan, SrtpPlan};
 use crate::call::conversation::Rules;
 use crate::call::knobs::Clamp;
 use crate::call::line::Parties;
 use crate::journal::{Naming, Stem};
+use crate::sdp::KeySeed;
 use crate::sip::message::{HeaderName, NameAddr, Target, Uri, escape_user};
 use crate::sip::session::{Dial, ExtraHeaders};
 use crate::sip::transport::Transport;
@@ -109,6 +112,13 @@ pub(super) fn service(field: &'static str, name: &str, known: &[String]) -> Resu
     }
 }
 
+/// Of each call, and of each trunk that a call is tried over, the keys come from the system and not from the call's own generator: what
+/// that one gives is seen on the wire, and its seed has 64 bits.
+fn srtp(trunk: &Trunk) -> Option<Box<SrtpPlan>> {
+    let terms = trunk.srtp.clone()?;
+    Some(Box::new(SrtpPlan { terms, seed: KeySeed(rand::rng().random()) }))
+}
+
 /// What every call of a trunk is given along.
 pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, services: &Services) -> Plan {
     Plan {
@@ -137,6 +147,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
         formats: trunk.codecs.clone(),
         line: trunk.line,
+        srtp: srtp(trunk),
         early_media: false,
         early_media_asr: false,
     }
@@ -253,6 +264,7 @@ pub(super) fn route(order: &DialOrder, settings: &Settings, trunk: &Trunk, dial:
         longest: trunk.longest,
         formats: trunk.codecs.clone(),
         line: trunk.line,
+        srtp: srtp(trunk),
         failover,
     }
 }

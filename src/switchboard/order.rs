@@ -120,6 +120,8 @@ pub struct CallState {
     pub phase: Phase,
     /// Who holds whom: we, the far end.
     pub held: (bool, bool),
+    /// With what its media are encrypted; empty: they are not.
+    pub srtp: &'static str,
     /// When it began.
     pub started_at: SystemTime,
     /// What names its dialog in a Replaces header at the far end; empty before the answer.

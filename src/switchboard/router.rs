@@ -117,6 +117,7 @@ pub(super) enum Ask {
         phase: Phase,
         /// We hold the far end, the far end holds us.
         held: (bool, bool),
+        srtp: &'static str,
         /// What names its dialog at the far end, and where that is reached.
         dialog: Option<(Replaces, Uri)>,
         /// Where a call that we placed was answered.
@@ -452,9 +453,9 @@ impl Router {
                     self.owners.insert(sip_call_id, owned);
                 }
             }
-            Ask::Phase { call_id, phase, held, dialog, answered_from } => {
+            Ask::Phase { call_id, phase, held, srtp, dialog, answered_from } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
-                    (up.state.phase, up.state.held) = (phase, held);
+                    (up.state.phase, up.state.held, up.state.srtp) = (phase, held, srtp);
                     if let Some((replaces, target)) = dialog {
                         if let Some(owned) = self.owners.get_mut(&replaces.call_id) {
                             owned.heard = answered_from.or(owned.heard);
@@ -593,6 +594,7 @@ impl Router {
             callee: "".into(),
             phase: Phase::Dialling,
             held: (false, false),
+            srtp: "",
             started_at: SystemTime::now(),
             replaces: String::new(),
             remote_target: String::new(),
@@ -754,5 +756,6 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         user_to_user: Vec::new(),
         early_media_at: None,
         early_text: Vec::new(),
+        srtp: "",
     }
 }

@@ -10,7 +10,7 @@ use crate::call::quality::LineRules;
 use crate::call::transfer;
 use crate::journal::Pattern;
 use crate::net::tls::ClientFiles;
-use crate::sdp::AudioFormat;
+use crate::sdp::{AudioFormat, SrtpTerms};
 use crate::sip::Ways;
 use crate::sip::auth::{Algorithm, Credentials};
 use crate::sip::identity::{Privacy, Source, Written};
@@ -162,6 +162,8 @@ pub struct Trunk {
     pub codecs: Vec<AudioFormat>,
     /// RTCP, and what is told of its lines.
     pub line: LineRules,
+    /// Whether media are encrypted, and with what; `None`: they are not.
+    pub srtp: Option<SrtpTerms>,
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -374,6 +376,7 @@ impl Trunk {
             early_media_asr: false,
             codecs: vec![AudioFormat::Pcma],
             line: LineRules::default(),
+            srtp: None,
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

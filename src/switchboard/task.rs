@@ -139,14 +139,15 @@ impl Task {
         for clamp in clamps {
             wires.tell(Ms(0), wall, What::KnobClamped(clamp));
         }
-        let (mut phase, mut held) = (Phase::Dialling, (false, false));
+        let (mut phase, mut held, mut srtp) = (Phase::Dialling, (false, false), "");
         let mut leg_gone = false;
         loop {
             // Before the world hears of it: whoever acts on an event finds the call in that phase.
-            if (call.phase(), call.held()) != (phase, held) && call.phase() != Phase::Over {
-                (phase, held) = (call.phase(), call.held());
+            if (call.phase(), call.held(), call.srtp()) != (phase, held, srtp) && call.phase() != Phase::Over {
+                (phase, held, srtp) = (call.phase(), call.held(), call.srtp());
                 let (dialog, answered_from) = (call.replaces(), call.answered_from());
-                let _ = self.router.send(Ask::Phase { call_id: call_id.clone(), phase, held, dialog, answered_from });
+                let _ =
+                    self.router.send(Ask::Phase { call_id: call_id.clone(), phase, held, srtp, dialog, answered_from });
             }
             while let Some(output) = call.poll() {
                 if let Some(back) = wires.carry(output, call.wall(Instant::now())).await {

@@ -42,6 +42,7 @@ mod process;
 mod recording;
 mod rig;
 mod sessions;
+mod srtp;
 mod transfer;
 mod transports;
 mod trunks;

@@ -10,6 +10,7 @@ use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::PayloadType;
+use trunkline::rtp::srtp::{MAX_TRAILER, Master, Srtp, Suite};
 
 use crate::far::{EVENT, Far, Style};
 
@@ -36,10 +37,12 @@ pub struct Kind {
     pub held: bool,
     /// Recorder and recogniser do not keep up: their rings are full.
     pub full: bool,
+    /// Both encrypt.
+    pub srtp: Option<Suite>,
 }
 
 const fn kind(name: &'static str, far: Style, robot: Robot) -> Kind {
-    Kind { name, far, robot, law: Law::A, held: false, full: false }
+    Kind { name, far, robot, law: Law::A, held: false, full: false, srtp: None }
 }
 
 pub const KINDS: &[Kind] = &[
@@ -54,9 +57,20 @@ pub const KINDS: &[Kind] = &[
     kind("all that can come", Style::Wild, Robot::Recording),
     Kind { held: true, ..kind("held", Style::Speaks, Robot::Silent) },
     kind("the line goes dead", Style::Dead, Robot::Silent),
+    Kind { srtp: Some(Suite::AesCm128Sha1Tag80), ..kind("encrypted", Style::Speaks, Robot::Segments(BargeIn::Speech)) },
+    Kind { srtp: Some(Suite::AesGcm256), ..kind("encrypted by GCM", Style::Keys, Robot::Keys) },
 ];
 
 impl Kind {
+    /// Both ends' encryption: the robot's, the far end's.
+    pub fn encryption(&self) -> Option<[Box<Srtp>; 2]> {
+        let suite = self.srtp?;
+        let key = |byte| {
+            Master::new(suite, &vec![byte; suite.key_len() + suite.salt_len()]).expect("as long as it has to be")
+        };
+        Some([(1, 2), (2, 1)].map(|(ours, theirs)| Box::new(Srtp::new(key(ours), key(theirs)))))
+    }
+
     pub fn setup(&self, rtp: SocketAddr, rtcp: SocketAddr, clock: WallClock) -> Setup {
         let media = Media {
             law: self.law,
@@ -70,7 +84,8 @@ impl Kind {
             sends: !self.held,
             receives: true,
         };
-        Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(3), seed: 1, clock }
+        let srtp = self.encryption().map(|[robot, _]| robot);
+        Setup { media, srtp, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(3), seed: 1, clock }
     }
 
     /// What the robot is told at first, and when a prompt is over.
@@ -157,4 +172,16 @@ impl Told {
 /// Twenty seconds of a recording.
 pub fn recording() -> Arc<[i16]> {
     (0..160_000).map(|n| (8_000.0 * (f64::from(n) * 0.3).sin()) as i16).collect()
+}
+
+/// As the far end sends it; what cannot be encrypted is nonsense, and stays that.
+pub fn sealed(
+    srtp: Option<&mut Srtp>,
+    how: impl FnOnce(&mut Srtp, &mut [u8], usize) -> Option<usize>,
+    datagram: &[u8],
+) -> Vec<u8> {
+    let mut room = [datagram, &[0; MAX_TRAILER]].concat();
+    let length = srtp.and_then(|srtp| how(srtp, &mut room, datagram.len())).unwrap_or(datagram.len());
+    room.truncate(length);
+    room
 }

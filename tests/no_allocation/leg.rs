@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use trunkline::call::io::{HeardFrame, RecordedFrame};
 use trunkline::call::leg::{Command, Leg, LegEvent, Outlet, SLOT, WallClock};
 use trunkline::call::prompt::PromptNo;
+use trunkline::rtp::srtp::Srtp;
 
 use crate::counting::{self, Count};
 use crate::far::{Far, From};
-use crate::kinds::{KINDS, Kind, Told, recording};
+use crate::kinds::{KINDS, Kind, Told, recording, sealed};
 use crate::network::{Path, Weather};
 
 static COUNT: Count = Count::new();
@@ -48,6 +49,7 @@ fn call(kind: &Kind, weather: Weather) -> u64 {
     let mut network = Path::new(weather, 1);
     let mut under_way: Vec<(Duration, From, Vec<u8>)> = Vec::new();
     let mut wire = Wire::new();
+    let mut srtp = kind.encryption().map(|[_, far]| far);
     told.prompt_over = true;
     COUNT.expect_none();
     for n in 0..SLOTS {
@@ -58,6 +60,7 @@ fn call(kind: &Kind, weather: Weather) -> u64 {
             kind.commands(no, &recording).into_iter().for_each(|command| leg.command(command, &mut wire));
         }
         far.slot(&mut |from, datagram| {
+            let datagram = &sealed(srtp.as_deref_mut(), Srtp::protect, datagram);
             under_way.extend(network.arrivals(since).into_iter().map(|arrival| (arrival, from, datagram.to_vec())));
         });
         under_way.sort_by_key(|(arrival, ..)| *arrival);
@@ -71,12 +74,24 @@ fn call(kind: &Kind, weather: Weather) -> u64 {
             COUNT.during(|| leg.command(look, &mut wire));
         }
         if n % 100 == 99 {
-            far.report(UNIX + since, &mut |compound| COUNT.during(|| leg.receive_report(now, FAR_RTCP, compound)));
+            far.report(UNIX + since, &mut |compound| {
+                let compound = sealed(srtp.as_deref_mut(), Srtp::protect_rtcp, compound);
+                COUNT.during(|| leg.receive_report(now, FAR_RTCP, &compound));
+            });
         }
         COUNT.during(|| leg.tick(now, &mut wire));
         wire.events.drain(..).for_each(|event| told.take(&event));
-        wire.packets.drain(..).for_each(|(packet, length)| far.hear(&packet[..length]));
-        wire.reports.drain(..).for_each(|(report, length)| far.hear_report(&report[..length]));
+        for (mut packet, length) in wire.packets.drain(..) {
+            let length =
+                srtp.as_mut().map_or(length, |srtp| srtp.unprotect(&mut packet[..length]).expect("it is encrypted"));
+            far.hear(&packet[..length]);
+        }
+        for (mut report, length) in wire.reports.drain(..) {
+            let length = srtp
+                .as_mut()
+                .map_or(length, |srtp| srtp.unprotect_rtcp(&mut report[..length]).expect("it is encrypted"));
+            far.hear_report(&report[..length]);
+        }
     }
     told.check(kind, &far);
     assert_eq!(told.looks, SLOTS / 100, "each look comes back");

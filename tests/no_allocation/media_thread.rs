@@ -11,9 +11,11 @@ use trunkline::call::prompt::PromptNo;
 use trunkline::call::record::LineQuality;
 use trunkline::media::{Config, Engine, MediaEvent, Metrics, Reservation, Wiring};
 
+use trunkline::rtp::srtp::Srtp;
+
 use crate::counting::{self, Count};
 use crate::far::{Far, From, Style};
-use crate::kinds::{KINDS, Kind, Told, recording};
+use crate::kinds::{KINDS, Kind, Told, recording, sealed};
 
 static COUNT: Count = Count::new();
 
@@ -35,6 +37,7 @@ struct Line {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     far: Far,
+    srtp: Option<Box<Srtp>>,
     told: Told,
     closed: Option<LineQuality>,
     events: rtrb::Consumer<MediaEvent>,
@@ -157,22 +160,23 @@ impl Line {
         let mut far = Far::new(kind.far, kind.law);
         far.speaking = false;
         let (told, closed) = (Told::default(), None);
-        Line { kind, reservation, rtp, rtcp, far, told, closed, events, heard, recorded, slots: 0 }
+        let srtp = kind.encryption().map(|[_, far]| far);
+        Line { kind, reservation, rtp, rtcp, far, srtp, told, closed, events, heard, recorded, slots: 0 }
     }
 
     /// Twenty milliseconds at the far end.
     fn slot(&mut self, n: u32, stranger: &UdpSocket) {
         let to = |port| SocketAddr::from((ENGINE, port));
         let port = self.reservation.port();
-        let (rtp, rtcp) = (&self.rtp, &self.rtcp);
+        let (rtp, rtcp, srtp) = (&self.rtp, &self.rtcp, &mut self.srtp);
         self.far.slot(&mut |from, datagram| {
             let socket = if from == From::Far { rtp } else { stranger };
-            let _ = socket.send_to(datagram, to(port));
+            let _ = socket.send_to(&sealed(srtp.as_deref_mut(), Srtp::protect, datagram), to(port));
         });
         if n.is_multiple_of(50) {
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
             self.far.report(unix, &mut |compound| {
-                let _ = rtcp.send_to(compound, to(port + 1));
+                let _ = rtcp.send_to(&sealed(srtp.as_deref_mut(), Srtp::protect_rtcp, compound), to(port + 1));
             });
         }
         self.drain();
@@ -182,9 +186,14 @@ impl Line {
     fn drain(&mut self) {
         let mut buffer = [0; 1_500];
         while let Ok(length) = self.rtp.recv(&mut buffer) {
+            let srtp = self.srtp.as_mut();
+            let length = srtp.map_or(length, |srtp| srtp.unprotect(&mut buffer[..length]).expect("it is encrypted"));
             self.far.hear(&buffer[..length]);
         }
         while let Ok(length) = self.rtcp.recv(&mut buffer) {
+            let srtp = self.srtp.as_mut();
+            let length =
+                srtp.map_or(length, |srtp| srtp.unprotect_rtcp(&mut buffer[..length]).expect("it is encrypted"));
             self.far.hear_report(&buffer[..length]);
         }
         while let Ok(event) = self.events.pop() {

@@ -26,6 +26,7 @@ use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
 use trunkline::call::quality::LineRules;
+use trunkline::sdp::SrtpTerms;
 use trunkline::sip::session::Terms;
 
 use network::Weather;
@@ -69,6 +70,8 @@ pub struct Scenario {
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
+    /// Whether each of them encrypts: the robot, the phone.
+    pub srtp: [Option<SrtpTerms>; 2],
     pub pickup: Pickup,
     /// What the phone does with a REFER.
     pub referee: Referee,
@@ -107,6 +110,7 @@ impl Scenario {
             early_media_asr: false,
             terms: Terms::default(),
             phone_terms: Terms::default(),
+            srtp: [None, None],
             pickup: Pickup::After(1_500),
             referee: Referee::default(),
             early: Vec::new(),

@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
+use trunkline::rtp::srtp::{MAX_TRAILER, Rejected, Srtp};
 use trunkline::rtp::telephone_event::{self, Key};
-use trunkline::sdp::{Capabilities, Direction, Negotiated, Negotiator};
+use trunkline::sdp::{Capabilities, Direction, KeySeed, Negotiated, Negotiator, Secured, SrtpTerms};
 use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Response, Target, Uri, Writer, parse};
 use trunkline::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session, Terms};
 use trunkline::sip::{Local, stateless};
@@ -129,6 +130,9 @@ pub struct Phone {
     pub refers: Vec<String>,
     pub events: Vec<Event>,
     pub arrived: Vec<Stamp>,
+    pub refused: Vec<Rejected>,
+    keys: Option<Secured>,
+    srtp: Option<Box<Srtp>>,
     /// When each `Speak` began.
     pub spoke: Vec<Duration>,
 }
@@ -178,8 +182,29 @@ impl Phone {
             refers: Vec::new(),
             events: Vec::new(),
             arrived: Vec::new(),
+            refused: Vec::new(),
+            keys: None,
+            srtp: None,
             spoke: Vec::new(),
         }
+    }
+
+    /// It wants SRTP.
+    pub fn encrypt(&mut self, terms: &SrtpTerms) {
+        self.negotiator = self.negotiator.clone().with_srtp(terms, KeySeed([2; 32]));
+    }
+
+    /// Its encryption, with the keys that hold now.
+    fn srtp(&mut self) -> Option<&mut Srtp> {
+        if self.negotiator.secured() != self.keys.as_ref() {
+            self.keys = self.negotiator.secured().copied();
+            let mut new = trunkline::call::call::srtp(&self.negotiator);
+            match (&mut self.srtp, &mut new) {
+                (Some(srtp), Some(new)) => srtp.renew(new),
+                (srtp, _) => *srtp = new,
+            }
+        }
+        self.srtp.as_deref_mut()
     }
 
     /// Calls the robot.
@@ -234,7 +259,13 @@ impl Phone {
     }
 
     pub fn rtp(&mut self, now: Duration, datagram: &[u8]) {
-        self.arrived.push(Stamp::of(now, datagram));
+        let mut datagram = datagram.to_vec();
+        match self.srtp().map(|srtp| srtp.unprotect(&mut datagram)) {
+            Some(Ok(length)) => datagram.truncate(length),
+            Some(Err(refused)) => return self.refused.push(refused),
+            None => {}
+        }
+        self.arrived.push(Stamp::of(now, &datagram));
     }
 
     pub fn sip(&mut self, now: Duration, datagram: &[u8]) {
@@ -278,9 +309,15 @@ impl Phone {
             && stream.next <= now
         {
             stream.next += Duration::from_nanos((20_000_000 - 20 * i64::from(self.drift)) as u64);
-            let datagram = stream.packet();
-            if !stream.muted {
-                self.out.push_back((agreed.remote, datagram));
+            let (mut datagram, muted, remote) = (stream.packet(), stream.muted, agreed.remote);
+            if let Some(srtp) = self.srtp() {
+                let length = datagram.len();
+                datagram.resize(length + MAX_TRAILER, 0);
+                let length = srtp.protect(&mut datagram, length).expect("it may be sent");
+                datagram.truncate(length);
+            }
+            if !muted {
+                self.out.push_back((remote, datagram));
             }
         }
         self.drain(now);

@@ -10,6 +10,7 @@ use trunkline::call::line::{Heard, Line, LineEvent, Utterance};
 use trunkline::call::prompt::PromptNo;
 use trunkline::call::record::{CallRecord, Role, Turn};
 use trunkline::ms::Ms;
+use trunkline::rtp::srtp::Rejected;
 use trunkline::sip::session;
 
 use super::phone::Stamp;
@@ -46,6 +47,8 @@ pub struct Seen {
     /// The robot's RTP, as it was sent and as it came.
     pub sent: Vec<Stamp>,
     pub arrived: Vec<Stamp>,
+    /// Why the phone could not decrypt a packet of the robot's.
+    pub refused: Vec<Rejected>,
     pub records: Vec<CallRecord>,
     pub phone_events: Vec<session::Event>,
     /// Refer-To of each REFER that came to the phone.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use trunkline::call::call::{Call, Phase, Plan};
+use trunkline::call::call::{Call, Phase, Plan, SrtpPlan};
 use trunkline::call::io::{HeardFrame, Input, Output, RecordedFrame, ToDialogue};
 use trunkline::call::leg::{self, Leg, LegEvent, Outlet, SLOT};
 use trunkline::call::line::Parties;
 use trunkline::call::transfer::Rules;
-use trunkline::sdp::AudioFormat;
+use trunkline::sdp::{AudioFormat, KeySeed};
 use trunkline::sip::message::{Message, Method, NameAddr, Target, parse};
 use trunkline::sip::session::{self, Dial, ExtraHeaders, Session};
 use trunkline::sip::{Local, stateless};
@@ -80,6 +80,9 @@ impl World {
         let (early, talk) = (std::mem::take(&mut scenario.early), std::mem::take(&mut scenario.talk));
         let mut phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
         phone.terms = scenario.phone_terms;
+        if let Some(terms) = &scenario.srtp[1] {
+            phone.encrypt(terms);
+        }
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {
@@ -143,6 +146,7 @@ impl World {
         }
         self.seen.phone_events = std::mem::take(&mut self.phone.events);
         self.seen.arrived = std::mem::take(&mut self.phone.arrived);
+        self.seen.refused = std::mem::take(&mut self.phone.refused);
         self.seen.refers = std::mem::take(&mut self.phone.refers);
         self.seen.spoke = std::mem::take(&mut self.phone.spoke);
         self.seen.phone_began = self.phone.began();
@@ -202,6 +206,7 @@ impl World {
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
             line: self.scenario.line,
+            srtp: self.scenario.srtp[0].clone().map(|terms| Box::new(SrtpPlan { terms, seed: KeySeed([1; 32]) })),
             early_media: self.scenario.early_media,
             early_media_asr: self.scenario.early_media_asr,
         }

@@ -80,10 +80,11 @@ impl Call {
         if !self.plan.early_media_asr || self.answered.is_some() || self.ending.is_some() || self.ended.is_some() {
             return;
         }
-        let agreed = match sdp {
-            // What the answer of the call is to be read by stays as it is: another fork may give it.
-            Some(sdp) => self.first.as_ref().unwrap_or(&self.negotiator).clone().accept(sdp),
-            None => self.agreed.ok_or(NegotiationError::NoAudio),
+        // What the answer of the call is to be read by stays as it is: another fork may give it.
+        let mut negotiator = self.first.as_ref().unwrap_or(&self.negotiator).clone();
+        let (agreed, srtp) = match sdp {
+            Some(sdp) => (negotiator.accept(sdp), secured::srtp(&negotiator)),
+            None => (self.agreed.ok_or(NegotiationError::NoAudio), secured::srtp(&self.negotiator)),
         };
         let media = match agreed {
             Ok(agreed) => media(&agreed, &self.plan.line),
@@ -94,7 +95,7 @@ impl Call {
         };
         if let Some(early) = self.early.as_ref().filter(|early| early.listening || early.let_go) {
             if early.listening {
-                self.out.push_back(Output::Leg(leg::Command::Media(media)));
+                self.out.push_back(Output::Leg(leg::Command::Media(media, srtp)));
             }
             return;
         }
@@ -102,6 +103,7 @@ impl Call {
         early.told = self.early.take().map(|before| before.told).unwrap_or_default();
         let setup = leg::Setup {
             media,
+            srtp,
             knobs: self.plan.knobs.leg(),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),

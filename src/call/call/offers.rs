@@ -103,7 +103,8 @@ impl Call {
 
     pub(super) fn media_changed(&mut self) {
         if let Some(agreed) = self.agreed.filter(|_| self.leg_open) {
-            self.out.push_back(Output::Leg(leg::Command::Media(media(&agreed, &self.plan.line))));
+            let srtp = secured::srtp(&self.negotiator);
+            self.out.push_back(Output::Leg(leg::Command::Media(media(&agreed, &self.plan.line), srtp)));
         }
     }
 

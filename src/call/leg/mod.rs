@@ -13,6 +13,7 @@ mod latch;
 mod mouth;
 mod quality;
 mod reports;
+mod secure;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ use crate::rtp::jitter::{DelayLimits, JitterBuffer};
 use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
 use crate::rtp::rtcp::{MAX_COMPOUND, Reading, is_rtcp};
 use crate::rtp::sender::Sender;
+use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Srtp};
 use crate::rtp::telephone_event as event;
 use crate::rtp::xr::VoipMetrics;
 use keys::KeyQueue;
@@ -41,6 +43,7 @@ use latch::Latch;
 use mouth::{Item, Mouth};
 use quality::Levels;
 use reports::Reports;
+use secure::{LARGEST_COMPOUND, Secure};
 
 pub use mouth::{PREROLL, Sound};
 pub use reports::WallClock;
@@ -48,7 +51,7 @@ pub use reports::WallClock;
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
 /// The longest packet that a leg sends.
-pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME;
+pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME + MAX_TRAILER;
 /// The time of a frame.
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
@@ -85,10 +88,12 @@ pub struct Media {
 }
 
 /// How a leg begins.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Setup {
     /// What signalling has agreed on.
     pub media: Media,
+    /// What both directions are encrypted with; `None`: they are not.
+    pub srtp: Option<Box<Srtp>>,
     /// First values.
     pub knobs: LegKnobs,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
@@ -151,8 +156,8 @@ pub enum Command {
     Pressed(char),
     /// Keys to send: 0-9 * # A-D.
     SendKeys(String),
-    /// Signalling has agreed anew.
-    Media(Media),
+    /// Signalling has agreed anew. A direction whose key is the same goes on; what is encrypted stays so.
+    Media(Media, Option<Box<Srtp>>),
     /// How is the line? [`LegEvent::Look`] brings it back filled in: here nothing is allocated.
     Look(Box<Look>),
 }
@@ -314,6 +319,10 @@ pub struct Refused {
     pub payload_type: u64,
     /// From somebody else.
     pub source: u64,
+    /// Encrypted with another key than the agreed one, or not at all, or changed on the way.
+    pub unauthentic: u64,
+    /// Encrypted, and come before.
+    pub replayed: u64,
 }
 
 /// A frame that was listened to.
@@ -337,6 +346,7 @@ struct Voice {
 #[derive(Debug)]
 pub struct Leg {
     media: Media,
+    secure: Secure,
     knobs: LegKnobs,
     rtp_timeout: Duration,
     latch: Latch,
@@ -385,6 +395,7 @@ impl Leg {
         let sender = Sender::new(&mut rng);
         let mut leg = Leg {
             media: setup.media,
+            secure: Secure::new(setup.srtp),
             knobs: setup.knobs,
             rtp_timeout: setup.rtp_timeout,
             latch: Latch::new(setup.media.remote),
@@ -426,6 +437,16 @@ impl Leg {
         if self.media.rtcp_mux && is_rtcp(datagram) {
             return self.receive_report(now, from, datagram);
         }
+        if !self.secure.is_on() {
+            return self.take(now, from, datagram);
+        }
+        let mut room = [0; MAX_PACKET];
+        if let Some(packet) = self.secure.open(datagram, false, &mut room, &mut self.refused) {
+            self.take(now, from, packet);
+        }
+    }
+
+    fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Ok(packet) = Packet::parse(datagram) else {
             self.refused.malformed += 1;
             return;
@@ -454,6 +475,13 @@ impl Leg {
 
     /// RTCP came. What is not of the far end's host, or not RTCP, is counted and forgotten; what breaks off is counted, too.
     pub fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let mut room = [0; MAX_PACKET];
+        let datagram = if self.secure.is_on() {
+            let Some(compound) = self.secure.open(datagram, true, &mut room, &mut self.refused) else { return };
+            compound
+        } else {
+            datagram
+        };
         if from.ip() != self.latch.remote().ip() {
             self.refused.source += 1;
         } else {
@@ -497,8 +525,9 @@ impl Leg {
                 }
             }
             Command::SendKeys(keys) => self.keys.press(&keys),
-            Command::Media(media) => {
+            Command::Media(media, srtp) => {
                 self.media = media;
+                self.secure.renew(srtp);
                 // After a hold its silence counts from now.
                 self.heard_at = self.last;
                 self.latch.signal(media.remote);
@@ -552,7 +581,7 @@ impl Leg {
             let mut compound = [0; MAX_COMPOUND];
             let voip = self.voip();
             let length = self.reports.report(slot, &self.sender, &mut self.jitter, voip, &mut compound);
-            outlet.report(self.rtcp(), &compound[..length]);
+            self.report(&compound[..length], outlet);
         }
         if let Some(last) = self.heard_at
             && !self.held()
@@ -568,7 +597,15 @@ impl Leg {
         let mut compound = [0; MAX_COMPOUND];
         let voip = self.voip();
         let length = self.reports.farewell(now, &self.sender, &mut self.jitter, voip, &mut compound);
-        outlet.report(self.rtcp(), &compound[..length]);
+        self.report(&compound[..length], outlet);
+    }
+
+    fn report(&mut self, compound: &[u8], outlet: &mut impl Outlet) {
+        let mut room = [0; LARGEST_COMPOUND];
+        room[..compound.len()].copy_from_slice(compound);
+        if let Some(length) = self.secure.seal_report(&mut room, compound.len()) {
+            outlet.report(self.rtcp(), &room[..length]);
+        }
     }
 
     fn rtcp(&self) -> SocketAddr {
@@ -811,7 +848,9 @@ impl Leg {
                     self.sender.audio(self.media.payload_type, &payload, &mut datagram)
                 }
             };
-            outlet.send(remote, &datagram[..length]);
+            if let Some(length) = self.secure.seal(&mut datagram, length) {
+                outlet.send(remote, &datagram[..length]);
+            }
         }
         self.sender.advance(FRAME as u32);
     }
@@ -855,8 +894,14 @@ mod tests {
             receives: true,
         };
         let clock = WallClock { at: start, unix: Duration::ZERO };
-        let mut leg =
-            Leg::new(Setup { media, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
+        let mut leg = Leg::new(Setup {
+            media,
+            srtp: None,
+            knobs: LegKnobs::default(),
+            rtp_timeout: Duration::from_secs(9),
+            seed: 1,
+            clock,
+        });
         let mut keys = Keys::default();
         let key = |n: u16, timestamp: u32| {
             let packet = Packet {

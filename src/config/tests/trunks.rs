@@ -280,3 +280,20 @@ fn groups_name_trunks_that_there_are() {
         ["m.toml:8:group: has no trunk that is on; set enabled = true in one of its profiles, or remove the group",]
     );
 }
+
+#[test]
+fn keys_of_srtp_that_are_told_without_tls_are_warned_of() {
+    let trunk =
+        |media: &str| format!("[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n[media]\n{media}\n");
+    let read = |media: &str| load(&Folder::new(ENGINE, &trunk(media)).main()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(read("srtp = \"off\"").warnings().is_empty());
+    let config = read("srtp = \"required\"\nsrtp_suites = [\"AEAD_AES_128_GCM\"]");
+    let suites = vec![crate::sdp::Suite::AesGcm128];
+    assert_eq!(config.switchboard.trunks[0].srtp, Some(crate::sdp::SrtpTerms { required: true, suites }));
+    let [warning] = config.warnings().try_into().expect("one");
+    assert!(warning.starts_with("trunk t: media.srtp: the keys are told by SIP that anybody"), "{warning}");
+    assert_eq!(
+        read("srtp = \"preferred\"").switchboard.trunks[0].srtp.as_ref().map(|t| (t.required, t.suites.len())),
+        Some((false, 5))
+    );
+}

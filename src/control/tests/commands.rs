@@ -306,6 +306,7 @@ async fn states_are_told() {
         remote_target: "sip:x@y".into(),
         held_by_us: false,
         held_by_far_end: true,
+        srtp: "AEAD_AES_128_GCM".into(),
     };
     assert_eq!(up.call, Some(state.clone()));
     let all = served.client.list_calls(proto::ListCallsRequest {}).await.expect("is served").into_inner();

@@ -51,6 +51,7 @@ impl Fake {
             callee: "2".into(),
             phase: Phase::Talking,
             held: (false, true),
+            srtp: "AEAD_AES_128_GCM",
             started_at: SystemTime::UNIX_EPOCH,
             replaces: "i;to-tag=1;from-tag=2".into(),
             remote_target: "sip:x@y".into(),

@@ -209,8 +209,16 @@ async fn every_event_is_told_whole() {
             Told::Ringing(happened::Ringing { sip_code: 183, early_media: true }),
         ),
         (
-            What::Answered { codec: "PCMA", remote_media: "127.0.0.1:4000".parse().expect("an address") },
-            Told::Answered(happened::Answered { codec: "PCMA".into(), remote_media: "127.0.0.1:4000".into() }),
+            What::Answered {
+                codec: "PCMA",
+                remote_media: "127.0.0.1:4000".parse().expect("an address"),
+                srtp: "AEAD_AES_256_GCM",
+            },
+            Told::Answered(happened::Answered {
+                codec: "PCMA".into(),
+                remote_media: "127.0.0.1:4000".into(),
+                srtp: "AEAD_AES_256_GCM".into(),
+            }),
         ),
         (
             What::Incoming {
@@ -481,6 +489,7 @@ fn record() -> CallRecord {
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
         early_media_at: Some(SystemTime::UNIX_EPOCH),
         early_text: vec![EarlyText { text: "no such number".into(), start: Ms(1), stop: Ms(2) }],
+        srtp: "AES_CM_128_HMAC_SHA1_80",
     }
 }
 
@@ -566,5 +575,6 @@ fn told_record() -> proto::CallRecord {
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
         early_media_at: Some(prost_types::Timestamp::default()),
         early_text: vec![proto::call_record::EarlyText { text: "no such number".into(), start_ms: 1, stop_ms: 2 }],
+        srtp: "AES_CM_128_HMAC_SHA1_80".into(),
     }
 }

@@ -1,0 +1,276 @@
+//! Encrypted media: a far end by hand that looks at each packet, and baresip (Debian's `baresip-core`, module `srtp`), linphone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::net::UdpSocket;
+use tokio::process::{Child, Command};
+use trunkline::call::call::srtp;
+use trunkline::proto::control::v1::send_request::Command as Order;
+use trunkline::proto::control::v1::{CallRecord, Outcome};
+use trunkline::rtp::packet::Packet;
+use trunkline::rtp::srtp::MAX_TRAILER;
+use trunkline::sdp::{Capabilities, KeySeed, Negotiator, SrtpTerms, Suite};
+use trunkline::sip::message::Method;
+
+use crate::rig::{Folder, Happened, Linphone, PATIENCE, Peer, Ports, Rig, SDP, Setup, certificates, say, soon};
+
+const REQUIRED: &str = "[media]\nsrtp = \"required\"\n[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+const PREFERRED: &str = "[media]\nsrtp = \"preferred\"\n[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+const SHA1_80: &str = "AES_CM_128_HMAC_SHA1_80";
+
+/// Nothing of an encrypted call leaves in the clear, and nothing in the clear is heard.
+#[tokio::test]
+async fn on_the_wire_there_is_nothing_but_srtp_and_nothing_else_is_heard() {
+    for suite in [Suite::AesCm128Sha1Tag80, Suite::AesGcm256] {
+        let rig = Rig::start(Setup { trunk: REQUIRED, ..Setup::default() }).await;
+        let peer = Peer::lab(&rig).await;
+        let (rtp, rtcp) = pair(rig.ports.caller().1).await;
+        let terms = SrtpTerms { required: true, suites: vec![suite] };
+        let local = rtp.local_addr().expect("it is bound");
+        let mut us = Negotiator::new(1, local, Capabilities::default()).with_srtp(&terms, KeySeed([7; 32]));
+        let call_id = rig.dial(rig.order()).await;
+        let invite = peer.request(&Method::Invite).await;
+        let body = invite.session_body();
+        let offer = body.sdp().expect("an offer");
+        assert!(String::from_utf8_lossy(offer).contains(" RTP/SAVP "), "{invite:?}");
+        let (answer, agreed) = us.answer(offer).expect("it fits");
+        peer.answer(&invite, 200, &[], &String::from_utf8(answer).expect("text")).await;
+        peer.request(&Method::Ack).await;
+        rig.answered(&call_id).await;
+        let mut keys = srtp(&us).expect("it is agreed on");
+        rig.send(&call_id, Order::Say(say("hello", &["human-hello.wav"]))).await;
+
+        // A second of what it sends: everything opens, and nothing is what it is inside.
+        let (mut sounds, mut buffer) = (0, [0; 1_500]);
+        let mut came = Vec::new();
+        for _ in 0..50 {
+            let length =
+                tokio::time::timeout(PATIENCE, rtp.recv(&mut buffer)).await.expect("in time").expect("it is read");
+            let sealed = buffer[..length].to_vec();
+            let length = keys.unprotect(&mut buffer[..length]).expect("it is SRTP");
+            let inside = Packet::parse(&buffer[..length]).expect("RTP").payload;
+            assert_eq!(inside.len(), 160);
+            assert!(!sealed.windows(16).any(|part| inside.windows(16).any(|plain| plain == part)), "it is seen");
+            sounds += usize::from(inside.iter().any(|byte| *byte & 0x7f != 0x55));
+            came.push(sealed);
+        }
+        assert!(sounds > 10, "the prompt is in it: {sounds}");
+
+        // It hears SRTP, and neither what is in the clear, nor what has come before, nor its own.
+        let to = agreed.remote;
+        let plain = |n: u16| [&[0x80, 8][..], &n.to_be_bytes(), &[0; 4], &[0, 0, 0, 9], &[0xd5; 160]].concat();
+        for n in 1..=40u16 {
+            let mut packet = [&plain(n)[..], &[0; MAX_TRAILER]].concat();
+            let length = keys.protect(&mut packet, 172).expect("it may be sent");
+            for _ in 0..2 {
+                rtp.send_to(&packet[..length], to).await.expect("it is sent");
+            }
+            rtp.send_to(&plain(n + 1), to).await.expect("it is sent");
+            rtp.send_to(&came[usize::from(n)], to).await.expect("it is sent");
+        }
+        soon("all is counted", PATIENCE, async || {
+            rig.metric_of("trunkline_media_dropped_total", "unauthentic").await >= 80.0
+                && rig.metric_of("trunkline_media_dropped_total", "replayed").await >= 40.0
+        })
+        .await;
+        rig.hang_up(&call_id).await;
+        let bye = peer.request(&Method::Bye).await;
+        peer.answer(&bye, 200, &[], "").await;
+        let record = rig.ended(&call_id).await;
+        assert_eq!((record.outcome(), record.srtp.as_str()), (Outcome::Success, suite.name()));
+        assert_eq!(record.quality.expect("how the line was").received, 40);
+        // Its goodbye is encrypted too.
+        let length =
+            tokio::time::timeout(PATIENCE, rtcp.recv(&mut buffer)).await.expect("in time").expect("it is read");
+        keys.unprotect_rtcp(&mut buffer[..length]).expect("it is SRTCP");
+        let inline = us.secured().map(|_| "inline:").expect("it is agreed on");
+        assert!(!rig.log().contains(inline), "no key is in the log");
+        rig.idle().await;
+    }
+}
+
+/// An offer without SRTP is refused with the reason; an answer without ends the call, which says why.
+#[tokio::test]
+async fn where_srtp_is_required_nothing_goes_without() {
+    let rig = Rig::start(Setup { trunk: REQUIRED, ..Setup::default() }).await;
+    let peer = Peer::lab(&rig).await;
+    let call_id = rig.dial(rig.order()).await;
+    let invite = peer.request(&Method::Invite).await;
+    peer.answer(&invite, 200, &[], SDP).await;
+    peer.request(&Method::Ack).await;
+    let bye = peer.request(&Method::Bye).await;
+    peer.answer(&bye, 200, &[], "").await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!(record.end_reason, "SDP answer: SRTP is required: RTP/SAVP with a=crypto");
+    assert_eq!((record.srtp.as_str(), record.quality.unwrap_or_default().sent), ("", 0));
+    rig.idle().await;
+}
+
+async fn pair(port: u16) -> (UdpSocket, UdpSocket) {
+    let bind = async |port: u16| UdpSocket::bind(("127.0.0.1", port)).await.expect("a free port");
+    (bind(port).await, bind(port + 1).await)
+}
+
+/// A baresip that speaks a file, writes what it hears, and encrypts.
+struct Baresip {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Baresip {
+    /// `mode` as its `mediaenc`; `more`: lines of its configuration; `arguments` of its command line.
+    async fn start(rig: &Rig, account: &str, mode: &str, more: &str, arguments: &[&str]) -> Baresip {
+        let folder = rig.folder().join("baresip");
+        fs::create_dir_all(folder.join("audio")).expect("a folder");
+        let speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/greeting.wav");
+        let media = rig.ports.caller().1;
+        let config = format!(
+            "{more}call_local_timeout 120\naudio_player aubridge,nil\naudio_source aufile,{speech}\naudio_alert aubridge,nil\n\
+             audio_path /nonexistent\nausrc_format s16\nauplay_format s16\nauenc_format s16\naudec_format s16\n\
+             net_interface 127.0.0.1\nrtp_ports {media}-{last}\njitter_buffer_delay 0-0\nsnd_path {heard}\n\
+             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
+             module srtp.so\nmodule_tmp account.so\nmodule_app menu.so\n",
+            heard = folder.join("audio").display(),
+            speech = speech.display(),
+            last = media + 19,
+        );
+        fs::write(folder.join("config"), config).expect("written");
+        fs::write(folder.join("accounts"), format!("{account};regint=0;answermode=auto;mediaenc={mode}\n"))
+            .expect("written");
+        let log = fs::File::create(folder.join("log")).expect("a file");
+        let child = Command::new("baresip")
+            .arg("-f")
+            .arg(&folder)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("baresip: {error}; Debian has it in the package baresip-core"));
+        let phone = Baresip { child, folder };
+        soon("baresip is ready", PATIENCE, async || phone.log().contains("baresip is ready")).await;
+        phone
+    }
+
+    fn log(&self) -> String {
+        fs::read(self.folder.join("log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// Whether it has heard a voice, and not what an undecrypted one sounds like: it is silent before it.
+    fn heard_a_voice(&self) -> bool {
+        let files = fs::read_dir(self.folder.join("audio")).expect("a folder").flatten().map(|entry| entry.path());
+        let mut heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav"));
+        heard.any(|path| loud(&fs::read(path).unwrap_or_default(), 44))
+    }
+
+    async fn end(mut self) {
+        self.child.kill().await.expect("it is ours");
+    }
+}
+
+/// Of 20 ms frames: some are loud, and not nearly all, as noise would be.
+fn loud(bytes: &[u8], header: usize) -> bool {
+    let samples: Vec<i16> = bytes
+        .get(header..)
+        .unwrap_or_default()
+        .chunks_exact(2)
+        .map(|two| i16::from_le_bytes([two[0], two[1]]))
+        .collect();
+    let peaks: Vec<u16> =
+        samples.chunks(160).map(|frame| frame.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0)).collect();
+    let loud = peaks.iter().filter(|peak| **peak > 2_000).count();
+    let deafening = peaks.iter().filter(|peak| **peak > 30_000).count();
+    loud > 10 && deafening * 2 < peaks.len()
+}
+
+/// Both speak until both have been heard; the record of the call.
+async fn talk(rig: &Rig, phone: &Baresip, call_id: &str) -> CallRecord {
+    rig.send(call_id, Order::Say(say("hello", &["human-hello.wav", "~200", "human-thank-you.wav"]))).await;
+    let spoken = rig.find(call_id, |event| matches!(event.event, Some(Happened::PromptFinished(_))).then_some(()));
+    spoken.await;
+    rig.hang_up(call_id).await;
+    let record = rig.ended(call_id).await;
+    assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{}\n{}", phone.log(), rig.log());
+    // Its file is written when the call is over.
+    soon("baresip has heard us", PATIENCE, async || phone.heard_a_voice()).await;
+    let quality = record.quality.expect("how the line was");
+    assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
+    let wav = fs::read(rig.folder().join(&record.wav)).expect("the recording");
+    let caller: Vec<u8> = wav[44..].chunks_exact(4).flat_map(|both| [both[0], both[1]]).collect();
+    let robot: Vec<u8> = wav[44..].chunks_exact(4).flat_map(|both| [both[2], both[3]]).collect();
+    assert!(loud(&caller, 0) && loud(&robot, 0), "both are in the recording");
+    for reason in ["unauthentic", "replayed", "malformed"] {
+        assert_eq!(rig.metric_of("trunkline_media_dropped_total", reason).await, 0.0, "{reason}");
+    }
+    record
+}
+
+#[tokio::test]
+async fn a_baresip_is_called_over_tls_and_both_are_heard_encrypted() {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let [ca, certificate, key] = certificates(&folder.0, 4096);
+    let (listen, _) = ports.caller();
+    let sip = format!("[sip.tls]\nlisten = \"127.0.0.1:{listen}\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let peer = format!("address = \"127.0.0.1:{}\"\ntransport = \"tls\"\n[tls]\nca = {ca:?}", ports.phone());
+    let rig = Rig::at(ports, folder, Setup { sip, peer, trunk: REQUIRED, record: true, ..Setup::default() }).await;
+    let both = rig.folder().join("both.pem");
+    let text = [&certificate, &key].map(|file| fs::read_to_string(file).expect("written before")).concat();
+    fs::write(&both, text).expect("written");
+    let more = format!(
+        "sip_listen 127.0.0.1:{}\nsip_certificate {}\nsip_cafile {}\n",
+        rig.ports.phone() - 1,
+        both.display(),
+        ca.display()
+    );
+    let phone = Baresip::start(&rig, "<sip:100@127.0.0.1;transport=tls>", "srtp-mand", &more, &[]).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    assert_eq!(talk(&rig, &phone, &call_id).await.srtp, SHA1_80);
+    assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0, "all signalling went by TLS");
+    phone.end().await;
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn baresips_that_call_are_heard_encrypted_with_rtp_savp_and_with_rtp_avp() {
+    for (mode, trunk) in [("srtp-mand", REQUIRED), ("srtp", PREFERRED)] {
+        let rig = Rig::start(Setup { trunk, record: true, ..Setup::default() }).await;
+        let more = format!("sip_listen 127.0.0.1:{}\n", rig.ports.phone());
+        let dial = format!("/dial sip:100@127.0.0.1:{}", rig.ports.sip());
+        let phone = Baresip::start(&rig, "<sip:200@127.0.0.1>", mode, &more, &["-e", &dial]).await;
+        let (call_id, _) = rig.incoming(0).await;
+        rig.answered(&call_id).await;
+        assert_eq!(talk(&rig, &phone, &call_id).await.srtp, SHA1_80, "{mode}");
+        phone.end().await;
+        rig.idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_linphone_that_encrypts_calls_and_holds() {
+    let rig = Rig::start(Setup { trunk: PREFERRED, ..Setup::default() }).await;
+    let mut phone = Linphone::lab(&rig, "media_encryption=srtp\nmedia_encryption_mandatory=1").await;
+    phone.types(&format!("call sip:100@127.0.0.1:{}", rig.ports.sip())).await;
+    let (call_id, _) = rig.incoming(0).await;
+    phone.says("Media streams established").await;
+    rig.answered(&call_id).await;
+    let received = async || rig.metric("trunkline_media_packets_received_total").await;
+    soon("it is heard", PATIENCE, async || received().await > 50.0).await;
+    phone.types("pause").await;
+    phone.says("is now paused").await;
+    rig.hold(&call_id, 0).await;
+    phone.types("resume 1").await;
+    phone.says("Media streams established").await;
+    rig.hold(&call_id, 1).await;
+    let before = received().await;
+    soon("it is heard again", PATIENCE, async || received().await > before + 50.0).await;
+    rig.hang_up(&call_id).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.outcome(), record.srtp.is_empty()), (Outcome::Success, false), "{record:?}");
+    assert!(record.quality.is_some_and(|quality| quality.received > 90), "{record:?}");
+    rig.idle().await;
+    phone.quit().await;
+}
