@@ -157,7 +157,8 @@ pub struct Call {
     pub(super) ending: Option<(HungUpBy, String)>,
     /// How the way so far failed, while another one is asked for.
     pub(super) failed: Option<Event>,
-    quality: LineQuality,
+    /// What the leg left behind.
+    quality: Option<Box<LineQuality>>,
     watch: LineWatch,
     /// Who asked for the transfer that is under way, to whom it goes, since when.
     referring: Option<(HungUpBy, String, Ms)>,
@@ -257,7 +258,7 @@ impl Call {
             outcome: Outcome::Else,
             ending: None,
             failed: None,
-            quality: LineQuality::default(),
+            quality: None,
             watch: LineWatch::default(),
             referring: None,
             dead: false,
@@ -309,7 +310,7 @@ impl Call {
             Input::Unsent { to } => self.session.handle(now, session::Input::TransportError { to }),
             Input::Leg(event) => self.leg(now, event),
             Input::LegClosed(quality) => {
-                self.quality = quality;
+                self.quality = Some(quality);
                 self.leg_open = false;
             }
             Input::LegLost => {
@@ -743,7 +744,7 @@ impl Call {
             end_reason: reason,
             keys: told.keys,
             turns: told.turns,
-            quality: self.quality,
+            quality: self.quality.as_deref().copied().unwrap_or_default(),
             labels: told.labels,
             faults: told.faults,
             wav: String::new(),

@@ -190,7 +190,7 @@ pub enum Input {
     /// From its leg.
     Leg(LegEvent),
     /// Its leg is gone.
-    LegClosed(LineQuality),
+    LegClosed(Box<LineQuality>),
     /// Its leg is gone without a last word: what carried it has died.
     LegLost,
     /// From its dialogue.

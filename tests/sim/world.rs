@@ -276,7 +276,7 @@ impl World {
             }
             Happening::ToLeg(ToLeg::Close) => {
                 if let Some(leg) = self.leg.take() {
-                    self.hand_over(0, Happening::ToCall(Box::new(Input::LegClosed(leg.quality()))));
+                    self.hand_over(0, Happening::ToCall(Box::new(Input::LegClosed(Box::new(leg.quality())))));
                 }
             }
         }
