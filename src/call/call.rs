@@ -166,7 +166,8 @@ pub struct Call {
     pub(super) ending: Option<(HungUpBy, String)>,
     /// How the way so far failed, while another one is asked for.
     pub(super) failed: Option<Event>,
-    quality: LineQuality,
+    /// What the leg left behind.
+    quality: Option<Box<LineQuality>>,
     watch: LineWatch,
     /// Who asked for the transfer that is under way, to whom it goes, since when.
     referring: Option<(HungUpBy, String, Ms)>,
@@ -267,7 +268,7 @@ impl Call {
             outcome: Outcome::Else,
             ending: None,
             failed: None,
-            quality: LineQuality::default(),
+            quality: None,
             watch: LineWatch::default(),
             referring: None,
             dead: false,
@@ -324,7 +325,7 @@ impl Call {
             Input::Unsent { to } => self.session.handle(now, session::Input::TransportError { to }),
             Input::Leg(event) => self.leg(now, event),
             Input::LegClosed(quality) => {
-                self.quality = quality;
+                self.quality = Some(quality);
                 self.leg_open = false;
             }
             Input::LegLost => {
@@ -775,7 +776,7 @@ impl Call {
             end_reason: reason,
             keys: told.keys,
             turns: told.turns,
-            quality: self.quality,
+            quality: self.quality.as_deref().copied().unwrap_or_default(),
             labels: told.labels,
             faults: told.faults,
             wav: String::new(),

@@ -198,7 +198,7 @@ pub enum Input {
     /// From the recogniser of early media.
     EarlySpeech(FromSpeech),
     /// Its leg is gone.
-    LegClosed(LineQuality),
+    LegClosed(Box<LineQuality>),
     /// Its leg is gone without a last word: what carried it has died.
     LegLost,
     /// From its dialogue.

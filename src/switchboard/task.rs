@@ -164,7 +164,7 @@ impl Task {
                     Some(MediaEvent::Leg(event)) => Some(Input::Leg(event).into()),
                     Some(MediaEvent::Closed(quality)) => {
                         leg_gone = true;
-                        Some(Input::LegClosed(*quality).into())
+                        Some(Input::LegClosed(quality).into())
                     }
                     None => {
                         leg_gone = true;

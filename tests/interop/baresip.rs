@@ -178,6 +178,94 @@ async fn a_baresip_is_called_with_user_to_user_hears_our_keys_holds_and_hangs_up
     far.phone.quit().await;
 }
 
+/// How often the line is told, and what is offered beside the audio.
+const MEASURED: &str = "[media]\nquality_every_s = 1\nrtcp_xr = \"always\"\n";
+
+/// Waits until the call has measured its round trip, and the far end has said how it hears us.
+async fn measured(rig: &Rig, call_id: &str) {
+    rig.find(call_id, |event| match &event.event {
+        Some(Happened::Quality(quality)) => {
+            let so_far = quality.so_far.as_ref().expect("it is told");
+            so_far.round_trip_ms.and(so_far.peer_lost)
+        }
+        _ => None,
+    })
+    .await;
+}
+
+/// A call each way, measured, through a hold. What goes by which port is seen by tshark, and what it thinks of our reports.
+async fn reports(mux: &str, shared: bool) {
+    let rig = Rig::start(Setup { trunk: format!("{MEASURED}rtcp_mux = {mux:?}\n{ROUTES}").leak(), ..Setup::default() });
+    let rig = rig.await;
+    let mut far = Far::start(&rig, "100", rig.ports.phone()).await;
+    let file = rig.folder().join("reports.pcapng");
+    let tshark = crate::wire::capture(&rig, &file).await;
+    for ours in [true, false] {
+        let call_id = if ours {
+            let order = rig.order();
+            far.takes(&rig, order).await
+        } else {
+            far.calls(&rig, "100", rig.ports.sip()).await
+        };
+        measured(&rig, &call_id).await;
+        rig.send(&call_id, Command::Hold(Hold { on: true })).await;
+        assert_eq!(held(&rig, &call_id, 0).await, (true, false));
+        rig.send(&call_id, Command::Hold(Hold { on: false })).await;
+        assert_eq!(held(&rig, &call_id, 1).await, (false, false));
+        rig.hang_up(&call_id).await;
+        far.sees("CALL_CLOSED").await;
+        let quality = ended(&rig, &call_id, "operator").await.quality.expect("how the line was");
+        let heard = quality.heard.expect("it was heard");
+        // How late a busy machine serves the two is no matter of this test.
+        assert!(quality.round_trip_ms.is_some() && heard.round_trip_ms == quality.round_trip_ms, "{quality:?}");
+        assert_eq!((quality.lost, heard.loss_rate), (0, 0.0), "{quality:?}");
+        assert!(heard.mos_lq.is_some() && heard.r_factor.is_some() && heard.mos_cq.is_some(), "{quality:?}");
+        assert_eq!(quality.peer_heard, None, "this one sends no extended reports");
+        rig.idle().await;
+    }
+    assert!(rig.metric("trunkline_line_round_trip_seconds_count").await >= 2.0);
+    far.phone.quit().await;
+    let Some(tshark) = tshark else { return };
+    crate::wire::captured(tshark).await;
+    let (first, last) = rig.ports.media().into_inner();
+    let of_us = format!("rtcp && udp.srcport >= {first} && udp.srcport <= {last}");
+    let sent = crate::wire::fields(&file, &of_us, &["udp.srcport", "rtcp.pt", "rtcp.xr.bt"]).await;
+    assert!(sent.len() >= 4, "{sent:?}");
+    for compound in &sent {
+        let columns: Vec<_> = compound.split('\t').collect();
+        let [port, kinds, blocks] = columns[..] else { panic!("{compound}") };
+        let port: u16 = port.parse().expect("a port");
+        assert_eq!(port.is_multiple_of(2), shared, "the audio's is even: {compound}");
+        assert!(kinds.starts_with("200,202") || kinds.starts_with("201,202"), "{compound}");
+        assert!(blocks.is_empty() || kinds.contains("207"), "{compound}");
+    }
+    assert!(sent.iter().any(|compound| compound.ends_with('7')), "VoIP metrics: {sent:?}");
+    assert!(sent.iter().any(|compound| compound.contains("203")), "BYE: {sent:?}");
+    let of_it = format!("rtcp && udp.dstport >= {first} && udp.dstport <= {last}");
+    let came = crate::wire::fields(&file, &of_it, &["udp.dstport"]).await;
+    assert!(
+        !came.is_empty()
+            && came.iter().all(|port| port.parse::<u16>().is_ok_and(|port| port.is_multiple_of(2) == shared))
+    );
+    let wrong = crate::wire::fields(
+        &file,
+        &format!("{of_us} && (_ws.malformed || _ws.expert.severity == \"Error\")"),
+        &["frame.number"],
+    )
+    .await;
+    assert_eq!(wrong, [""; 0], "tshark finds nothing wrong");
+}
+
+#[tokio::test]
+async fn reports_go_by_the_audios_port_where_both_sides_say_so() {
+    reports("offer", true).await;
+}
+
+#[tokio::test]
+async fn reports_go_by_a_port_of_their_own_where_one_side_will_not_share() {
+    reports("off", false).await;
+}
+
 #[tokio::test]
 async fn a_baresip_declines() {
     let (rig, mut far) = stage().await;

@@ -13,7 +13,7 @@ use trunkline::proto::dialogue::v1::Hangup;
 use crate::rig::{Phone, Rig, Setup, say, soon};
 
 /// A capture that runs; none where this user may not capture.
-async fn capture(rig: &Rig, file: &Path) -> Option<Child> {
+pub async fn capture(rig: &Rig, file: &Path) -> Option<Child> {
     let (first, last) = rig.ports.media().into_inner();
     let filter = format!("udp portrange {first}-{last}");
     let stderr = file.with_extension("stderr");
@@ -41,11 +41,31 @@ async fn capture(rig: &Rig, file: &Path) -> Option<Child> {
     Some(child)
 }
 
+/// Ends a capture.
+pub async fn captured(mut tshark: Child) {
+    // tshark writes what it has seen some moments later.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    crate::rig::signal("INT", tshark.id().expect("it runs")).await;
+    tshark.wait().await.expect("it ends");
+}
+
+/// What a capture holds that fits, one line a datagram, its fields with tabs between.
+pub async fn fields(file: &Path, fits: &str, fields: &[&str]) -> Vec<String> {
+    let mut tshark = Command::new("tshark");
+    tshark.args(["--enable-heuristic", "rtcp_udp", "-T", "fields", "-r"]).arg(file).args(["-Y", fits]);
+    for field in fields {
+        tshark.args(["-e", field]);
+    }
+    let read = tshark.output().await.expect("tshark is there");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    String::from_utf8_lossy(&read.stdout).lines().map(str::to_owned).collect()
+}
+
 #[tokio::test]
 async fn our_rtp_is_continuous_through_prompts_silence_and_keys() {
     let rig = Rig::start(Setup::default()).await;
     let file = rig.folder().join("call.pcapng");
-    let Some(mut tshark) = capture(&rig, &file).await else { return };
+    let Some(tshark) = capture(&rig, &file).await else { return };
     let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
@@ -62,10 +82,7 @@ async fn our_rtp_is_continuous_through_prompts_silence_and_keys() {
     let quality = record.quality.expect("how the line was");
     assert_eq!((quality.lost, quality.under_runs), (0, 0), "{quality:?}");
 
-    // tshark writes what it has seen some moments later.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    crate::rig::signal("INT", tshark.id().expect("it runs")).await;
-    tshark.wait().await.expect("it ends");
+    captured(tshark).await;
     let (first, last) = rig.ports.media().into_inner();
     let check = Command::new("python3")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/rtp_check.py"))

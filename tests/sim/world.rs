@@ -299,7 +299,7 @@ impl World {
                     self.leg = None;
                     self.seen.early.over = Some(self.now);
                 } else if let Some(leg) = self.leg.take() {
-                    self.hand_over(0, Happening::ToCall(Box::new(Input::LegClosed(leg.quality()))));
+                    self.hand_over(0, Happening::ToCall(Box::new(Input::LegClosed(Box::new(leg.quality())))));
                 }
             }
         }

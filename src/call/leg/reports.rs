@@ -215,6 +215,29 @@ mod tests {
         one.receive_report(start, SocketAddr::from(([127, 0, 0, 9], 5_001)), &wire.rtcp[0]);
         one.receive_report(start, SocketAddr::from(([127, 0, 0, 1], 5_001)), b"nonsense");
         assert_eq!((one.refused().source, one.refused().malformed), (1, 1));
+        one.receive_report(start, SocketAddr::from(([127, 0, 0, 1], 5_001)), &wire.rtcp[0][..wire.rtcp[0].len() - 1]);
+        assert_eq!((one.refused().source, one.refused().malformed), (1, 2), "what breaks off is counted");
+    }
+
+    #[test]
+    fn on_a_shared_port_reports_are_told_from_audio_and_without_one_they_are_refused() {
+        let (start, there) = (epoch(), SocketAddr::from(([127, 0, 0, 1], 5_000)));
+        let mut far = leg(start, 2, there);
+        let mut wire = Wire::default();
+        far.tick(start, &mut wire);
+        far.farewell(start, &mut wire);
+        let mut one = leg(start, 1, there);
+        one.receive(start, there, &wire.rtcp[0]);
+        assert_eq!((one.refused().malformed, one.shares_port()), (1, false));
+        let media = Media { rtcp_mux: true, ..one.media };
+        one.command(crate::call::leg::Command::Media(media), &mut Wire::default());
+        one.receive(start, there, &wire.rtcp[0]);
+        one.receive(start, there, &wire.rtp[0]);
+        assert_eq!((one.refused().malformed, one.quality().received, one.shares_port()), (1, 1, true));
+        let mut out = Wire::default();
+        one.latch.signal(SocketAddr::from(([127, 0, 0, 1], 7_000)));
+        one.farewell(start, &mut out);
+        assert_eq!(out.reported_to, Some(SocketAddr::from(([127, 0, 0, 1], 7_000))), "where the audio goes");
     }
 
     #[test]
