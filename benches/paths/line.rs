@@ -84,7 +84,14 @@ impl Line {
         };
         let now = Instant::now();
         let clock = WallClock { at: now, unix: Duration::from_secs(1_800_000_000) };
-        let setup = Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(30), seed: 1, clock };
+        let setup = Setup {
+            media,
+            knobs: Knobs::default(),
+            inband_keys: Default::default(),
+            rtp_timeout: Duration::from_secs(30),
+            seed: 1,
+            clock,
+        };
         let spoken = |frames: &[[i16; FRAME]]| {
             let samples: Arc<[i16]> = frames.iter().flatten().copied().cycle().take(PROMPT_S * 8_000).collect();
             (PromptNo(0), samples)

@@ -78,6 +78,8 @@ pub struct Plan {
     pub formats: Vec<AudioFormat>,
     /// An inbound call that rings gets 183 with SDP instead of 180.
     pub early_media: bool,
+    /// Whether keys are heard as tones.
+    pub inband_keys: leg::InbandKeys,
 }
 
 /// When an inbound call is answered.
@@ -458,8 +460,11 @@ impl Call {
                 self.say_goodbye(now, HungUpBy::Operator, reason, farewell);
             }
             (Action::Hold(on), Some(_)) => self.hold(now, on),
-            // A far end that takes no RTP events gets them by signalling.
-            (Action::SendKeys(keys), Some(_)) if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none()) => {
+            // A far end that takes no RTP events gets them by signalling; one that takes no INFO either, as tones.
+            (Action::SendKeys(keys), Some(_))
+                if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none())
+                    && self.session.peer_takes_info() =>
+            {
                 for key in keys.chars() {
                     let content_type = "application/dtmf-relay".to_owned();
                     let body = format!("Signal={key}\r\nDuration=100\r\n").into_bytes();
@@ -612,6 +617,7 @@ impl Call {
         let setup = leg::Setup {
             media,
             knobs: self.plan.knobs,
+            inband_keys: self.plan.inband_keys,
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),

@@ -230,6 +230,7 @@ mod tests {
                 transfer: transfer::Rules::bare(),
                 early_media: false,
                 rtp_timeout: Duration::from_secs(30),
+                inband_keys: Default::default(),
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
             };

@@ -104,6 +104,7 @@ pub(super) fn read<'a>(
     limits.done();
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
+    let inband_keys = media.parsed("inband_keys", written::inband_keys);
     media.done();
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
@@ -143,6 +144,7 @@ pub(super) fn read<'a>(
         channels: channels.map_or(0, |found| found.value as usize),
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
         codecs,
+        inband_keys: inband_keys.map_or_else(Default::default, |found| found.value),
         session,
         pass_headers: values(pass.unwrap_or_default()),
         transfer: transfer?,

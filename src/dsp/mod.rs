@@ -5,7 +5,9 @@
 //! | [`vad`] | is somebody speaking in these 20 ms |
 //! | [`endpoint`] | where an utterance begins and ends |
 //! | [`level`] | how loud it is; fades, mixing |
+//! | [`tone`] | keys that are heard, and tones that are made |
 
 pub mod endpoint;
 pub mod level;
+pub mod tone;
 pub mod vad;

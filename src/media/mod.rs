@@ -244,7 +244,14 @@ mod tests {
             receives: false,
         };
         let clock = WallClock { at: Instant::now(), unix: Duration::ZERO };
-        Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(60), seed: 1, clock }
+        Setup {
+            media,
+            knobs: Knobs::default(),
+            inband_keys: Default::default(),
+            rtp_timeout: Duration::from_secs(60),
+            seed: 1,
+            clock,
+        }
     }
 
     fn open(leg: &Reservation) -> UnboundedReceiver<MediaEvent> {

@@ -136,6 +136,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
         formats: trunk.codecs.clone(),
         early_media: false,
+        inband_keys: trunk.inband_keys,
     }
 }
 

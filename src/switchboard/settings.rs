@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::load::Limits;
 use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
+use crate::call::leg::InbandKeys;
 use crate::call::transfer;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
@@ -154,6 +155,8 @@ pub struct Trunk {
     pub ring_timeout: Duration,
     /// Codecs to offer and to take, the preferred one first.
     pub codecs: Vec<AudioFormat>,
+    /// Whether keys are heard as tones.
+    pub inband_keys: InbandKeys,
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -364,6 +367,7 @@ impl Trunk {
             longest: None,
             ring_timeout: Duration::from_secs(60),
             codecs: vec![AudioFormat::Pcma],
+            inband_keys: InbandKeys::Auto,
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

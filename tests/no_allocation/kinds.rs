@@ -68,7 +68,14 @@ impl Kind {
             sends: !self.held,
             receives: true,
         };
-        Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(3), seed: 1, clock }
+        Setup {
+            media,
+            knobs: Knobs::default(),
+            inband_keys: Default::default(),
+            rtp_timeout: Duration::from_secs(3),
+            seed: 1,
+            clock,
+        }
     }
 
     /// What the robot is told at first, and when a prompt is over.

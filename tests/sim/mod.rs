@@ -25,6 +25,7 @@ use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
+use trunkline::call::leg::InbandKeys;
 use trunkline::sip::session::Terms;
 
 use network::Weather;
@@ -63,6 +64,9 @@ pub struct Scenario {
     pub rules: Rules,
     pub rtp_timeout: Duration,
     pub early_media: bool,
+    pub inband_keys: InbandKeys,
+    /// The phone agrees on RFC 4733 events.
+    pub phone_events: bool,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
@@ -97,6 +101,8 @@ impl Scenario {
             },
             rtp_timeout: Duration::from_secs(20),
             early_media: false,
+            inband_keys: InbandKeys::Auto,
+            phone_events: true,
             terms: Terms::default(),
             phone_terms: Terms::default(),
             pickup: Pickup::After(1_500),

@@ -39,6 +39,8 @@ pub enum Act {
     Speak(Vec<i16>),
     /// Presses a key for 100 ms.
     Press(char),
+    /// Tells a key by INFO.
+    Info(char),
     /// Hangs up, cancels, or refuses.
     HangUp,
     /// Re-INVITE with this direction.
@@ -149,7 +151,9 @@ fn none() -> ExtraHeaders {
 }
 
 impl Phone {
-    pub fn new(epoch: Instant, seed: u64, pickup: Pickup, early: Plan, talk: Plan, drift: i32) -> Phone {
+    pub fn new(epoch: Instant, seed: u64, pickup: Pickup, early: Plan, talk: Plan, drift: i32, events: bool) -> Phone {
+        let usual = Capabilities::default();
+        let capabilities = Capabilities { telephone_event: usual.telephone_event.filter(|_| events), ..usual };
         let mut rng = StdRng::seed_from_u64(seed);
         Phone {
             epoch,
@@ -158,7 +162,7 @@ impl Phone {
             early: early.into_iter().map(|(ms, act)| (Ms(ms).into(), act)).collect(),
             talk,
             session: None,
-            negotiator: Negotiator::new(rng.random::<u64>() >> 1, PHONE_MEDIA, Capabilities::default()),
+            negotiator: Negotiator::new(rng.random::<u64>() >> 1, PHONE_MEDIA, capabilities),
             rng,
             reply: Vec::new(),
             agreed: None,
@@ -325,6 +329,10 @@ impl Phone {
             (Act::Press(key), Some(stream), _) => {
                 let key = Key::from_char(key).expect("a key");
                 stream.key = Some(telephone_event::Sender::new(key, stream.timestamp, Ms(100)));
+            }
+            (Act::Info(key), Some(_), _) => {
+                let body = format!("Signal={key}\r\nDuration=100\r\n").into_bytes();
+                self.signal(now, Input::Info { content_type: "application/dtmf-relay".to_owned(), body });
             }
             (Act::Mute, Some(stream), _) => stream.muted = true,
             (Act::Unmute, Some(stream), _) => stream.muted = false,

@@ -36,6 +36,20 @@ pub fn tone(length: Ms) -> Vec<i16> {
         .collect()
 }
 
+/// The tone of a key.
+pub fn key(key: char, length: Ms) -> Vec<i16> {
+    let (low, high) = trunkline::dsp::tone::keypad::frequencies(key).expect("a key");
+    let mut sound = vec![0; length.samples(8_000) as usize];
+    trunkline::dsp::tone::pair::Pair::new([(low, -12.0), (high, -10.0)], sound.len() as u32).add_to(&mut sound);
+    sound
+}
+
+/// The keys that are heard as tones.
+pub fn keys<'a>(frames: impl IntoIterator<Item = &'a [i16; 160]>) -> String {
+    let mut ears = trunkline::dsp::tone::keys::Keys::default();
+    frames.into_iter().filter_map(|frame| ears.push(frame)).collect()
+}
+
 /// Whether anything is to be heard.
 pub fn sounds(samples: &[i16]) -> bool {
     samples.iter().any(|sample| sample.unsigned_abs() > 64)

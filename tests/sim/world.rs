@@ -75,7 +75,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let epoch = Instant::now();
         let (early, talk) = (std::mem::take(&mut scenario.early), std::mem::take(&mut scenario.talk));
-        let mut phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
+        let mut phone =
+            Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift, scenario.phone_events);
         phone.terms = scenario.phone_terms;
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
@@ -193,6 +194,7 @@ impl World {
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
             early_media: self.scenario.early_media,
+            inband_keys: self.scenario.inband_keys,
         }
     }
 

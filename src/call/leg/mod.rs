@@ -11,6 +11,7 @@
 mod keys;
 mod latch;
 mod mouth;
+mod presses;
 mod reports;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use super::prompt::PromptNo;
 use super::record::LineQuality;
 use crate::codec::g711::Law;
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
+use crate::dsp::tone::keys::Keys as Tones;
 use crate::dsp::vad::Vad;
 use crate::ms::Ms;
 use crate::rtp::frames::{Frames, Sound as Origin};
@@ -36,6 +38,7 @@ use crate::rtp::telephone_event as event;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
+use presses::{Presses, Way};
 use reports::Reports;
 
 pub use mouth::Sound;
@@ -49,8 +52,6 @@ pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME;
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
-/// The same key that comes another way within this time is the same press.
-const SAME_PRESS: Duration = Duration::from_millis(800);
 
 /// What signalling has agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +81,26 @@ pub struct Setup {
     pub media: Media,
     /// First values.
     pub knobs: Knobs,
+    /// Whether keys are heard as tones.
+    pub inband_keys: InbandKeys,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
     pub seed: u64,
     /// For sender reports.
     pub clock: WallClock,
+}
+
+/// Whether keys are heard as tones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InbandKeys {
+    /// Where RFC 4733 events have not been agreed on.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 /// What the call tells its leg.
@@ -123,7 +138,7 @@ pub enum Command {
     Knobs(Knobs),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
-    /// Keys to send: 0-9 * # A-D.
+    /// Keys to send: 0-9 * # A-D. As RFC 4733 events; as tones where those have not been agreed on.
     SendKeys(String),
     /// Signalling has agreed anew.
     Media(Media),
@@ -243,13 +258,6 @@ pub trait Outlet {
     fn report(&mut self, to: SocketAddr, compound: &[u8]);
 }
 
-/// How a key press came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Rtp,
-    Signalling,
-}
-
 /// Packets that were refused, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refused {
@@ -290,7 +298,10 @@ pub struct Leg {
     frames: Frames,
     events: event::Receiver,
     pressed: [Option<event::Key>; KEYS],
-    last_press: Option<(event::Key, Way, Option<Instant>)>,
+    presses: Presses,
+    inband_keys: InbandKeys,
+    /// In a box, since most lines need none.
+    tones: Option<Box<Tones>>,
     vad: Vad,
     endpointer: Endpointer,
     /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
@@ -329,7 +340,9 @@ impl Leg {
             frames: Frames::default(),
             events: event::Receiver::default(),
             pressed: [None; KEYS],
-            last_press: None,
+            presses: Presses::default(),
+            inband_keys: setup.inband_keys,
+            tones: None,
             vad: Vad::default(),
             endpointer: Endpointer::new(EndpointKnobs::default()),
             voiced: false,
@@ -350,6 +363,7 @@ impl Leg {
             last: None,
         };
         leg.turn(setup.knobs);
+        leg.listen_for_tones();
         leg
     }
 
@@ -414,6 +428,7 @@ impl Leg {
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
                 self.media = media;
+                self.listen_for_tones();
                 // After a hold its silence counts from now.
                 self.heard_at = self.last;
                 self.latch.signal(media.remote);
@@ -443,6 +458,7 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
@@ -533,6 +549,9 @@ impl Leg {
                 (verdict.voiced, verdict.gate)
             }
         };
+        if let Some(key) = self.tones.as_mut().and_then(|tones| tones.push(&samples)).and_then(event::Key::from_char) {
+            self.press(key, Way::Tone);
+        }
         let at = Ms::from(frame.wire.saturating_duration_since(origin));
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
@@ -586,28 +605,37 @@ impl Leg {
         spoke.then_some(frame)
     }
 
-    fn take_keys(&mut self) {
-        while let Some(told) = self.events.poll() {
-            let event::KeyEvent::Pressed(press) = told else { continue };
-            self.press(press.key, Way::Rtp);
+    /// As signalling has it now: a line that agrees on events, or no longer, changes what its tones mean.
+    fn listen_for_tones(&mut self) {
+        let wanted = match self.inband_keys {
+            InbandKeys::Auto => self.media.telephone_event.is_none(),
+            InbandKeys::On => true,
+            InbandKeys::Off => false,
+        };
+        if wanted != self.tones.is_some() {
+            self.tones = wanted.then(Box::default);
         }
     }
 
-    /// A key was pressed. One press is one, though some far ends tell it by RTP and by INFO.
+    fn take_keys(&mut self) {
+        while let Some(told) = self.events.poll() {
+            match (told, self.last) {
+                (event::KeyEvent::Pressed(press), _) => self.press(press.key, Way::Rtp),
+                (event::KeyEvent::Released(release), Some(now)) => self.presses.released(now, release.key),
+                (event::KeyEvent::Released(_), None) => {}
+            }
+        }
+    }
+
+    /// A key was pressed, as it is told one way or another.
     fn press(&mut self, key: event::Key, way: Way) {
         if !self.media.receives {
             return;
         }
-        let now = self.last;
-        let again = self.last_press.is_some_and(|(before, by, at)| {
-            let close = now.zip(at).is_some_and(|(now, at)| now.saturating_duration_since(at) < SAME_PRESS);
-            before == key && by != way && close
-        });
-        if again {
-            self.last_press = None;
+        // Before the first slot nothing can have been told twice.
+        if self.last.is_some_and(|now| !self.presses.is_new(now, key, way)) {
             return;
         }
-        self.last_press = Some((key, way, now));
         // More keys in one slot than a hand can press are noise.
         if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
             *free = Some(key);
@@ -646,6 +674,15 @@ impl Leg {
             (false, None) if before => Voice { since, until: Some(at), spoke: true },
             (false, _) => self.voice,
         };
+    }
+
+    /// A key that is sent as a tone takes the place of what is said, as one does that is sent as an event.
+    fn key_tone(&mut self) -> Option<[i16; FRAME]> {
+        if self.media.telephone_event.is_some() || !self.media.sends || self.keys.is_empty() {
+            return None;
+        }
+        let mut tone = [0; FRAME];
+        self.keys.next_tone(&mut tone).then_some(tone)
     }
 
     /// One packet: keys first, then the frame. Silence is sent too: it keeps NATs open, and far ends take a pause for a dead line.
@@ -712,8 +749,14 @@ mod tests {
             receives: true,
         };
         let clock = WallClock { at: start, unix: Duration::ZERO };
-        let mut leg =
-            Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(9), seed: 1, clock });
+        let mut leg = Leg::new(Setup {
+            media,
+            knobs: Knobs::default(),
+            inband_keys: InbandKeys::default(),
+            rtp_timeout: Duration::from_secs(9),
+            seed: 1,
+            clock,
+        });
         let mut keys = Keys::default();
         let key = |n: u16, timestamp: u32| {
             let packet = Packet {

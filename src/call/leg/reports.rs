@@ -144,7 +144,14 @@ mod tests {
             receives: true,
         };
         let clock = WallClock { at: start, unix: Duration::from_secs(1_800_000_000) };
-        Leg::new(Setup { media, knobs: Knobs::default(), rtp_timeout: Duration::from_secs(30), seed, clock })
+        Leg::new(Setup {
+            media,
+            knobs: Knobs::default(),
+            inband_keys: Default::default(),
+            rtp_timeout: Duration::from_secs(30),
+            seed,
+            clock,
+        })
     }
 
     /// Two legs on a line of 40 ms each way, on which one packet in ten is lost on the way to the second.
