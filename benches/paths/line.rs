@@ -88,6 +88,7 @@ impl Line {
             media,
             knobs: Knobs::default(),
             inband_keys: Default::default(),
+            tones: None,
             rtp_timeout: Duration::from_secs(30),
             seed: 1,
             clock,

@@ -7,6 +7,7 @@
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
 mod handing_over;
+mod listening;
 mod offers;
 
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ use super::outcome;
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
 use super::transfer;
 use crate::codec::g711::Law;
+use crate::dsp::tone::progress::Country;
 use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
 use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator};
@@ -80,6 +82,10 @@ pub struct Plan {
     pub early_media: bool,
     /// Whether keys are heard as tones.
     pub inband_keys: leg::InbandKeys,
+    /// Whose call progress tones are listened for, before the answer and after it.
+    pub tones: Option<Arc<Country>>,
+    /// One that says that there is nobody ends the call.
+    pub hang_up_on_tone: bool,
 }
 
 /// When an inbound call is answered.
@@ -138,6 +144,7 @@ pub struct Call {
     agreed: Option<Negotiated>,
     hold: offers::Hold,
     leg_open: bool,
+    listening: listening::Listening,
     pub(super) phase: Phase,
     pub(super) timers: [Option<Instant>; TIMERS],
     pub(super) rng: StdRng,
@@ -240,6 +247,7 @@ impl Call {
             agreed: None,
             hold: offers::Hold::default(),
             leg_open: false,
+            listening: listening::Listening::default(),
             phase: Phase::Dialling,
             timers: [None; TIMERS],
             rng,
@@ -361,7 +369,7 @@ impl Call {
         if self.due(now, Timer::Ring) {
             match self.session.is_outgoing() {
                 true => {
-                    self.outcome = if self.rang.is_some() { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
+                    self.outcome = outcome::of_silence(self.rang.is_some(), self.listening.tone());
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
                 }
                 false if self.phase == Phase::Waiting => {
@@ -440,6 +448,9 @@ impl Call {
     }
 
     fn leg(&mut self, now: Instant, event: LegEvent) {
+        if let LegEvent::Tone { heard, at } = event {
+            return self.heard_tone(now, heard, at);
+        }
         if let LegEvent::LineDead { .. } = event {
             // Whoever is being handed over may hear nothing of the far end; afterwards it counts.
             if self.referring.is_some() {
@@ -486,6 +497,7 @@ impl Call {
                 self.timers[Timer::Setup as usize] = None;
                 self.phase = Phase::Ringing;
                 self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
+                self.listen_early(now, sdp.as_deref());
             }
             Event::Answered { sdp } => {
                 self.sip_code = 200;
@@ -504,7 +516,8 @@ impl Call {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
                 if self.ending.is_none() {
-                    self.outcome = outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some());
+                    self.outcome =
+                        outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some(), self.listening.tone());
                 }
                 let reason = format!("{} {}", refusal.code, refusal.reason);
                 self.over(now, HungUpBy::CallerRinging, reason);
@@ -618,6 +631,7 @@ impl Call {
             media,
             knobs: self.plan.knobs,
             inband_keys: self.plan.inband_keys,
+            tones: self.plan.tones.clone(),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
@@ -739,6 +753,7 @@ impl Call {
             sip_call_id: self.session.call_id().to_owned(),
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
+            tones: self.listening.told(),
         }
     }
 }

@@ -339,7 +339,7 @@ impl Conversation {
                 self.rest(now);
             }
             // The call's own business; see there.
-            LegEvent::LineDead { .. } | LegEvent::Spent(_) => {}
+            LegEvent::LineDead { .. } | LegEvent::Tone { .. } | LegEvent::Spent(_) => {}
         }
     }
 

@@ -136,6 +136,15 @@ pub enum What {
         /// 0-9 * # A-D.
         key: char,
     },
+    /// An exchange says something in tones.
+    Tone {
+        /// What.
+        heard: crate::dsp::tone::progress::Heard,
+        /// When it began: media time; before the answer since the call began.
+        start: Ms,
+        /// It was heard before the answer.
+        before_answer: bool,
+    },
     /// A knob was clamped.
     KnobClamped(Clamp),
     /// A service does not do its work.

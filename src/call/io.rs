@@ -252,6 +252,8 @@ pub enum Output {
     },
     /// The call is up: media flows from now on, recogniser and recorder are connected.
     OpenLeg(Box<leg::Setup>),
+    /// What is heard before the answer is listened to: only its tones are told, and [`Output::OpenLeg`] takes its place.
+    OpenEarlyLeg(Box<leg::Setup>),
     /// To its leg.
     Leg(leg::Command),
     /// No more media: [`Input::LegClosed`] is waited for.

@@ -125,6 +125,20 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// What exchanges said in tones.
+    pub tones: Vec<HeardTone>,
+}
+
+/// What an exchange said in tones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeardTone {
+    /// As [`Heard::as_str`](crate::dsp::tone::progress::Heard::as_str).
+    pub what: &'static str,
+    /// When it began: media time; before the answer since the call began.
+    #[serde(rename = "start")]
+    pub start: Ms,
+    /// It was heard before the answer.
+    pub before_answer: bool,
 }
 
 /// An attempt to hand the call over.

@@ -231,6 +231,8 @@ mod tests {
                 early_media: false,
                 rtp_timeout: Duration::from_secs(30),
                 inband_keys: Default::default(),
+                tones: None,
+                hang_up_on_tone: true,
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
             };

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
-use super::{identity, numbers, sip, written};
+use super::{identity, numbers, sip, tones, written};
 use crate::call::transfer::Rules;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
@@ -47,11 +47,12 @@ pub(super) enum Profile {
     Off(String),
 }
 
-/// Reads a profile; `None` when it cannot be a trunk. What is wrong is told. Without `services` it is not known which there are.
+/// Reads a profile; `None` when it cannot be a trunk. What is wrong is told. Without `services` and `countries` it is not known which there are.
 pub(super) fn read<'a>(
     source: &'a Source<'a>,
     tree: &'a Spanned<DeTable<'a>>,
     services: Option<&Services>,
+    countries: Option<&tones::Countries>,
 ) -> Option<Profile> {
     let mut root = source.root(tree);
     let name = file_name(&root, source.file);
@@ -105,6 +106,11 @@ pub(super) fn read<'a>(
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
     let inband_keys = media.parsed("inband_keys", written::inband_keys);
+    let tones = tones::chosen(&mut media, countries);
+    let hang_up_on_tone = media.flag("hang_up_on_tone");
+    if hang_up_on_tone.is_some() && !media.has("tones") {
+        media.place_of("hang_up_on_tone").wrong("has no meaning without tones", "add tones = \"cn\", or remove it");
+    }
     media.done();
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
@@ -144,6 +150,8 @@ pub(super) fn read<'a>(
         channels: channels.map_or(0, |found| found.value as usize),
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
         codecs,
+        tones,
+        hang_up_on_tone: hang_up_on_tone.is_none_or(|found| found.value),
         inband_keys: inband_keys.map_or_else(Default::default, |found| found.value),
         session,
         pass_headers: values(pass.unwrap_or_default()),

@@ -2,7 +2,7 @@
 
 use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
-use crate::call::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
+use crate::call::record::{CallRecord, HeardTone, LineQuality, Outcome, ReceivedUui, Role, Transfer, Turn};
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
 use crate::proto::control::v1 as proto;
@@ -92,6 +92,9 @@ fn told(what: What) -> Told {
         }),
         What::NoInput { count } => Told::NoInput(dialogue::NoInput { count }),
         What::Key { key } => Told::Key(happened::Key { key: key.into() }),
+        What::Tone { heard, start, before_answer } => {
+            Told::Tone(happened::Tone { what: heard.as_str().into(), start_ms: start.0, before_answer })
+        }
         What::KnobClamped(clamp) => Told::KnobClamped(happened::KnobClamped {
             knob: clamp.knob.into(),
             asked: clamp.asked.0,
@@ -150,6 +153,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         sip_call_id: record.sip_call_id,
         transfers: record.transfers.into_iter().map(transfer).collect(),
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
+        tones: record.tones.into_iter().map(tone).collect(),
     }
 }
 
@@ -175,6 +179,10 @@ fn transfer(transfer: Transfer) -> proto::call_record::Transfer {
         start_ms: transfer.start.0,
         stop_ms: transfer.stop.0,
     }
+}
+
+fn tone(tone: HeardTone) -> happened::Tone {
+    happened::Tone { what: tone.what.into(), start_ms: tone.start.0, before_answer: tone.before_answer }
 }
 
 fn user_to_user(received: ReceivedUui) -> proto::call_record::UserToUser {

@@ -1,4 +1,4 @@
-//! Tones on the line: those of a keypad, heard and made.
+//! Tones on the line: those of a keypad, heard and made, and those of an exchange.
 //!
 //! Levels are dBm0, as the recommendations have them: 0 dBm0 is a G.711 sine of −6.2 dBFS ([`crate::dsp::level`]).
 //!
@@ -6,11 +6,16 @@
 //! |---|---|
 //! | [`keypad`] | the sixteen pairs of frequencies |
 //! | [`keys`] | which key is heard (ITU-T Q.24) |
+//! | [`progress`] | ringing, busy, no way through: what an exchange says in tones (ITU-T E.180) |
+//! | [`beep`] | that of an answering machine |
 //! | [`pair`] | one or two sines with soft edges |
 
+mod bank;
+pub mod beep;
 pub mod keypad;
 pub mod keys;
 pub mod pair;
+pub mod progress;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;

@@ -248,6 +248,7 @@ mod tests {
             media,
             knobs: Knobs::default(),
             inband_keys: Default::default(),
+            tones: None,
             rtp_timeout: Duration::from_secs(60),
             seed: 1,
             clock,

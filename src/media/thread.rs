@@ -257,6 +257,12 @@ impl Thread {
             (wiring.events)(MediaEvent::Closed(Box::default()));
             return;
         };
+        // What listened before the answer has done its work.
+        if let Some(_early) = place.live.take() {
+            self.wheel.remove(place.slot, id.place);
+            self.reports.forget(&place.pair.rtcp);
+            self.metrics.legs.dec();
+        }
         // What came before the answer waited in the kernel, and its time is not known.
         self.reader.discard(&place.pair.rtp);
         self.reader.discard(&place.pair.rtcp);

@@ -137,6 +137,8 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         formats: trunk.codecs.clone(),
         early_media: false,
         inband_keys: trunk.inband_keys,
+        tones: trunk.tones.clone(),
+        hang_up_on_tone: trunk.hang_up_on_tone,
     }
 }
 

@@ -740,5 +740,6 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         sip_call_id: String::new(),
         transfers: Vec::new(),
         user_to_user: Vec::new(),
+        tones: Vec::new(),
     }
 }

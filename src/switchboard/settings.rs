@@ -1,6 +1,7 @@
 //! What the switchboard has to know before it can work. `config` makes these from files; nobody here sees an unparsed string.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::Limits;
@@ -8,6 +9,7 @@ use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
 use crate::call::leg::InbandKeys;
 use crate::call::transfer;
+use crate::dsp::tone::progress::Country;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
 use crate::sip::Ways;
@@ -157,6 +159,10 @@ pub struct Trunk {
     pub codecs: Vec<AudioFormat>,
     /// Whether keys are heard as tones.
     pub inband_keys: InbandKeys,
+    /// The call progress tones that are listened for.
+    pub tones: Option<Arc<Country>>,
+    /// A tone that says that there is nobody ends the call.
+    pub hang_up_on_tone: bool,
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -368,6 +374,8 @@ impl Trunk {
             ring_timeout: Duration::from_secs(60),
             codecs: vec![AudioFormat::Pcma],
             inband_keys: InbandKeys::Auto,
+            tones: None,
+            hang_up_on_tone: true,
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

@@ -288,6 +288,7 @@ impl Wires<'_> {
                     self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
             }
             Output::OpenLeg(setup) => self.open_leg(*setup),
+            Output::OpenEarlyLeg(setup) => self.open_early_leg(*setup),
             Output::Leg(command) => self.port.command(command),
             Output::CloseLeg => self.port.close(),
             Output::Dialogue(ToDialogue::Open) => {
@@ -333,6 +334,17 @@ impl Wires<'_> {
         self.nowhere = found.is_none();
         route.local = found.unwrap_or(route.local);
         route
+    }
+
+    /// Until the leg of the call takes its place, or the port goes.
+    fn open_early_leg(&mut self, setup: Setup) {
+        let Some(media) = self.media.clone() else { return };
+        let events = Box::new(move |event| {
+            if let MediaEvent::Leg(LegEvent::Tone { .. }) = event {
+                drop(media.send(event));
+            }
+        });
+        self.port.open(setup, Wiring { events, heard: None, recorded: None });
     }
 
     fn open_leg(&mut self, setup: Setup) {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline::call::knobs::{BargeIn, Knobs};
-use trunkline::call::leg::{Command, LegEvent, Media, Setup, Sound, Stopped, WallClock};
+use trunkline::call::leg::{Command, InbandKeys, LegEvent, Media, Setup, Sound, Stopped, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
+use trunkline::dsp::tone::progress::{Country, Heard, Tone};
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::PayloadType;
 
@@ -68,10 +69,13 @@ impl Kind {
             sends: !self.held,
             receives: true,
         };
+        // All that a leg may listen for.
+        let busy = Tone { heard: Heard::Busy, frequencies: vec![450.0], cadence: vec![350, 350] };
         Setup {
             media,
             knobs: Knobs::default(),
-            inband_keys: Default::default(),
+            inband_keys: InbandKeys::On,
+            tones: Some(Arc::new(Country::new(vec![busy]))),
             rtp_timeout: Duration::from_secs(3),
             seed: 1,
             clock,
@@ -128,7 +132,7 @@ impl Told {
             }
             LegEvent::Key { .. } => self.keys += 1,
             LegEvent::LineDead { .. } => self.dead = true,
-            LegEvent::PromptStarted { .. } | LegEvent::Spent(_) => {}
+            LegEvent::PromptStarted { .. } | LegEvent::Tone { .. } | LegEvent::Spent(_) => {}
         }
     }
 

@@ -65,6 +65,10 @@ pub struct Scenario {
     pub rtp_timeout: Duration,
     pub early_media: bool,
     pub inband_keys: InbandKeys,
+    pub tones: Option<std::sync::Arc<trunkline::dsp::tone::progress::Country>>,
+    pub hang_up_on_tone: bool,
+    /// What is heard of the phone before the answer: 183 with SDP instead of 180.
+    pub early_sound: Vec<i16>,
     /// The phone agrees on RFC 4733 events.
     pub phone_events: bool,
     /// Of the robot's trunk, and of the phone.
@@ -102,6 +106,9 @@ impl Scenario {
             rtp_timeout: Duration::from_secs(20),
             early_media: false,
             inband_keys: InbandKeys::Auto,
+            tones: None,
+            hang_up_on_tone: true,
+            early_sound: Vec::new(),
             phone_events: true,
             terms: Terms::default(),
             phone_terms: Terms::default(),

@@ -127,6 +127,8 @@ pub struct Phone {
     pub arrived: Vec<Stamp>,
     /// When each `Speak` began.
     pub spoke: Vec<Duration>,
+    /// What is heard before the answer, if anything.
+    pub early_sound: Vec<i16>,
 }
 
 /// What the phone sends.
@@ -177,6 +179,7 @@ impl Phone {
             events: Vec::new(),
             arrived: Vec::new(),
             spoke: Vec::new(),
+            early_sound: Vec::new(),
         }
     }
 
@@ -297,7 +300,14 @@ impl Phone {
             }
             None => self.reply = self.negotiator.offer(Direction::SendRecv),
         }
-        let ring = Input::Ring { headers: none(), sdp: None };
+        let sound = std::mem::take(&mut self.early_sound);
+        let ring = Input::Ring { headers: none(), sdp: (!sound.is_empty()).then(|| self.reply.clone()) };
+        if !sound.is_empty() {
+            let talk = std::mem::take(&mut self.talk);
+            self.talks(now);
+            self.talk = talk;
+            self.stream.iter_mut().for_each(|stream| stream.words.extend(&sound));
+        }
         match self.pickup {
             Pickup::After(ms) => {
                 self.signal(now, ring);
@@ -335,12 +345,12 @@ impl Phone {
                 self.signal(now, Input::Info { content_type: "application/dtmf-relay".to_owned(), body });
             }
             (Act::Mute, Some(stream), _) => stream.muted = true,
-            (Act::Unmute, Some(stream), _) => stream.muted = false,
-            (Act::Unmute, None, Pickup::After(_)) => {
+            (Act::Unmute, _, Pickup::After(_)) if self.dialog.is_none() => {
                 self.signal(now, Input::Answer { headers: none(), sdp: self.reply.clone() });
                 self.talks(now);
             }
-            (Act::HangUp, None, Pickup::Refuse(_, code)) => {
+            (Act::Unmute, Some(stream), _) => stream.muted = false,
+            (Act::HangUp, _, Pickup::Refuse(_, code)) if self.dialog.is_none() => {
                 self.signal(now, Input::Reject { code, reason: None, headers: none() });
             }
             (Act::HangUp, ..) => self.signal(now, Input::Cancel),

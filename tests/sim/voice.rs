@@ -44,6 +44,20 @@ pub fn key(key: char, length: Ms) -> Vec<i16> {
     sound
 }
 
+/// Tones of an exchange: frequencies, and on, off, on, off … in ms, so many times.
+pub fn cadence(frequencies: [f32; 2], cadence: &[u32], times: usize) -> Vec<i16> {
+    let mut sound = Vec::new();
+    for (n, ms) in cadence.iter().cycle().take(cadence.len() * times).enumerate() {
+        let mut part = vec![0; Ms(*ms).samples(8_000) as usize];
+        if n % 2 == 0 {
+            let sines = frequencies.map(|hz| (hz, if hz > 0.0 { -15.0 } else { -100.0 }));
+            trunkline::dsp::tone::pair::Pair::new(sines, part.len() as u32).add_to(&mut part);
+        }
+        sound.extend(part);
+    }
+    sound
+}
+
 /// The keys that are heard as tones.
 pub fn keys<'a>(frames: impl IntoIterator<Item = &'a [i16; 160]>) -> String {
     let mut ears = trunkline::dsp::tone::keys::Keys::default();

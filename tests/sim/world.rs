@@ -61,6 +61,8 @@ pub struct World {
     queued: u64,
     robot: Robot,
     leg: Option<Leg>,
+    /// It only listens for tones before the answer.
+    early: bool,
     slot: Duration,
     rtp: VecDeque<Vec<u8>>,
     /// What was handed over last between call and leg, each way: nothing overtakes it.
@@ -78,6 +80,7 @@ impl World {
         let mut phone =
             Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift, scenario.phone_events);
         phone.terms = scenario.phone_terms;
+        phone.early_sound = std::mem::take(&mut scenario.early_sound);
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {
@@ -90,6 +93,7 @@ impl World {
             queued: 0,
             robot: Robot::Idle,
             leg: None,
+            early: false,
             slot: Duration::ZERO,
             rtp: VecDeque::new(),
             handed: [Duration::ZERO; 2],
@@ -195,6 +199,8 @@ impl World {
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
             early_media: self.scenario.early_media,
             inband_keys: self.scenario.inband_keys,
+            tones: self.scenario.tones.clone(),
+            hang_up_on_tone: self.scenario.hang_up_on_tone,
         }
     }
 
@@ -265,6 +271,7 @@ impl World {
                 }
             }
             Happening::ToLeg(ToLeg::Open(setup)) => {
+                self.early &= !setup.media.sends;
                 self.leg = Some(Leg::new(*setup));
                 self.slot = self.now + Duration::from_micros(self.rng.random_range(0..20_000));
             }
@@ -325,6 +332,9 @@ impl World {
 
     fn wire(&mut self, wires: Wires) {
         for event in wires.events {
+            if self.early && !matches!(event, LegEvent::Tone { .. }) {
+                continue;
+            }
             match event {
                 LegEvent::Spent(_) => continue,
                 LegEvent::Began { at } => self.seen.began = Some(at - self.epoch),
@@ -333,8 +343,10 @@ impl World {
             self.seen.leg.push((self.now, event.clone()));
             self.hand_over(0, Happening::ToCall(Box::new(Input::Leg(event))));
         }
-        self.seen.heard.extend(wires.heard);
-        self.seen.recorded.extend(wires.recorded);
+        if !self.early {
+            self.seen.heard.extend(wires.heard);
+            self.seen.recorded.extend(wires.recorded);
+        }
         for (to, datagram) in wires.sent {
             self.seen.sent.push(Stamp::of(self.now, &datagram));
             self.send(1, to, datagram);
@@ -404,6 +416,10 @@ impl World {
         let now = self.now;
         match output {
             Output::Transmit { to, payload } => self.transmit(to, payload),
+            Output::OpenEarlyLeg(setup) => {
+                self.early = true;
+                self.hand_over(1, Happening::ToLeg(ToLeg::Open(setup)));
+            }
             Output::OpenLeg(setup) => self.hand_over(1, Happening::ToLeg(ToLeg::Open(setup))),
             Output::Leg(command) => self.hand_over(1, Happening::ToLeg(ToLeg::Command(command))),
             Output::CloseLeg => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
@@ -440,6 +456,8 @@ impl World {
             Output::Over(record) => {
                 self.seen.trace(now, "record", format!("{record:?}").as_bytes());
                 self.seen.records.push(*record);
+                // With the call goes its port.
+                self.leg = None;
             }
             other => panic!("not known here: {other:?}"),
         }

@@ -69,7 +69,7 @@ impl KeyQueue {
         let Some((low, high)) = self.waiting.pop_front().and_then(|key| keypad::frequencies(key.as_char())) else {
             return false;
         };
-        self.tone.insert(Pair::new([(low, LOW), (high, HIGH)], LENGTH.samples(8_000) as u32)).add_to(frame);
+        self.tone.insert(Pair::new([(low, LOW), (high, HIGH)], LENGTH.samples(8_000))).add_to(frame);
         true
     }
 }

@@ -15,6 +15,7 @@ mod presses;
 mod reports;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -27,6 +28,7 @@ use super::record::LineQuality;
 use crate::codec::g711::Law;
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
 use crate::dsp::tone::keys::Keys as Tones;
+use crate::dsp::tone::progress::{self, Country, Progress};
 use crate::dsp::vad::Vad;
 use crate::ms::Ms;
 use crate::rtp::frames::{Frames, Sound as Origin};
@@ -83,6 +85,8 @@ pub struct Setup {
     pub knobs: Knobs,
     /// Whether keys are heard as tones.
     pub inband_keys: InbandKeys,
+    /// Whose call progress tones are listened for.
+    pub tones: Option<Arc<Country>>,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
@@ -235,6 +239,13 @@ pub enum LegEvent {
         /// When.
         at: Ms,
     },
+    /// What an exchange says in tones began.
+    Tone {
+        /// What.
+        heard: progress::Heard,
+        /// When it began.
+        at: Ms,
+    },
     /// Nothing came from the far end for as long as [`Setup::rtp_timeout`], and it does not hold us.
     LineDead {
         /// When.
@@ -302,6 +313,7 @@ pub struct Leg {
     inband_keys: InbandKeys,
     /// In a box, since most lines need none.
     tones: Option<Box<Tones>>,
+    progress: Option<Box<Progress>>,
     vad: Vad,
     endpointer: Endpointer,
     /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
@@ -343,6 +355,7 @@ impl Leg {
             presses: Presses::default(),
             inband_keys: setup.inband_keys,
             tones: None,
+            progress: setup.tones.map(|country| Box::new(Progress::new(country))),
             vad: Vad::default(),
             endpointer: Endpointer::new(EndpointKnobs::default()),
             voiced: false,
@@ -553,6 +566,9 @@ impl Leg {
             self.press(key, Way::Tone);
         }
         let at = Ms::from(frame.wire.saturating_duration_since(origin));
+        if let Some((heard, ago)) = self.progress.as_mut().and_then(|progress| progress.push(&samples)) {
+            outlet.event(LegEvent::Tone { heard, at: (at + Ms(20)).saturating_sub(Ms(ago)) });
+        }
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
             if self.voiced {
@@ -753,6 +769,7 @@ mod tests {
             media,
             knobs: Knobs::default(),
             inband_keys: InbandKeys::default(),
+            tones: None,
             rtp_timeout: Duration::from_secs(9),
             seed: 1,
             clock,

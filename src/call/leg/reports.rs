@@ -148,6 +148,7 @@ mod tests {
             media,
             knobs: Knobs::default(),
             inband_keys: Default::default(),
+            tones: None,
             rtp_timeout: Duration::from_secs(30),
             seed,
             clock,

@@ -9,8 +9,11 @@ use super::*;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
-use crate::call::record::{CallRecord, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn};
+use crate::call::record::{
+    CallRecord, HeardTone, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
+};
 use crate::call::transfer::Handed;
+use crate::dsp::tone::progress;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
 use proto::event::{self as happened, Event as Told};
@@ -313,6 +316,10 @@ async fn every_event_is_told_whole() {
             Told::Utterance(happened::Utterance { utterance: Some(told_said), r#final: true, latency_ms: 800 }),
         ),
         (What::NoInput { count: 2 }, Told::NoInput(dialogue::NoInput { count: 2 })),
+        (
+            What::Tone { heard: progress::Heard::Busy, start: Ms(21), before_answer: true },
+            Told::Tone(happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }),
+        ),
         (What::Key { key: '*' }, Told::Key(happened::Key { key: "*".into() })),
         (
             What::KnobClamped(clamp),
@@ -405,6 +412,7 @@ fn record() -> CallRecord {
             stop: Ms(19),
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
+        tones: vec![HeardTone { what: "busy", start: Ms(21), before_answer: true }],
     }
 }
 
@@ -468,5 +476,6 @@ fn told_record() -> proto::CallRecord {
             stop_ms: 19,
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
+        tones: vec![happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }],
     }
 }

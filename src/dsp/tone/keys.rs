@@ -18,13 +18,13 @@
 use std::f32::consts::TAU;
 use std::sync::LazyLock;
 
+use super::bank::{Bank, Turn};
 use super::keypad::{FREQUENCIES, key};
 use super::{FRAME, RATE, ZERO_DBM0};
 
 /// Samples between two windows, 5 ms; and of a window, 20 ms.
 const HOP: usize = 40;
 const WINDOW: usize = 160;
-const TONES: usize = FREQUENCIES.len();
 /// Whole hits in a row that are a press, and windows without one that end it.
 const PRESS: usize = 6;
 const RELEASE: u8 = 6;
@@ -47,30 +47,7 @@ const STEADY: f32 = 0.985;
 /// A hit that much weaker than the strongest of its press is the edge of another one.
 const EDGE: f32 = 0.1;
 
-/// The windowed sines of the keypad, one row a sample: the frequencies' cosines, then their sines.
-struct Bank {
-    rows: [[f32; 2 * TONES]; WINDOW],
-    /// The window's square, to weigh all that is heard alike.
-    weight: [f32; WINDOW],
-}
-
-static BANK: LazyLock<Box<Bank>> = LazyLock::new(|| {
-    let mut bank = Box::new(Bank { rows: [[0.0; 2 * TONES]; WINDOW], weight: [0.0; WINDOW] });
-    for n in 0..WINDOW {
-        let window = 0.5 - 0.5 * (TAU * (n as f32 + 0.5) / WINDOW as f32).cos();
-        bank.weight[n] = window * window / (0.375 * WINDOW as f32);
-        for (tone, hz) in FREQUENCIES.iter().enumerate() {
-            // Of a sine of amplitude A the row's sum is A/√2: squared, its mean square.
-            let (sin, cos) = (TAU * hz * n as f32 / RATE).sin_cos();
-            let scale = window * std::f32::consts::SQRT_2 / (0.5 * WINDOW as f32);
-            (bank.rows[n][tone], bank.rows[n][TONES + tone]) = (cos * scale, -sin * scale);
-        }
-    }
-    bank
-});
-
-/// A complex number.
-type Turn = (f32, f32);
+static BANK: LazyLock<Box<Bank>> = LazyLock::new(|| Bank::new(FREQUENCIES));
 
 fn length((re, im): Turn) -> f32 {
     (re * re + im * im).sqrt()
@@ -171,19 +148,9 @@ impl Keys {
 
     /// Looks at the window that begins at `from`.
     fn look(&self, from: usize) -> Option<Hit> {
-        let sound = &self.sound[from..from + WINDOW];
-        let mut sums = [0.0; 2 * TONES];
-        let mut all = 0.0;
-        for ((sample, row), weight) in sound.iter().zip(&self.bank.rows).zip(&self.bank.weight) {
-            for (sum, wave) in sums.iter_mut().zip(row) {
-                *sum += sample * wave;
-            }
-            all += sample * sample * weight;
-        }
-        let power = |tone: usize| sums[tone] * sums[tone] + sums[TONES + tone] * sums[TONES + tone];
-        let best = |group: std::ops::Range<usize>| group.max_by(|a, b| power(*a).total_cmp(&power(*b)));
-        let (row, column) = (best(0..4)?, best(4..8)?);
-        let turn = |tone: usize| (sums[tone], sums[TONES + tone]);
+        let look = self.bank.look(self.sound[from..from + WINDOW].iter().copied());
+        let (row, column) = (look.best(0..4), look.best(4..8));
+        let (turn, power) = (|tone| look.turn(tone), |tone| look.power(tone));
         let hit = Hit { row, column, power: 0.0, low: turn(row), high: turn(column) };
         // What the window takes from a tone that is off its frequency is given back, as far as the window before tells.
         let (low, high) = match self.run.filter(|run| (run.last.row, run.last.column) == (row, column)) {
@@ -200,8 +167,10 @@ impl Keys {
         };
         let first = self.run.is_none();
         let purity = if first { 0.5 * PURITY } else { PURITY };
-        let fits =
-            low >= FLOOR && high >= FLOOR && (first || TWIST.contains(&(high / low))) && low + high >= purity * all;
+        let fits = low >= FLOOR
+            && high >= FLOOR
+            && (first || TWIST.contains(&(high / low)))
+            && low + high >= purity * look.all;
         fits.then_some(Hit { power: low + high, ..hit })
     }
 

@@ -1,0 +1,83 @@
+//! What an exchange says in tones, before the answer and after it.
+
+use super::*;
+use crate::call::record::HeardTone;
+use crate::dsp::tone::progress::Heard;
+
+/// A tone that says that there is nobody, and comes this soon after the answer, says that nobody has answered: gateways to analogue lines
+/// answer by themselves.
+const FIRST_SECONDS: Ms = Ms(10_000);
+/// The most tones of one call that are kept.
+const MOST_TONES: usize = 32;
+
+/// What has been heard.
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    /// Since when it is listened to what comes before the answer.
+    early: Option<Instant>,
+    /// What says most of why there is no answer.
+    tone: Option<Heard>,
+    told: Vec<HeardTone>,
+}
+
+impl Listening {
+    pub(super) fn tone(&self) -> Option<Heard> {
+        self.tone
+    }
+
+    pub(super) fn told(&self) -> Vec<HeardTone> {
+        self.told.clone()
+    }
+}
+
+impl Call {
+    /// A provisional response with SDP: what comes from there is listened to. Of several callees the last one that told.
+    pub(super) fn listen_early(&mut self, now: Instant, sdp: Option<&[u8]>) {
+        let Some(sdp) = sdp.filter(|_| self.plan.tones.is_some() && self.answered.is_none()) else { return };
+        // Only looked at: what is agreed on, the answer says.
+        let agreed = self.agreed.or_else(|| self.negotiator.clone().accept(sdp).ok());
+        let Some(agreed) = agreed.filter(|_| self.session.is_outgoing()) else { return };
+        let media = leg::Media { sends: false, receives: true, telephone_event: None, ..media(&agreed) };
+        if self.listening.early.is_some() {
+            return self.out.push_back(Output::Leg(leg::Command::Media(media)));
+        }
+        self.listening.early = Some(now);
+        let setup = leg::Setup {
+            media,
+            knobs: self.plan.knobs,
+            inband_keys: leg::InbandKeys::Off,
+            tones: self.plan.tones.clone(),
+            rtp_timeout: self.plan.rtp_timeout,
+            seed: self.rng.random(),
+            clock: self.wall_clock(now),
+        };
+        self.out.push_back(Output::OpenEarlyLeg(Box::new(setup)));
+    }
+
+    pub(super) fn heard_tone(&mut self, now: Instant, heard: Heard, at: Ms) {
+        let before_answer = self.answered.is_none();
+        let start = match self.listening.early.filter(|_| before_answer) {
+            Some(early) => Ms::from(early.saturating_duration_since(self.started)) + at,
+            None => at,
+        };
+        self.tell(now, What::Tone { heard, start, before_answer });
+        if self.listening.told.len() < MOST_TONES {
+            self.listening.told.push(HeardTone { what: heard.as_str(), start, before_answer });
+        }
+        if before_answer {
+            self.listening.tone = outcome::weightier(self.listening.tone, heard);
+        }
+        let Some(nobody) = outcome::of_tone(heard).filter(|_| outcome::ends_the_call(heard)) else { return };
+        if !self.plan.hang_up_on_tone || self.ending.is_some() {
+            return;
+        }
+        if before_answer {
+            self.outcome = nobody;
+            return self.hang_up(now, HungUpBy::Network, &format!("{} tone before the answer", heard.as_str()));
+        }
+        if at < FIRST_SECONDS {
+            self.outcome = nobody;
+        }
+        self.hang_up(now, HungUpBy::Caller, &format!("{} tone: the far end has gone without a BYE", heard.as_str()));
+    }
+}
