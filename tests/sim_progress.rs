@@ -8,8 +8,8 @@ use sim::phone::{Act, Pickup};
 use sim::services::talks;
 use sim::{Scenario, Way, voice};
 use trunkline::call::event::What;
-use trunkline::call::line::HungUpBy;
-use trunkline::call::record::Outcome;
+use trunkline::call::line::{HungUpBy, Line};
+use trunkline::call::record::{AnsweredBy, Outcome};
 use trunkline::dsp::tone::progress::{Country, Heard, Tone};
 use trunkline::ms::Ms;
 
@@ -130,4 +130,36 @@ fn without_a_table_nothing_is_listened_for() {
     let seen = Scenario { talk: vec![(500, Act::HangUp)], ..scenario }.run(1);
     assert_eq!(told(&seen), []);
     assert_eq!(seen.record().outcome, Outcome::Success);
+}
+
+#[test]
+fn who_answers_is_told_to_the_world_to_the_dialogue_and_to_the_record() {
+    for (recording, expected) in [
+        ("answer-human-hello", &[("human", "short_greeting")][..]),
+        ("answer-machine-english", &[("machine", "long_greeting"), ("beep", "beep")]),
+    ] {
+        let scenario = Scenario {
+            answerer: Some(Default::default()),
+            talk: vec![(300, Act::Speak(voice::recorded(recording))), (9_000, Act::HangUp)],
+            ..Scenario::outbound()
+        };
+        let seen = scenario.run(1);
+        let of = |by: &AnsweredBy| (by.who, by.reason);
+        let world = seen.told.iter().filter_map(|(_, _, what)| match what {
+            What::AnsweredBy(by) => Some(of(by)),
+            _ => None,
+        });
+        let dialogue = seen.line.iter().filter_map(|(_, event)| match &event.what {
+            Line::AnsweredBy(by) => Some(of(by)),
+            _ => None,
+        });
+        assert_eq!(world.collect::<Vec<_>>(), expected);
+        assert_eq!(dialogue.collect::<Vec<_>>(), expected);
+        assert_eq!(seen.record().answered_by.iter().map(of).collect::<Vec<_>>(), expected);
+    }
+    // Who calls us is no answer, and nobody has asked otherwise.
+    let talk = || vec![(300, Act::Speak(voice::recorded("answer-human-hello"))), (6_000, Act::HangUp)];
+    let inbound = Scenario { answerer: Some(Default::default()), talk: talk(), ..Scenario::inbound() };
+    assert_eq!(inbound.run(1).record().answered_by, []);
+    assert_eq!(Scenario { talk: talk(), ..Scenario::outbound() }.run(1).record().answered_by, []);
 }

@@ -89,6 +89,7 @@ impl Line {
             knobs: Knobs::default(),
             inband_keys: Default::default(),
             tones: None,
+            answerer: None,
             rtp_timeout: Duration::from_secs(30),
             seed: 1,
             clock,

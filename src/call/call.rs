@@ -84,6 +84,8 @@ pub struct Plan {
     pub inband_keys: leg::InbandKeys,
     /// Whose call progress tones are listened for, before the answer and after it.
     pub tones: Option<Arc<Country>>,
+    /// Who answers a call that we place is judged by these.
+    pub answerer: Option<crate::dsp::answerer::Rules>,
     /// One that says that there is nobody ends the call.
     pub hang_up_on_tone: bool,
 }
@@ -451,6 +453,9 @@ impl Call {
         if let LegEvent::Tone { heard, at } = event {
             return self.heard_tone(now, heard, at);
         }
+        if let LegEvent::Answerer { verdict, at } = event {
+            return self.answered_by(now, verdict, at);
+        }
         if let LegEvent::LineDead { .. } = event {
             // Whoever is being handed over may hear nothing of the far end; afterwards it counts.
             if self.referring.is_some() {
@@ -632,6 +637,7 @@ impl Call {
             knobs: self.plan.knobs,
             inband_keys: self.plan.inband_keys,
             tones: self.plan.tones.clone(),
+            answerer: self.plan.answerer.filter(|_| self.session.is_outgoing()),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
@@ -754,6 +760,7 @@ impl Call {
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
             tones: self.listening.told(),
+            answered_by: self.listening.answered_by(),
         }
     }
 }

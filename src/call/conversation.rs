@@ -277,6 +277,13 @@ impl Conversation {
         }
     }
 
+    /// The dialogue is told, and owes no answer.
+    pub fn inform(&mut self, now: Instant, line: Line) {
+        if !self.ended {
+            self.tell(now, line);
+        }
+    }
+
     /// The leg heard or said something.
     pub fn leg(&mut self, now: Instant, event: LegEvent) {
         if self.ended {
@@ -339,7 +346,7 @@ impl Conversation {
                 self.rest(now);
             }
             // The call's own business; see there.
-            LegEvent::LineDead { .. } | LegEvent::Tone { .. } | LegEvent::Spent(_) => {}
+            LegEvent::LineDead { .. } | LegEvent::Tone { .. } | LegEvent::Answerer { .. } | LegEvent::Spent(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::knobs::Clamp;
 use super::line::{Heard, Parties, Utterance};
-use super::record::CallRecord;
+use super::record::{AnsweredBy, CallRecord};
 use super::transfer::Handed;
 use crate::ms::Ms;
 
@@ -145,6 +145,8 @@ pub enum What {
         /// It was heard before the answer.
         before_answer: bool,
     },
+    /// Who has answered.
+    AnsweredBy(AnsweredBy),
     /// A knob was clamped.
     KnobClamped(Clamp),
     /// A service does not do its work.

@@ -127,6 +127,20 @@ pub struct CallRecord {
     pub user_to_user: Vec<ReceivedUui>,
     /// What exchanges said in tones.
     pub tones: Vec<HeardTone>,
+    /// Who has answered; empty where that is not asked. A beep after the first verdict is a second one.
+    pub answered_by: Vec<AnsweredBy>,
+}
+
+/// Who has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AnsweredBy {
+    /// As [`Who::as_str`](crate::dsp::answerer::Who::as_str).
+    pub who: &'static str,
+    /// As [`Verdict::reason`](crate::dsp::answerer::Verdict::reason).
+    pub reason: &'static str,
+    /// When that was clear.
+    #[serde(rename = "at")]
+    pub at: Ms,
 }
 
 /// What an exchange said in tones.

@@ -232,6 +232,7 @@ mod tests {
                 rtp_timeout: Duration::from_secs(30),
                 inband_keys: Default::default(),
                 tones: None,
+                answerer: None,
                 hang_up_on_tone: true,
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],

@@ -107,6 +107,9 @@ impl Screen {
                 let when = if tone.before_answer { " before the answer" } else { "" };
                 self.say(at, Voice::Line, &format!("{}{when}", tone.what));
             }
+            What::AnsweredBy(by) => {
+                self.say(Some(by.at_ms), Voice::Line, &format!("answered by: {} ({})", by.who, by.reason));
+            }
             What::KnobClamped(clamp) => {
                 self.say(
                     at,

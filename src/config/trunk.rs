@@ -9,6 +9,8 @@ use toml::de::DeTable;
 use super::reader::{Found, Section, Source};
 use super::{identity, numbers, sip, tones, written};
 use crate::call::transfer::Rules;
+use crate::dsp::answerer;
+use crate::ms::Ms;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
 use crate::sip::Ways;
@@ -112,6 +114,7 @@ pub(super) fn read<'a>(
         media.place_of("hang_up_on_tone").wrong("has no meaning without tones", "add tones = \"cn\", or remove it");
     }
     media.done();
+    let answerer = answerer(root.section("answerer"));
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
     let pass = headers.list("pass", written::header);
@@ -151,6 +154,7 @@ pub(super) fn read<'a>(
         ring_timeout: Duration::from_millis(ring.map_or(RING_TIMEOUT_MS, |found| found.value)),
         codecs,
         tones,
+        answerer,
         hang_up_on_tone: hang_up_on_tone.is_none_or(|found| found.value),
         inband_keys: inband_keys.map_or_else(Default::default, |found| found.value),
         session,
@@ -328,6 +332,34 @@ fn codecs(media: &mut Section<'_>) -> Vec<AudioFormat> {
         media.place_of("codecs").wrong("names no codec", "write [\"PCMA\", \"PCMU\"], or remove the key");
     }
     codecs
+}
+
+/// `[answerer]`: who answers; a rule that keeps a verdict from ever being reached is a mistake.
+fn answerer(mut section: Section<'_>) -> (answerer::Rules, bool) {
+    let enabled = section.flag("enabled");
+    let mut rules = answerer::Rules::default();
+    for (key, range, rule) in [
+        ("initial_silence_ms", 500..=30_000, &mut rules.initial_silence),
+        ("greeting_ms", 500..=30_000, &mut rules.greeting),
+        ("after_greeting_ms", 200..=5_000, &mut rules.after_greeting),
+        ("min_word_ms", 20..=1_000, &mut rules.min_word),
+        ("word_pause_ms", 40..=1_000, &mut rules.word_pause),
+        ("longest_ms", 1_000..=60_000, &mut rules.longest),
+        ("beep_wait_ms", 0..=120_000, &mut rules.beep_wait),
+    ] {
+        if let Some(found) = section.number(key, range) {
+            // Below 120,000, as just read.
+            *rule = Ms(found.value as u32);
+        }
+    }
+    if let Some(found) = section.number("most_words", 1..=100) {
+        rules.most_words = found.value as u32;
+    }
+    if let Some((key, why)) = rules.unreachable() {
+        section.place_of(key).wrong(why, "change one of the two");
+    }
+    section.done();
+    (rules, enabled.is_some_and(|found| found.value))
 }
 
 /// `[session]`: RFC 3262, RFC 4028, and who offers first.

@@ -95,6 +95,7 @@ fn told(what: What) -> Told {
         What::Tone { heard, start, before_answer } => {
             Told::Tone(happened::Tone { what: heard.as_str().into(), start_ms: start.0, before_answer })
         }
+        What::AnsweredBy(by) => Told::AnsweredBy(convert::answered_by(by)),
         What::KnobClamped(clamp) => Told::KnobClamped(happened::KnobClamped {
             knob: clamp.knob.into(),
             asked: clamp.asked.0,
@@ -154,6 +155,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         transfers: record.transfers.into_iter().map(transfer).collect(),
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
         tones: record.tones.into_iter().map(tone).collect(),
+        answered_by: record.answered_by.into_iter().map(convert::answered_by).collect(),
     }
 }
 

@@ -93,6 +93,7 @@ fn record(call_id: &str) -> CallRecord {
         transfers: Vec::new(),
         user_to_user: Vec::new(),
         tones: Vec::new(),
+        answered_by: Vec::new(),
     }
 }
 

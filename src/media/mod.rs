@@ -249,6 +249,7 @@ mod tests {
             knobs: Knobs::default(),
             inband_keys: Default::default(),
             tones: None,
+            answerer: None,
             rtp_timeout: Duration::from_secs(60),
             seed: 1,
             clock,

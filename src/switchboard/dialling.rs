@@ -139,6 +139,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         inband_keys: trunk.inband_keys,
         tones: trunk.tones.clone(),
         hang_up_on_tone: trunk.hang_up_on_tone,
+        answerer: trunk.answerer.1.then_some(trunk.answerer.0),
     }
 }
 
@@ -273,6 +274,9 @@ pub(super) fn place(
     let clamps = plan.knobs.apply(&order.knobs);
     plan.parties = Parties { caller: number(caller), callee: number(&order.callee), ..Parties::default() };
     plan.failover = failover;
+    if let Some(wanted) = order.answering_machine {
+        plan.answerer = wanted.then_some(trunk.answerer.0);
+    }
     plan.request_id = order.request_id.clone();
     plan.correlation = order.correlation.clone();
     plan.variables = order.variables.clone();

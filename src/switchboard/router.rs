@@ -741,5 +741,6 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         transfers: Vec::new(),
         user_to_user: Vec::new(),
         tones: Vec::new(),
+        answered_by: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
 use crate::call::leg::InbandKeys;
 use crate::call::transfer;
+use crate::dsp::answerer;
 use crate::dsp::tone::progress::Country;
 use crate::net::tls::ClientFiles;
 use crate::sdp::AudioFormat;
@@ -163,6 +164,8 @@ pub struct Trunk {
     pub tones: Option<Arc<Country>>,
     /// A tone that says that there is nobody ends the call.
     pub hang_up_on_tone: bool,
+    /// By what it is judged who answers, and whether it is, unless `Dial` says otherwise.
+    pub answerer: (answerer::Rules, bool),
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -376,6 +379,7 @@ impl Trunk {
             inband_keys: InbandKeys::Auto,
             tones: None,
             hang_up_on_tone: true,
+            answerer: Default::default(),
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

@@ -76,6 +76,7 @@ impl Kind {
             knobs: Knobs::default(),
             inband_keys: InbandKeys::On,
             tones: Some(Arc::new(Country::new(vec![busy]))),
+            answerer: Some(Default::default()),
             rtp_timeout: Duration::from_secs(3),
             seed: 1,
             clock,
@@ -132,7 +133,8 @@ impl Told {
             }
             LegEvent::Key { .. } => self.keys += 1,
             LegEvent::LineDead { .. } => self.dead = true,
-            LegEvent::PromptStarted { .. } | LegEvent::Tone { .. } | LegEvent::Spent(_) => {}
+            LegEvent::PromptStarted { .. } | LegEvent::Tone { .. } | LegEvent::Answerer { .. } | LegEvent::Spent(_) => {
+            }
         }
     }
 

@@ -67,6 +67,7 @@ pub struct Scenario {
     pub inband_keys: InbandKeys,
     pub tones: Option<std::sync::Arc<trunkline::dsp::tone::progress::Country>>,
     pub hang_up_on_tone: bool,
+    pub answerer: Option<trunkline::dsp::answerer::Rules>,
     /// What is heard of the phone before the answer: 183 with SDP instead of 180.
     pub early_sound: Vec<i16>,
     /// The phone agrees on RFC 4733 events.
@@ -108,6 +109,7 @@ impl Scenario {
             inband_keys: InbandKeys::Auto,
             tones: None,
             hang_up_on_tone: true,
+            answerer: None,
             early_sound: Vec::new(),
             phone_events: true,
             terms: Terms::default(),

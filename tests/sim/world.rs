@@ -201,6 +201,7 @@ impl World {
             inband_keys: self.scenario.inband_keys,
             tones: self.scenario.tones.clone(),
             hang_up_on_tone: self.scenario.hang_up_on_tone,
+            answerer: self.scenario.answerer,
         }
     }
 

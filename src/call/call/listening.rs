@@ -1,7 +1,9 @@
 //! What an exchange says in tones, before the answer and after it.
 
 use super::*;
-use crate::call::record::HeardTone;
+use crate::call::line::Line;
+use crate::call::record::{AnsweredBy, HeardTone};
+use crate::dsp::answerer::Verdict;
 use crate::dsp::tone::progress::Heard;
 
 /// A tone that says that there is nobody, and comes this soon after the answer, says that nobody has answered: gateways to analogue lines
@@ -18,6 +20,7 @@ pub(super) struct Listening {
     /// What says most of why there is no answer.
     tone: Option<Heard>,
     told: Vec<HeardTone>,
+    answered_by: Vec<AnsweredBy>,
 }
 
 impl Listening {
@@ -27,6 +30,10 @@ impl Listening {
 
     pub(super) fn told(&self) -> Vec<HeardTone> {
         self.told.clone()
+    }
+
+    pub(super) fn answered_by(&self) -> Vec<AnsweredBy> {
+        self.answered_by.clone()
     }
 }
 
@@ -47,11 +54,20 @@ impl Call {
             knobs: self.plan.knobs,
             inband_keys: leg::InbandKeys::Off,
             tones: self.plan.tones.clone(),
+            answerer: None,
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
         };
         self.out.push_back(Output::OpenEarlyLeg(Box::new(setup)));
+    }
+
+    /// Who has answered: told twice at most, since a machine may beep.
+    pub(super) fn answered_by(&mut self, now: Instant, verdict: Verdict, at: Ms) {
+        let by = AnsweredBy { who: verdict.who.as_str(), reason: verdict.reason, at };
+        self.tell(now, What::AnsweredBy(by));
+        self.listening.answered_by.push(by);
+        self.converse(|c| c.inform(now, Line::AnsweredBy(by)));
     }
 
     pub(super) fn heard_tone(&mut self, now: Instant, heard: Heard, at: Ms) {

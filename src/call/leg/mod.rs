@@ -26,6 +26,7 @@ use super::knobs::{BargeIn, Knobs};
 use super::prompt::PromptNo;
 use super::record::LineQuality;
 use crate::codec::g711::Law;
+use crate::dsp::answerer::{self, Answerer};
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
 use crate::dsp::tone::keys::Keys as Tones;
 use crate::dsp::tone::progress::{self, Country, Progress};
@@ -87,6 +88,8 @@ pub struct Setup {
     pub inband_keys: InbandKeys,
     /// Whose call progress tones are listened for.
     pub tones: Option<Arc<Country>>,
+    /// Who has answered is judged by these.
+    pub answerer: Option<answerer::Rules>,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
@@ -246,6 +249,13 @@ pub enum LegEvent {
         /// When it began.
         at: Ms,
     },
+    /// Who has answered. A machine, or an unknown one, may beep later.
+    Answerer {
+        /// Who, and why.
+        verdict: answerer::Verdict,
+        /// When that was clear.
+        at: Ms,
+    },
     /// Nothing came from the far end for as long as [`Setup::rtp_timeout`], and it does not hold us.
     LineDead {
         /// When.
@@ -314,6 +324,8 @@ pub struct Leg {
     /// In a box, since most lines need none.
     tones: Option<Box<Tones>>,
     progress: Option<Box<Progress>>,
+    /// Until it has said all.
+    answerer: Option<Box<Answerer>>,
     vad: Vad,
     endpointer: Endpointer,
     /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
@@ -355,6 +367,7 @@ impl Leg {
             presses: Presses::default(),
             inband_keys: setup.inband_keys,
             tones: None,
+            answerer: setup.answerer.map(|rules| Box::new(Answerer::new(rules))),
             progress: setup.tones.map(|country| Box::new(Progress::new(country))),
             vad: Vad::default(),
             endpointer: Endpointer::new(EndpointKnobs::default()),
@@ -569,6 +582,11 @@ impl Leg {
         if let Some((heard, ago)) = self.progress.as_mut().and_then(|progress| progress.push(&samples)) {
             outlet.event(LegEvent::Tone { heard, at: (at + Ms(20)).saturating_sub(Ms(ago)) });
         }
+        if let Some(answerer) = &mut self.answerer
+            && let Some(verdict) = answerer.push(self.voiced, &samples)
+        {
+            outlet.event(LegEvent::Answerer { verdict, at });
+        }
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
             if self.voiced {
@@ -770,6 +788,7 @@ mod tests {
             knobs: Knobs::default(),
             inband_keys: InbandKeys::default(),
             tones: None,
+            answerer: None,
             rtp_timeout: Duration::from_secs(9),
             seed: 1,
             clock,

@@ -149,6 +149,7 @@ mod tests {
             knobs: Knobs::default(),
             inband_keys: Default::default(),
             tones: None,
+            answerer: None,
             rtp_timeout: Duration::from_secs(30),
             seed,
             clock,

@@ -314,3 +314,17 @@ fn mistakes_in_a_table_of_tones_are_told_with_their_place() {
     let named = "media.tones: there is no sound table tones/xx.toml; write one of: cn";
     assert!(mistakes.iter().any(|mistake| mistake.ends_with(named)), "{mistakes:#?}");
 }
+
+#[test]
+fn rules_by_which_no_verdict_could_be_reached_are_a_mistake() {
+    let mistakes = |lines: &str| Folder::new(ENGINE, &format!("{PROFILE}\n[answerer]\n{lines}\n")).mistakes();
+    assert_eq!(mistakes("enabled = true\ngreeting_ms = 2500\nlongest_ms = 5000"), Vec::<String>::new());
+    let told = mistakes("greeting_ms = 7000");
+    assert!(
+        told[0].ends_with(
+            "answerer.greeting_ms: is not below longest_ms: no greeting is long enough for a machine; change one of the two"
+        ),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1);
+}

@@ -10,7 +10,7 @@ use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
 use crate::call::record::{
-    CallRecord, HeardTone, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
+    AnsweredBy, CallRecord, HeardTone, LineQuality, Outcome, PeerQuality, ReceivedUui, Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
 use crate::dsp::tone::progress;
@@ -317,6 +317,10 @@ async fn every_event_is_told_whole() {
         ),
         (What::NoInput { count: 2 }, Told::NoInput(dialogue::NoInput { count: 2 })),
         (
+            What::AnsweredBy(AnsweredBy { who: "machine", reason: "long_greeting", at: Ms(22) }),
+            Told::AnsweredBy(dialogue::AnsweredBy { who: "machine".into(), reason: "long_greeting".into(), at_ms: 22 }),
+        ),
+        (
             What::Tone { heard: progress::Heard::Busy, start: Ms(21), before_answer: true },
             Told::Tone(happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }),
         ),
@@ -413,6 +417,7 @@ fn record() -> CallRecord {
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
         tones: vec![HeardTone { what: "busy", start: Ms(21), before_answer: true }],
+        answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22) }],
     }
 }
 
@@ -477,5 +482,6 @@ fn told_record() -> proto::CallRecord {
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
         tones: vec![happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }],
+        answered_by: vec![dialogue::AnsweredBy { who: "human".into(), reason: "short_greeting".into(), at_ms: 22 }],
     }
 }
