@@ -40,7 +40,7 @@ impl Default for Rules {
     fn default() -> Rules {
         Rules {
             initial_silence: Ms(3_500),
-            greeting: Ms(1_800),
+            greeting: Ms(2_400),
             after_greeting: Ms(900),
             min_word: Ms(100),
             word_pause: Ms(160),
@@ -238,7 +238,7 @@ mod tests {
     fn every_verdict_is_reached() {
         let rules = Rules::default();
         assert_eq!(told(rules, &[600, 500, 3_000]), [(2_000, "human", "short_greeting")]);
-        assert_eq!(told(rules, &[600, 900, 300, 2_000]), [(2_400, "machine", "long_greeting")]);
+        assert_eq!(told(rules, &[600, 900, 300, 2_000]), [(3_000, "machine", "long_greeting")]);
         let words = [200, 120, 180, 120, 180, 120, 180, 120, 180, 120, 180, 120, 5_000];
         assert_eq!(told(rules, &words), [(1_800, "machine", "many_words")]);
         assert_eq!(told(rules, &[9_000]), [(3_500, "unknown", "no_voice")]);
@@ -289,7 +289,7 @@ mod tests {
         let rules = Rules::default();
         assert_eq!(rules.unreachable(), None);
         for (key, wrong) in [
-            ("min_word_ms", Rules { min_word: Ms(1_800), ..rules }),
+            ("min_word_ms", Rules { min_word: Ms(2_400), ..rules }),
             ("word_pause_ms", Rules { word_pause: Ms(900), ..rules }),
             ("initial_silence_ms", Rules { initial_silence: Ms(6_000), ..rules }),
             ("greeting_ms", Rules { greeting: Ms(6_000), ..rules }),

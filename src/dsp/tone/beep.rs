@@ -31,7 +31,7 @@ impl Beep {
                 false
             }
             tone => {
-                let ended = tone.is_none() && FRAMES.contains(&self.frames);
+                let ended = FRAMES.contains(&self.frames);
                 *self = tone.map_or_else(Beep::default, |hz| Beep { hz, frames: 1 });
                 ended
             }
