@@ -13,7 +13,7 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak talk-off
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
@@ -22,6 +22,7 @@ help:
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
+	@echo 'make talk-off  how many keys are heard in an hour of speech (docs/tones.md)'
 	@echo 'make guard   that no hot path executes more instructions than it did; make guard-renew: from now on these'
 
 # Setup runs in a make of its own and the rest in another: only then is a mold that it has just installed seen.
@@ -84,3 +85,6 @@ jitter:
 
 bench:
 	$(cargo) bench --locked --bench hot_paths --bench vad_accuracy
+
+talk-off:
+	scripts/talk-off

@@ -23,6 +23,21 @@ say caller-afternoon.wav en-us 145 "In the afternoon, please."
 say greeting.wav         en-us 145 "Good morning. This is the delivery service."
 say fallback.wav         en-us 150 "We are sorry, there is a technical problem. Goodbye."
 
+# Who answers: people, and machines that beep.
+say answer-human-hello.wav   en-us 150 "Hello?"
+say answer-human-name.wav    en-gb 150 "Good morning, Miller speaking."
+say answer-human-german.wav  de 150 "Ja, bitte?"
+say answer-human-chinese.wav cmn 150 "喂，你好。"
+# A greeting, a pause, a beep of so many Hz and seconds: file, voice, text, Hz, seconds.
+machine() {
+  say "$scratch/greeting.wav" "$2" 150 "$3"
+  sox -D -n -r 8000 -c 1 -b 16 "$scratch/beep.wav" synth "$5" sine "$4" vol 0.25 fade 0.01 "$5" 0.01 pad 0.4 0.5
+  sox -D "$scratch/greeting.wav" "$scratch/beep.wav" "$1"
+}
+machine answer-machine-english.wav en-us "Hello. We cannot take your call. Please leave a message after the tone." 1000 0.4
+machine answer-machine-german.wav  de "Guten Tag. Wir sind nicht da. Bitte sprechen Sie nach dem Ton." 1400 0.25
+machine answer-machine-chinese.wav cmn "您好，我现在不在家，请在提示音后留言。" 440 0.8
+
 # Real human prompts, as Debian ships them.
 prompts=/usr/share/asterisk/sounds/en_US_f_Allison
 for pair in hello=hello one-moment=one-moment-please thank-you=auth-thankyou goodbye=vm-goodbye \

@@ -8,6 +8,7 @@
 
 mod early;
 mod handing_over;
+mod listening;
 mod offers;
 mod secured;
 
@@ -32,6 +33,7 @@ use super::quality::{LineRules, LineWatch};
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
 use super::transfer;
 use crate::codec::g711::Law;
+use crate::dsp::tone::progress::Country;
 use crate::ms::Ms;
 use crate::rtp::packet::PayloadType;
 use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Suite, Willing};
@@ -89,6 +91,14 @@ pub struct Plan {
     pub early_media: bool,
     /// What is heard before the answer of a call that we place goes to recognition; only with a recogniser.
     pub early_media_asr: bool,
+    /// Whether keys are heard as tones.
+    pub inband_keys: leg::InbandKeys,
+    /// Whose call progress tones are listened for, before the answer and after it.
+    pub tones: Option<Arc<Country>>,
+    /// Who answers a call that we place is judged by these.
+    pub answerer: Option<crate::dsp::answerer::Rules>,
+    /// One that says that there is nobody ends the call.
+    pub hang_up_on_tone: bool,
 }
 
 /// When an inbound call is answered.
@@ -150,6 +160,7 @@ pub struct Call {
     agreed: Option<Negotiated>,
     hold: offers::Hold,
     leg_open: bool,
+    listening: listening::Listening,
     pub(super) phase: Phase,
     pub(super) timers: [Option<Instant>; TIMERS],
     pub(super) rng: StdRng,
@@ -255,6 +266,7 @@ impl Call {
             agreed: None,
             hold: offers::Hold::default(),
             leg_open: false,
+            listening: listening::Listening::default(),
             phase: Phase::Dialling,
             timers: [None; TIMERS],
             rng,
@@ -389,7 +401,7 @@ impl Call {
         if self.due(now, Timer::Ring) {
             match self.session.is_outgoing() {
                 true => {
-                    self.outcome = if self.rang.is_some() { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
+                    self.outcome = outcome::of_silence(self.rang.is_some(), self.listening.tone());
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
                 }
                 false if self.phase == Phase::Waiting => {
@@ -473,6 +485,12 @@ impl Call {
     }
 
     fn leg(&mut self, now: Instant, event: LegEvent) {
+        if let LegEvent::Tone { heard, at } = event {
+            return self.heard_tone(now, heard, at);
+        }
+        if let LegEvent::Answerer { verdict, at } = event {
+            return self.answered_by(now, verdict, at);
+        }
         if let LegEvent::LineDead { .. } = event {
             // Whoever is being handed over may hear nothing of the far end; afterwards it counts.
             if self.referring.is_some() {
@@ -500,8 +518,11 @@ impl Call {
                 self.say_goodbye(now, HungUpBy::Operator, reason, farewell);
             }
             (Action::Hold(on), Some(_)) => self.hold(now, on),
-            // A far end that takes no RTP events gets them by signalling.
-            (Action::SendKeys(keys), Some(_)) if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none()) => {
+            // A far end that takes no RTP events gets them by signalling; one that takes no INFO either, as tones.
+            (Action::SendKeys(keys), Some(_))
+                if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none())
+                    && self.session.peer_takes_info() =>
+            {
                 for key in keys.chars() {
                     let content_type = "application/dtmf-relay".to_owned();
                     let body = format!("Signal={key}\r\nDuration=100\r\n").into_bytes();
@@ -545,7 +566,8 @@ impl Call {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
                 if self.ending.is_none() {
-                    self.outcome = outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some());
+                    self.outcome =
+                        outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some(), self.listening.tone());
                 }
                 let reason = format!("{} {}", refusal.code, refusal.reason);
                 self.over(now, HungUpBy::CallerRinging, reason);
@@ -660,6 +682,9 @@ impl Call {
             media,
             srtp: secured::srtp(&self.negotiator),
             knobs: self.plan.knobs.leg(),
+            inband_keys: self.plan.inband_keys,
+            tones: self.plan.tones.clone(),
+            answerer: self.plan.answerer.filter(|_| self.session.is_outgoing()),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
@@ -789,6 +814,8 @@ impl Call {
             early_media_at,
             early_text,
             srtp: self.srtp(),
+            tones: self.listening.told(),
+            answered_by: self.listening.answered_by(),
         }
     }
 }

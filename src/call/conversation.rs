@@ -360,6 +360,13 @@ impl Conversation {
         }
     }
 
+    /// The dialogue is told, and owes no answer.
+    pub fn inform(&mut self, now: Instant, line: Line) {
+        if !self.ended {
+            self.tell(now, line);
+        }
+    }
+
     /// The leg heard or said something.
     pub fn leg(&mut self, now: Instant, event: LegEvent) {
         if self.ended {
@@ -438,7 +445,11 @@ impl Conversation {
             }
             LegEvent::RecordingPaused { on, from } => self.recording_paused(now, on, from),
             // The call's own business; see there.
-            LegEvent::LineDead { .. } | LegEvent::Look(_) | LegEvent::Spent(_) => {}
+            LegEvent::LineDead { .. }
+            | LegEvent::Look(_)
+            | LegEvent::Tone { .. }
+            | LegEvent::Answerer { .. }
+            | LegEvent::Spent(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ use super::collection::Collected;
 use super::knobs::Clamp;
 use super::line::{Heard, Parties, Utterance};
 use super::quality::Occasion;
-use super::record::{CallRecord, Look};
+use super::record::{AnsweredBy, CallRecord, Look};
 use super::transfer::Handed;
 use crate::ms::Ms;
 
@@ -163,6 +163,17 @@ pub enum What {
         /// What was pressed, without the terminator; each an `x` where they are not to be shown.
         digits: String,
     },
+    /// An exchange says something in tones.
+    Tone {
+        /// What.
+        heard: crate::dsp::tone::progress::Heard,
+        /// When it began: media time; before the answer since the call began.
+        start: Ms,
+        /// It was heard before the answer.
+        before_answer: bool,
+    },
+    /// Who has answered.
+    AnsweredBy(AnsweredBy),
     /// A knob was clamped.
     KnobClamped(Clamp),
     /// A service does not do its work.

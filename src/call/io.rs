@@ -258,8 +258,14 @@ pub enum Output {
         /// The new one.
         sip_call_id: String,
     },
-    /// Early media is to be heard: a leg before the answer, with a recogniser of its own that labels all of it, and without a recorder.
-    Listen(Box<leg::Setup>),
+    /// Early media is to be heard: a leg before the answer, and without a recorder; where it is recognised, by a stream of its own that
+    /// labels all of it.
+    Listen {
+        /// Its leg.
+        setup: Box<leg::Setup>,
+        /// What is said goes to recognition; else only tones are listened for.
+        recognise: bool,
+    },
     /// No more early media.
     StopListening,
     /// To the recogniser of early media.

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::collection::Collected;
 use super::knobs::Clamp;
+use super::record::AnsweredBy;
 use crate::ms::Ms;
 
 /// One event for the dialogue.
@@ -73,6 +74,8 @@ pub enum Line {
         /// The mark.
         mark: String,
     },
+    /// Who has answered.
+    AnsweredBy(AnsweredBy),
     /// The call is on hold, or no longer.
     Hold {
         /// We hold the far end.

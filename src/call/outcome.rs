@@ -1,14 +1,64 @@
-//! How a call that was not answered ended, from what told it: the SIP status, and the Q.850 cause in a Reason header (RFC 3326), which
-//! is nearer to the truth where a gateway has made a SIP status of it. Tones and announcements join them in a later issue.
+//! How a call that was not answered ended, from what told it. Who is nearest to the truth is believed first:
+//!
+//! 1. the Q.850 cause in a Reason header (RFC 3326), where it says something of the number: gateways make one SIP status of many causes;
+//! 2. a SIP status that does: 404, 410, 484, 604; 486, 600, 603;
+//! 3. a tone heard before the answer: unobtainable, intercept and vacant before busy, busy before the others, any before ringing;
+//! 4. any other cause, then any other status: what both say of the way there.
+//!
+//! A call that we give up, since nobody answers, has only the third.
 
 use super::line::HungUpBy;
 use super::record::Outcome;
+use crate::dsp::tone::progress::{Heard, Special};
 use crate::sip::message::Reason;
 
 /// What a refusal means.
-pub(super) fn of_refusal(code: u16, reasons: &[Reason], rang: bool) -> Outcome {
+pub(super) fn of_refusal(code: u16, reasons: &[Reason], rang: bool, tone: Option<Heard>) -> Outcome {
     let cause = reasons.iter().find(|reason| reason.is_q850()).and_then(|reason| reason.cause);
-    cause.and_then(of_cause).unwrap_or_else(|| of_status(code, rang))
+    let cause = cause.and_then(of_cause);
+    let sure = |outcome: &Outcome| !matches!(outcome, Outcome::Cantbeconnected | Outcome::Nooneheard);
+    cause
+        .filter(sure)
+        .or_else(|| of_sure_status(code))
+        .or_else(|| tone.and_then(of_tone))
+        .or(cause)
+        .unwrap_or_else(|| of_status(code, rang))
+}
+
+/// What it means that nobody has answered in time.
+pub(super) fn of_silence(rang: bool, tone: Option<Heard>) -> Outcome {
+    let silence = if rang { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
+    tone.and_then(of_tone).unwrap_or(silence)
+}
+
+/// What a tone means.
+pub(super) fn of_tone(heard: Heard) -> Option<Outcome> {
+    match heard {
+        Heard::Ringback => Some(Outcome::Nooneheard),
+        Heard::Busy => Some(Outcome::Linebusy),
+        Heard::Unobtainable | Heard::Special(Special::Intercept | Special::Vacant) => Some(Outcome::Notexist),
+        Heard::Congestion | Heard::Special(Special::Reorder | Special::NoCircuit | Special::Plain) => {
+            Some(Outcome::Cantbeconnected)
+        }
+        Heard::Silence => None,
+    }
+}
+
+/// Whether nothing comes after such a tone; after a special one comes an announcement.
+pub(super) fn ends_the_call(heard: Heard) -> bool {
+    matches!(heard, Heard::Busy | Heard::Congestion | Heard::Unobtainable)
+}
+
+/// Which of two tones says more of why there is no answer.
+pub(super) fn weightier(before: Option<Heard>, heard: Heard) -> Option<Heard> {
+    let weight = |heard: Heard| match heard {
+        Heard::Silence => 0,
+        Heard::Ringback => 1,
+        Heard::Congestion | Heard::Special(Special::Reorder | Special::NoCircuit | Special::Plain) => 2,
+        Heard::Busy => 3,
+        Heard::Unobtainable | Heard::Special(Special::Intercept | Special::Vacant) => 4,
+    };
+    before.filter(|before| weight(*before) >= weight(heard)).or(Some(heard))
 }
 
 /// ITU-T Q.850 table 1.
@@ -30,11 +80,18 @@ fn of_cause(cause: u16) -> Option<Outcome> {
     })
 }
 
-/// RFC 3261 §21, as RFC 3398 §8.2.6.1 maps it from causes.
+/// RFC 3261 §21, as RFC 3398 §8.2.6.1 maps it from causes: what says something of the number.
+fn of_sure_status(code: u16) -> Option<Outcome> {
+    match code {
+        404 | 410 | 484 | 604 => Some(Outcome::Notexist),
+        486 | 600 | 603 => Some(Outcome::Linebusy),
+        _ => None,
+    }
+}
+
+/// And the others.
 fn of_status(code: u16, rang: bool) -> Outcome {
     match code {
-        404 | 410 | 484 | 604 => Outcome::Notexist,
-        486 | 600 | 603 => Outcome::Linebusy,
         408 | 480 | 487 if rang => Outcome::Nooneheard,
         408 | 480 | 487 | 500 | 502 | 503 | 504 => Outcome::Cantbeconnected,
         _ => Outcome::Else,
@@ -86,9 +143,35 @@ mod tests {
     fn a_refusal_of_ours_means_to_others_what_theirs_mean_to_us() {
         for code in [404, 410, 484, 486, 600, 604] {
             let reason = of_our_refusal(code).expect("it has a cause");
-            assert_eq!(of_refusal(503, &[reason], true), of_status(code, true), "{code}");
+            assert_eq!(Some(of_refusal(503, &[reason], true, None)), of_sure_status(code), "{code}");
         }
+        let reason = of_our_refusal(480).expect("it has a cause");
+        assert_eq!(of_refusal(503, &[reason], true, None), of_status(480, true));
         assert_eq!(of_our_refusal(487), None);
+    }
+
+    #[test]
+    fn a_tone_is_believed_where_cause_and_status_say_nothing_of_the_number() {
+        let q850 = |cause| vec![Reason::parse(&format!("Q.850;cause={cause}")).expect("well-formed")];
+        let vacant = Heard::Special(Special::Vacant);
+        assert_eq!(of_refusal(480, &[], true, Some(Heard::Busy)), Outcome::Linebusy);
+        assert_eq!(of_refusal(503, &q850(41), false, Some(vacant)), Outcome::Notexist);
+        assert_eq!(of_refusal(480, &q850(18), true, Some(Heard::Congestion)), Outcome::Cantbeconnected);
+        assert_eq!(of_refusal(480, &[], false, Some(Heard::Ringback)), Outcome::Nooneheard, "it rang after all");
+        assert_eq!(of_refusal(480, &[], false, Some(Heard::Silence)), Outcome::Cantbeconnected);
+        assert_eq!(of_refusal(486, &[], true, Some(vacant)), Outcome::Linebusy, "the status is sure");
+        assert_eq!(of_refusal(480, &q850(20), true, Some(Heard::Busy)), Outcome::Poweroff, "the cause is sure");
+        assert_eq!(of_silence(true, Some(Heard::Busy)), Outcome::Linebusy);
+        assert_eq!((of_silence(true, None), of_silence(false, None)), (Outcome::Nooneheard, Outcome::Cantbeconnected));
+    }
+
+    #[test]
+    fn the_tone_that_says_most_is_kept() {
+        let kept = |tones: &[Heard]| tones.iter().fold(None, |before, heard| weightier(before, *heard));
+        assert_eq!(kept(&[Heard::Ringback, Heard::Busy, Heard::Silence]), Some(Heard::Busy));
+        assert_eq!(kept(&[Heard::Unobtainable, Heard::Busy]), Some(Heard::Unobtainable));
+        assert_eq!(kept(&[Heard::Silence, Heard::Ringback]), Some(Heard::Ringback));
+        assert_eq!(kept(&[]), None);
     }
 
     #[test]
@@ -104,13 +187,13 @@ mod tests {
     #[test]
     fn the_cause_is_believed_before_the_status() {
         let q850 = |cause| vec![Reason::parse(&format!("Q.850;cause={cause}")).expect("well-formed")];
-        assert_eq!(of_refusal(486, &[], true), Outcome::Linebusy);
-        assert_eq!(of_refusal(404, &[], false), Outcome::Notexist);
-        assert_eq!(of_refusal(480, &[], true), Outcome::Nooneheard);
-        assert_eq!(of_refusal(480, &[], false), Outcome::Cantbeconnected);
-        assert_eq!(of_refusal(480, &q850(20), false), Outcome::Poweroff);
-        assert_eq!(of_refusal(503, &q850(1), false), Outcome::Notexist);
-        assert_eq!(of_refusal(503, &q850(127), false), Outcome::Cantbeconnected, "interworking says nothing");
-        assert_eq!(of_refusal(403, &[], false), Outcome::Else);
+        assert_eq!(of_refusal(486, &[], true, None), Outcome::Linebusy);
+        assert_eq!(of_refusal(404, &[], false, None), Outcome::Notexist);
+        assert_eq!(of_refusal(480, &[], true, None), Outcome::Nooneheard);
+        assert_eq!(of_refusal(480, &[], false, None), Outcome::Cantbeconnected);
+        assert_eq!(of_refusal(480, &q850(20), false, None), Outcome::Poweroff);
+        assert_eq!(of_refusal(503, &q850(1), false, None), Outcome::Notexist);
+        assert_eq!(of_refusal(503, &q850(127), false, None), Outcome::Cantbeconnected, "interworking says nothing");
+        assert_eq!(of_refusal(403, &[], false, None), Outcome::Else);
     }
 }

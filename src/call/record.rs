@@ -128,6 +128,10 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// What exchanges said in tones.
+    pub tones: Vec<HeardTone>,
+    /// Who has answered; empty where that is not asked. A beep after the first verdict is a second one.
+    pub answered_by: Vec<AnsweredBy>,
     /// With what the media were encrypted, as RFC 4568 names it; empty: they were not.
     pub srtp: &'static str,
     /// When early media began, if it was listened to.
@@ -155,6 +159,30 @@ pub struct Pause {
     pub start: Ms,
     /// End; of the whole call, if it was not resumed.
     pub stop: Ms,
+}
+
+/// Who has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct AnsweredBy {
+    /// As [`Who::as_str`](crate::dsp::answerer::Who::as_str).
+    pub who: &'static str,
+    /// As [`Verdict::reason`](crate::dsp::answerer::Verdict::reason).
+    pub reason: &'static str,
+    /// When that was clear.
+    #[serde(rename = "at")]
+    pub at: Ms,
+}
+
+/// What an exchange said in tones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeardTone {
+    /// As [`Heard::as_str`](crate::dsp::tone::progress::Heard::as_str).
+    pub what: &'static str,
+    /// When it began: media time; before the answer since the call began.
+    #[serde(rename = "start")]
+    pub start: Ms,
+    /// It was heard before the answer.
+    pub before_answer: bool,
 }
 
 /// An attempt to hand the call over.

@@ -110,6 +110,13 @@ impl Screen {
             }
             What::NoInput(silence) => self.say(at, Voice::Line, &format!("no input, {}", silence.count)),
             What::Key(key) => self.say(at, Voice::Caller, &format!("(presses {})", key.key)),
+            What::Tone(tone) => {
+                let when = if tone.before_answer { " before the answer" } else { "" };
+                self.say(at, Voice::Line, &format!("{}{when}", tone.what));
+            }
+            What::AnsweredBy(by) => {
+                self.say(Some(by.at_ms), Voice::Line, &format!("answered by: {} ({})", by.who, by.reason));
+            }
             What::KnobClamped(clamp) => {
                 self.say(
                     at,

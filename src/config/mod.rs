@@ -12,6 +12,7 @@ mod numbers;
 mod problem;
 mod reader;
 mod sip;
+mod tones;
 mod trunk;
 mod values;
 mod written;
@@ -58,10 +59,11 @@ fn read(path: &Path, problems: &RefCell<Vec<Problem>>) -> Option<Config> {
     let source = Source { problems: if sound { problems } else { &unheard }, ..source };
     let engine = engine::read(&source, &tree);
     let services = sound.then(|| engine.services());
+    let countries = tones::read(&engine.profiles, problems);
     let mut trunks = Vec::new();
     let mut disabled = Vec::new();
     for file in profiles(&engine.profiles, path, problems) {
-        match profile(&file, services.as_ref(), problems) {
+        match profile(&file, services.as_ref(), &countries, problems) {
             Some(Profile::On(trunk)) => trunks.push(*trunk),
             Some(Profile::Off(name)) => disabled.push(name),
             None => {}
@@ -70,14 +72,19 @@ fn read(path: &Path, problems: &RefCell<Vec<Problem>>) -> Option<Config> {
     Some(engine.config(trunks, disabled))
 }
 
-fn profile(path: &Path, services: Option<&trunk::Services>, problems: &RefCell<Vec<Problem>>) -> Option<Profile> {
+fn profile(
+    path: &Path,
+    services: Option<&trunk::Services>,
+    countries: &tones::Countries,
+    problems: &RefCell<Vec<Problem>>,
+) -> Option<Profile> {
     let text = contents(path, problems)?;
     let source = Source { file: path, text: &text, problems };
     let (tree, sound) = source.parse();
     if !sound {
         return None;
     }
-    trunk::read(&source, &tree, services)
+    trunk::read(&source, &tree, services, Some(countries))
 }
 
 /// The profiles, in the order of their names.

@@ -197,6 +197,29 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A list of whole numbers; those that do not fit are told and left out.
+    pub(super) fn numbers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Found<'a, Vec<u64>>> {
+        let (value, place) = self.raw(key)?;
+        let Some(items) = value.as_array() else {
+            place.wrong(is_no(value, "list of whole numbers"), "write it as [1, 2]");
+            return None;
+        };
+        let mut numbers = Vec::new();
+        for item in items.iter() {
+            let integer = item.get_ref().as_integer();
+            let number = integer.and_then(|i| u64::from_str_radix(i.as_str(), i.radix()).ok());
+            match number.filter(|n| range.contains(n)) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let place = Place { line: place.source.line(item.span().start), ..place.clone() };
+                    let (low, high) = (range.start(), range.end());
+                    place.wrong("holds what is out of range", format!("write whole numbers from {low} to {high}"));
+                }
+            }
+        }
+        Some(Found { value: numbers, place })
+    }
+
     /// True or false.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<Found<'a, bool>> {
         let (value, place) = self.raw(key)?;

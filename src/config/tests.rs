@@ -45,6 +45,9 @@ impl Folder {
         let name = format!("trunkline-config-{}-{n}", std::process::id());
         let folder = Folder(std::env::temp_dir().join(name));
         fs::create_dir_all(folder.0.join("sip-profiles")).expect("made");
+        fs::create_dir_all(folder.0.join("sip-profiles/tones")).expect("made");
+        let china = include_str!("../../sip-profiles/tones/cn.toml");
+        fs::write(folder.0.join("sip-profiles/tones/cn.toml"), china).expect("written");
         fs::write(folder.main(), engine).expect("written");
         fs::write(folder.0.join("sip-profiles/t.toml"), profile).expect("written");
         folder

@@ -7,9 +7,11 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
-use super::{identity, numbers, sip, written};
+use super::{identity, numbers, sip, tones, written};
 use crate::call::quality::LineRules;
 use crate::call::transfer::Rules;
+use crate::dsp::answerer;
+use crate::ms::Ms;
 use crate::net::tls::ClientFiles;
 use crate::sdp::{AudioFormat, SrtpTerms, Suite};
 use crate::sip::Ways;
@@ -52,11 +54,12 @@ pub(super) enum Profile {
     Off(String),
 }
 
-/// Reads a profile; `None` when it cannot be a trunk. What is wrong is told. Without `services` it is not known which there are.
+/// Reads a profile; `None` when it cannot be a trunk. What is wrong is told. Without `services` and `countries` it is not known which there are.
 pub(super) fn read<'a>(
     source: &'a Source<'a>,
     tree: &'a Spanned<DeTable<'a>>,
     services: Option<&Services>,
+    countries: Option<&tones::Countries>,
 ) -> Option<Profile> {
     let mut root = source.root(tree);
     let name = file_name(&root, source.file);
@@ -112,7 +115,14 @@ pub(super) fn read<'a>(
     let early = media.flag("early_media_asr");
     let line = line(&mut media);
     let srtp = srtp(&mut media);
+    let inband_keys = media.parsed("inband_keys", written::inband_keys);
+    let tones = tones::chosen(&mut media, countries);
+    let hang_up_on_tone = media.flag("hang_up_on_tone");
+    if hang_up_on_tone.is_some() && !media.has("tones") {
+        media.place_of("hang_up_on_tone").wrong("has no meaning without tones", "add tones = \"cn\", or remove it");
+    }
     media.done();
+    let answerer = answerer(root.section("answerer"));
     let session = session(root.section("session"));
     let mut headers = root.section("headers");
     let pass = headers.list("pass", written::header);
@@ -154,6 +164,10 @@ pub(super) fn read<'a>(
         codecs,
         line,
         srtp,
+        tones,
+        answerer,
+        hang_up_on_tone: hang_up_on_tone.is_none_or(|found| found.value),
+        inband_keys: inband_keys.map_or_else(Default::default, |found| found.value),
         session,
         pass_headers: values(pass.unwrap_or_default()),
         transfer: transfer?,
@@ -375,6 +389,34 @@ fn srtp(media: &mut Section<'_>) -> Option<SrtpTerms> {
         suites = USUAL_SUITES.to_vec();
     }
     Some(SrtpTerms { required: required?, suites })
+}
+
+/// `[answerer]`: who answers; a rule that keeps a verdict from ever being reached is a mistake.
+fn answerer(mut section: Section<'_>) -> (answerer::Rules, bool) {
+    let enabled = section.flag("enabled");
+    let mut rules = answerer::Rules::default();
+    for (key, range, rule) in [
+        ("initial_silence_ms", 500..=30_000, &mut rules.initial_silence),
+        ("greeting_ms", 500..=30_000, &mut rules.greeting),
+        ("after_greeting_ms", 200..=5_000, &mut rules.after_greeting),
+        ("min_word_ms", 20..=1_000, &mut rules.min_word),
+        ("word_pause_ms", 40..=1_000, &mut rules.word_pause),
+        ("longest_ms", 1_000..=60_000, &mut rules.longest),
+        ("beep_wait_ms", 0..=120_000, &mut rules.beep_wait),
+    ] {
+        if let Some(found) = section.number(key, range) {
+            // Below 120,000, as just read.
+            *rule = Ms(found.value as u32);
+        }
+    }
+    if let Some(found) = section.number("most_words", 1..=100) {
+        rules.most_words = found.value as u32;
+    }
+    if let Some((key, why)) = rules.unreachable() {
+        section.place_of(key).wrong(why, "change one of the two");
+    }
+    section.done();
+    (rules, enabled.is_some_and(|found| found.value))
 }
 
 /// `[session]`: RFC 3262, RFC 4028, and who offers first.

@@ -7,6 +7,7 @@ use super::problem::Wrong;
 use super::values::PortRange;
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{BargeIn, OnBargeIn};
+use crate::call::leg::InbandKeys;
 use crate::call::prompt::{Source, Text};
 use crate::journal::{Format, Pattern};
 use crate::sdp::{AudioFormat, Suite, Willing};
@@ -21,6 +22,16 @@ pub(super) fn some(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("is empty", "write something or remove the key"));
     }
     Ok(text.to_owned())
+}
+
+/// Whether keys are heard as tones.
+pub(super) fn inband_keys(text: &str) -> Result<InbandKeys, Wrong> {
+    match text {
+        "auto" => Ok(InbandKeys::Auto),
+        "on" => Ok(InbandKeys::On),
+        "off" => Ok(InbandKeys::Off),
+        _ => Err(Wrong::new("is no way to hear keys", "write \"auto\", \"on\" or \"off\"")),
+    }
 }
 
 /// A name by which files refer to each other.

@@ -2,7 +2,9 @@
 
 use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
-use crate::call::record::{CallRecord, EarlyText, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn};
+use crate::call::record::{
+    CallRecord, EarlyText, HeardTone, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn,
+};
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
 use crate::ms::Ms;
@@ -110,6 +112,10 @@ fn told(what: What) -> Told {
         }),
         What::NoInput { count } => Told::NoInput(dialogue::NoInput { count }),
         What::Key { key } => Told::Key(happened::Key { key: key.into() }),
+        What::Tone { heard, start, before_answer } => {
+            Told::Tone(happened::Tone { what: heard.as_str().into(), start_ms: start.0, before_answer })
+        }
+        What::AnsweredBy(by) => Told::AnsweredBy(convert::answered_by(by)),
         What::KnobClamped(clamp) => Told::KnobClamped(happened::KnobClamped {
             knob: clamp.knob.into(),
             asked: clamp.asked.0,
@@ -183,6 +189,8 @@ fn record(record: CallRecord) -> proto::CallRecord {
         early_media_at: record.early_media_at.map(Into::into),
         early_text: record.early_text.into_iter().map(early_text).collect(),
         srtp: record.srtp.into(),
+        tones: record.tones.into_iter().map(tone).collect(),
+        answered_by: record.answered_by.into_iter().map(convert::answered_by).collect(),
     }
 }
 
@@ -216,6 +224,10 @@ fn transfer(transfer: Transfer) -> proto::call_record::Transfer {
         start_ms: transfer.start.0,
         stop_ms: transfer.stop.0,
     }
+}
+
+fn tone(tone: HeardTone) -> happened::Tone {
+    happened::Tone { what: tone.what.into(), start_ms: tone.start.0, before_answer: tone.before_answer }
 }
 
 fn user_to_user(received: ReceivedUui) -> proto::call_record::UserToUser {

@@ -37,6 +37,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         knobs,
         correlation,
         user_to_user_values,
+        answering_machine,
     } = message;
     let mut headers = self::headers("headers", headers)?;
     headers.user_to_user(&convert::user_to_user("user_to_user_values", user_to_user_values)?);
@@ -55,6 +56,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         not_after: not_after.map(moment).transpose()?,
         early_media_asr,
         record: recording.enabled,
+        answering_machine,
         recording_name: file_name("recording.name", recording.name)?,
         headers: headers.into_list(),
         user_to_user: line("user_to_user", user_to_user)?,

@@ -5,7 +5,11 @@
 //! | [`vad`] | is somebody speaking in these 20 ms |
 //! | [`endpoint`] | where an utterance begins and ends |
 //! | [`level`] | how loud it is; fades, mixing |
+//! | [`tone`] | keys, call progress, beeps; and tones that are made |
+//! | [`answerer`] | a person, or an answering machine |
 
+pub mod answerer;
 pub mod endpoint;
 pub mod level;
+pub mod tone;
 pub mod vad;

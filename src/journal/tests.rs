@@ -97,6 +97,8 @@ fn record(call_id: &str) -> CallRecord {
         early_media_at: None,
         early_text: Vec::new(),
         srtp: "",
+        tones: Vec::new(),
+        answered_by: Vec::new(),
     }
 }
 

@@ -246,7 +246,17 @@ mod tests {
             receives: false,
         };
         let clock = WallClock { at: Instant::now(), unix: Duration::ZERO };
-        Setup { media, srtp: None, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(60), seed: 1, clock }
+        Setup {
+            media,
+            srtp: None,
+            knobs: LegKnobs::default(),
+            inband_keys: Default::default(),
+            tones: None,
+            answerer: None,
+            rtp_timeout: Duration::from_secs(60),
+            seed: 1,
+            clock,
+        }
     }
 
     fn open(leg: &Reservation) -> UnboundedReceiver<MediaEvent> {

@@ -382,6 +382,92 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_or_missing_marker_changes_nothing() {
+        let sent = packets('7', 4_000, 100);
+        assert_eq!(presses(&hear(&sent[1..])), "7", "the packet that carries it is lost");
+        let unmarked: Vec<_> = sent.iter().map(|packet| EventPacket { marker: false, ..*packet }).collect();
+        assert_eq!(presses(&hear(&unmarked)), "7");
+        let marked: Vec<_> = sent.iter().map(|packet| EventPacket { marker: true, ..*packet }).collect();
+        assert_eq!(presses(&hear(&marked)), "7", "a sender that marks every packet");
+    }
+
+    #[test]
+    fn a_lost_end_ends_by_time_or_by_the_next_press() {
+        let (one, two) = (packets('1', 1_000, 100), packets('2', 3_400, 100));
+        assert_eq!(hear(&one[..4]), [pressed('1', 1_000), released('1', 1_000, 640)]);
+        let both: Vec<_> = one[..4].iter().chain(&two).copied().collect();
+        let told = hear(&both);
+        assert_eq!(
+            told,
+            [pressed('1', 1_000), released('1', 1_000, 640), pressed('2', 3_400), released('2', 3_400, 800)]
+        );
+    }
+
+    #[test]
+    fn an_end_alone_is_a_press() {
+        let sent = packets('4', 9_000, 100);
+        for ends in 1..=3 {
+            assert_eq!(hear(&sent[7 - ends..]), [pressed('4', 9_000), released('4', 9_000, 800)], "{ends} of them");
+        }
+    }
+
+    #[test]
+    fn the_end_that_comes_three_times_is_told_once() {
+        let told = hear(&packets('*', 0, 60));
+        assert_eq!(told.iter().filter(|event| matches!(event, KeyEvent::Released(_))).count(), 1);
+    }
+
+    #[test]
+    fn a_long_press_is_one_press() {
+        let sent = packets('0', 100, 8_000);
+        assert_eq!(sent.len(), 402);
+        assert_eq!(hear(&sent), [pressed('0', 100), released('0', 100, 64_000)]);
+    }
+
+    #[test]
+    fn overlapping_presses_are_both_told_in_their_order() {
+        // The second key goes down before the first one's end packets have been sent.
+        let (one, two) = (packets('1', 1_000, 100), packets('2', 1_480, 100));
+        let mixed = [one[0], one[1], one[2], two[0], one[4], two[1], one[5], two[2], one[6], two[4], two[5], two[6]];
+        assert_eq!(presses(&hear(&mixed)), "12");
+    }
+
+    #[test]
+    fn packets_out_of_order_are_one_press() {
+        let sent = packets('8', 500, 100);
+        for order in [[6, 5, 4, 3, 2, 1, 0], [4, 0, 5, 1, 6, 2, 3], [1, 0, 3, 2, 5, 4, 6]] {
+            let mixed = order.map(|n: usize| sent[n]);
+            assert_eq!(presses(&hear(&mixed)), "8", "{order:?}");
+        }
+    }
+
+    #[test]
+    fn two_presses_within_100_ms_are_two() {
+        for (one, two) in [('5', '6'), ('5', '5')] {
+            // 40 ms down, 20 ms up, 40 ms down: what no hand does and machines do.
+            let both: Vec<_> = packets(one, 0, 40).into_iter().chain(packets(two, 480, 40)).collect();
+            assert_eq!(presses(&hear(&both)), format!("{one}{two}"));
+        }
+    }
+
+    #[test]
+    fn malformed_events_are_passed_over_and_harm_no_press() {
+        let mut receiver = Receiver::default();
+        let now = epoch();
+        let sent = packets('3', 1_000, 100);
+        receiver.handle(now, 1_000, &sent[0].payload);
+        // Stumps; reserved bits; a duration that runs backwards; a duration of nothing; bytes too many.
+        for payload in [&[][..], &[3], &[3, 0x80, 0], &[200, 0xff, 0xff, 0xff]] {
+            receiver.handle(now, 1_000, payload);
+        }
+        receiver.handle(now, 1_000, &[3, 0x7f, 0, 0]);
+        receiver.handle(now, 1_000, &[3, 0x40, 0, 1, 9, 9, 9, 9]);
+        receiver.handle(now, 1_000, &sent[4].payload);
+        let told: Vec<_> = std::iter::from_fn(|| receiver.poll()).collect();
+        assert_eq!(told, [pressed('3', 1_000), released('3', 1_000, 800)]);
+    }
+
+    #[test]
     fn other_events_and_stumps_are_passed_over() {
         let event = |payload| EventPacket { marker: true, timestamp: 1, payload };
         assert_eq!(hear(&[event([16, 0, 0, 160]), event([255, 0x80, 0, 0])]), []);

@@ -478,6 +478,8 @@ pub struct Session {
     wanted: bool,
     /// The far side takes UPDATE.
     peer_updates: bool,
+    /// The far side takes INFO, or has not said what it takes.
+    peer_takes_info: bool,
     refreshing: Refreshing,
     /// Our last REFER.
     referral: Option<Referral>,
@@ -575,6 +577,11 @@ impl Session {
             && self.requests_in.is_empty()
     }
 
+    /// Whether an INFO makes sense: the far side's Allow has it, or it has sent none.
+    pub fn peer_takes_info(&self) -> bool {
+        self.peer_takes_info
+    }
+
     /// Contact, Allow and Supported.
     fn describe<Start>(&self, out: Writer<Start>) -> Writer<Start> {
         let out = out.header(HeaderName::Contact, &self.local.contact_value()).header(HeaderName::Allow, ALLOW);
@@ -583,9 +590,9 @@ impl Session {
 
     /// What the far side says of itself.
     fn note_peer(&mut self, message: &Headers) {
-        let mut allowed = message.list(HeaderName::Allow).peekable();
-        if allowed.peek().is_some() {
-            self.peer_updates = allowed.any(|method| method == "UPDATE");
+        if message.list(HeaderName::Allow).next().is_some() {
+            let allows = |wanted| message.list(HeaderName::Allow).any(|method| method == wanted);
+            (self.peer_updates, self.peer_takes_info) = (allows("UPDATE"), allows("INFO"));
         }
     }
 

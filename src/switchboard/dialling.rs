@@ -150,6 +150,10 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         srtp: srtp(trunk),
         early_media: false,
         early_media_asr: false,
+        inband_keys: trunk.inband_keys,
+        tones: trunk.tones.clone(),
+        hang_up_on_tone: trunk.hang_up_on_tone,
+        answerer: trunk.answerer.1.then_some(trunk.answerer.0),
     }
 }
 
@@ -302,6 +306,9 @@ pub(super) fn place(
     plan.early_media_asr = order.early_media_asr.unwrap_or(trunk.early_media_asr) && plan.rules.recogniser;
     plan.parties = Parties { caller: number(caller), callee, ..Parties::default() };
     plan.failover = failover;
+    if let Some(wanted) = order.answering_machine {
+        plan.answerer = wanted.then_some(trunk.answerer.0);
+    }
     plan.request_id = order.request_id.clone();
     plan.correlation = order.correlation.clone();
     plan.variables = order.variables.clone();

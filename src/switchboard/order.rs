@@ -9,6 +9,8 @@ use crate::call::knobs::KnobChange;
 /// Whom to dial, how, and what then.
 #[derive(Debug, Clone, Default)]
 pub struct DialOrder {
+    /// Judge who answers; `None`: as the profile says.
+    pub answering_machine: Option<bool>,
     /// Idempotency key, 1 to 4,096 bytes.
     pub request_id: String,
     /// Number, user, or a whole `sip:` URI.

@@ -757,5 +757,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         early_media_at: None,
         early_text: Vec::new(),
         srtp: "",
+        tones: Vec::new(),
+        answered_by: Vec::new(),
     }
 }

@@ -1,13 +1,17 @@
 //! What the switchboard has to know before it can work. `config` makes these from files; nobody here sees an unparsed string.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::Limits;
 use super::numbers::Numbers;
 use crate::call::knobs::Knobs;
+use crate::call::leg::InbandKeys;
 use crate::call::quality::LineRules;
 use crate::call::transfer;
+use crate::dsp::answerer;
+use crate::dsp::tone::progress::Country;
 use crate::journal::Pattern;
 use crate::net::tls::ClientFiles;
 use crate::sdp::{AudioFormat, SrtpTerms};
@@ -164,6 +168,14 @@ pub struct Trunk {
     pub line: LineRules,
     /// Whether media are encrypted, and with what; `None`: they are not.
     pub srtp: Option<SrtpTerms>,
+    /// Whether keys are heard as tones.
+    pub inband_keys: InbandKeys,
+    /// The call progress tones that are listened for.
+    pub tones: Option<Arc<Country>>,
+    /// A tone that says that there is nobody ends the call.
+    pub hang_up_on_tone: bool,
+    /// By what it is judged who answers, and whether it is, unless `Dial` says otherwise.
+    pub answerer: (answerer::Rules, bool),
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
@@ -377,6 +389,10 @@ impl Trunk {
             codecs: vec![AudioFormat::Pcma],
             line: LineRules::default(),
             srtp: None,
+            inband_keys: InbandKeys::Auto,
+            tones: None,
+            hang_up_on_tone: true,
+            answerer: Default::default(),
             session: Terms::default(),
             transfer: transfer::Rules::bare(),
             pass_headers: Vec::new(),

@@ -252,7 +252,7 @@ async fn find(
 struct Early {
     media: mpsc::UnboundedReceiver<MediaEvent>,
     speech: mpsc::Receiver<FromSpeech>,
-    recogniser: mpsc::Sender<ToRecogniser>,
+    recogniser: Option<mpsc::Sender<ToRecogniser>>,
 }
 
 /// What comes of early media; for ever nothing, when none is listened to.
@@ -317,11 +317,11 @@ impl Wires<'_> {
                 let _ =
                     self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
             }
-            Output::Listen(setup) => self.listen(*setup),
+            Output::Listen { setup, recognise } => self.listen(*setup, recognise),
             Output::StopListening => self.port.close(),
             Output::EarlyRecogniser(mark) => {
-                if let Some(early) = &self.early {
-                    let _ = early.recogniser.try_send(mark);
+                if let Some(recogniser) = self.early.as_ref().and_then(|early| early.recogniser.as_ref()) {
+                    let _ = recogniser.try_send(mark);
                 }
             }
             Output::OpenLeg(setup) => self.open_leg(*setup),
@@ -374,15 +374,19 @@ impl Wires<'_> {
 
     /// The leg and the recogniser before the answer. They have channels of their own: what still comes of them afterwards is not taken for
     /// what comes of the call.
-    fn listen(&mut self, setup: Setup) {
-        let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
+    fn listen(&mut self, setup: Setup, recognise: bool) {
         let (media, from_media) = mpsc::unbounded_channel();
         let (tell, from_speech) = mpsc::channel(INBOX_EARLY);
-        let speech = &self.task.shells.speech;
-        let recogniser = speech.recognise_early(&self.services.speech, &self.call_id, consumer, tell);
+        let (heard, recogniser) = recognise
+            .then(|| {
+                let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
+                let speech = &self.task.shells.speech;
+                (producer, speech.recognise_early(&self.services.speech, &self.call_id, consumer, tell))
+            })
+            .unzip();
         self.early = Some(Box::new(Early { media: from_media, speech: from_speech, recogniser }));
         let events = Box::new(move |event| drop(media.send(event)));
-        self.port.open(setup, Wiring { events, heard: Some(producer), recorded: None });
+        self.port.open(setup, Wiring { events, heard, recorded: None });
     }
 
     fn open_leg(&mut self, setup: Setup) {

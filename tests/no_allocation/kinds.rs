@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline::call::knobs::{BargeIn, LegKnobs};
-use trunkline::call::leg::{Command, LegEvent, Media, Setup, Sound, Stopped, WallClock};
+use trunkline::call::leg::{Command, InbandKeys, LegEvent, Media, Setup, Sound, Stopped, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
+use trunkline::dsp::tone::progress::{Country, Heard, Tone};
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::PayloadType;
 use trunkline::rtp::srtp::{MAX_TRAILER, Master, Srtp, Suite};
@@ -85,7 +86,19 @@ impl Kind {
             receives: true,
         };
         let srtp = self.encryption().map(|[robot, _]| robot);
-        Setup { media, srtp, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(3), seed: 1, clock }
+        // All that a leg may listen for.
+        let busy = Tone { heard: Heard::Busy, frequencies: vec![450.0], cadence: vec![350, 350] };
+        Setup {
+            media,
+            srtp,
+            knobs: LegKnobs::default(),
+            inband_keys: InbandKeys::On,
+            tones: Some(Arc::new(Country::new(vec![busy]))),
+            answerer: Some(Default::default()),
+            rtp_timeout: Duration::from_secs(3),
+            seed: 1,
+            clock,
+        }
     }
 
     /// What the robot is told at first, and when a prompt is over.
@@ -144,6 +157,8 @@ impl Told {
             | LegEvent::PromptPaused { .. }
             | LegEvent::PromptResumed { .. }
             | LegEvent::RecordingPaused { .. }
+            | LegEvent::Tone { .. }
+            | LegEvent::Answerer { .. }
             | LegEvent::Spent(_) => {}
         }
     }

@@ -25,6 +25,7 @@ use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
 use trunkline::call::knobs::Knobs;
+use trunkline::call::leg::InbandKeys;
 use trunkline::call::quality::LineRules;
 use trunkline::sdp::SrtpTerms;
 use trunkline::sip::session::Terms;
@@ -67,6 +68,14 @@ pub struct Scenario {
     pub line: LineRules,
     pub early_media: bool,
     pub early_media_asr: bool,
+    pub inband_keys: InbandKeys,
+    pub tones: Option<std::sync::Arc<trunkline::dsp::tone::progress::Country>>,
+    pub hang_up_on_tone: bool,
+    pub answerer: Option<trunkline::dsp::answerer::Rules>,
+    /// What is heard of the phone before the answer: 183 with SDP instead of 180.
+    pub early_sound: Vec<i16>,
+    /// The phone agrees on RFC 4733 events.
+    pub phone_events: bool,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
@@ -108,6 +117,12 @@ impl Scenario {
             line: LineRules::default(),
             early_media: false,
             early_media_asr: false,
+            inband_keys: InbandKeys::Auto,
+            tones: None,
+            hang_up_on_tone: true,
+            answerer: None,
+            early_sound: Vec::new(),
+            phone_events: true,
             terms: Terms::default(),
             phone_terms: Terms::default(),
             srtp: [None, None],

@@ -44,6 +44,8 @@ pub enum Act {
     Speak(Vec<i16>),
     /// Presses a key for 100 ms.
     Press(char),
+    /// Tells a key by INFO.
+    Info(char),
     /// Hangs up, cancels, or refuses.
     HangUp,
     /// Re-INVITE with this direction.
@@ -135,6 +137,8 @@ pub struct Phone {
     srtp: Option<Box<Srtp>>,
     /// When each `Speak` began.
     pub spoke: Vec<Duration>,
+    /// What is heard before the answer, if anything.
+    pub early_sound: Vec<i16>,
 }
 
 /// What the phone sends.
@@ -159,7 +163,9 @@ fn none() -> ExtraHeaders {
 }
 
 impl Phone {
-    pub fn new(epoch: Instant, seed: u64, pickup: Pickup, early: Plan, talk: Plan, drift: i32) -> Phone {
+    pub fn new(epoch: Instant, seed: u64, pickup: Pickup, early: Plan, talk: Plan, drift: i32, events: bool) -> Phone {
+        let usual = Capabilities::default();
+        let capabilities = Capabilities { telephone_event: usual.telephone_event.filter(|_| events), ..usual };
         let mut rng = StdRng::seed_from_u64(seed);
         Phone {
             epoch,
@@ -168,7 +174,7 @@ impl Phone {
             early: early.into_iter().map(|(ms, act)| (Ms(ms).into(), act)).collect(),
             talk,
             session: None,
-            negotiator: Negotiator::new(rng.random::<u64>() >> 1, PHONE_MEDIA, Capabilities::default()),
+            negotiator: Negotiator::new(rng.random::<u64>() >> 1, PHONE_MEDIA, capabilities),
             rng,
             reply: Vec::new(),
             agreed: None,
@@ -186,6 +192,7 @@ impl Phone {
             keys: None,
             srtp: None,
             spoke: Vec::new(),
+            early_sound: Vec::new(),
         }
     }
 
@@ -336,7 +343,14 @@ impl Phone {
             }
             None => self.reply = self.negotiator.offer(Direction::SendRecv),
         }
-        let ring = Input::Ring { headers: none(), sdp: None };
+        let sound = std::mem::take(&mut self.early_sound);
+        let ring = Input::Ring { headers: none(), sdp: (!sound.is_empty()).then(|| self.reply.clone()) };
+        if !sound.is_empty() {
+            let talk = std::mem::take(&mut self.talk);
+            self.talks(now);
+            self.talk = talk;
+            self.stream.iter_mut().for_each(|stream| stream.words.extend(&sound));
+        }
         match self.pickup {
             Pickup::After(ms) => {
                 self.signal(now, ring);
@@ -374,6 +388,10 @@ impl Phone {
                 let key = Key::from_char(key).expect("a key");
                 stream.key = Some(telephone_event::Sender::new(key, stream.timestamp, Ms(100)));
             }
+            (Act::Info(key), Some(_), _) => {
+                let body = format!("Signal={key}\r\nDuration=100\r\n").into_bytes();
+                self.signal(now, Input::Info { content_type: "application/dtmf-relay".to_owned(), body });
+            }
             (Act::PickUp, _, Pickup::EarlyRefuse(_, code)) => {
                 self.signal(now, Input::Reject { code, reason: None, headers: none() });
                 self.stream = None;
@@ -382,12 +400,12 @@ impl Phone {
                 self.signal(now, Input::Answer { headers: none(), sdp: self.reply.clone() });
             }
             (Act::Mute, Some(stream), _) => stream.muted = true,
-            (Act::Unmute, Some(stream), _) => stream.muted = false,
-            (Act::Unmute, None, Pickup::After(_)) => {
+            (Act::Unmute, _, Pickup::After(_)) if self.dialog.is_none() => {
                 self.signal(now, Input::Answer { headers: none(), sdp: self.reply.clone() });
                 self.talks(now);
             }
-            (Act::HangUp, None, Pickup::Refuse(_, code)) => {
+            (Act::Unmute, Some(stream), _) => stream.muted = false,
+            (Act::HangUp, _, Pickup::Refuse(_, code)) if self.dialog.is_none() => {
                 self.signal(now, Input::Reject { code, reason: None, headers: none() });
             }
             (Act::HangUp, ..) => self.signal(now, Input::Cancel),

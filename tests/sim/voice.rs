@@ -36,6 +36,34 @@ pub fn tone(length: Ms) -> Vec<i16> {
         .collect()
 }
 
+/// The tone of a key.
+pub fn key(key: char, length: Ms) -> Vec<i16> {
+    let (low, high) = trunkline::dsp::tone::keypad::frequencies(key).expect("a key");
+    let mut sound = vec![0; length.samples(8_000) as usize];
+    trunkline::dsp::tone::pair::Pair::new([(low, -12.0), (high, -10.0)], sound.len() as u32).add_to(&mut sound);
+    sound
+}
+
+/// Tones of an exchange: frequencies, and on, off, on, off … in ms, so many times.
+pub fn cadence(frequencies: [f32; 2], cadence: &[u32], times: usize) -> Vec<i16> {
+    let mut sound = Vec::new();
+    for (n, ms) in cadence.iter().cycle().take(cadence.len() * times).enumerate() {
+        let mut part = vec![0; Ms(*ms).samples(8_000) as usize];
+        if n % 2 == 0 {
+            let sines = frequencies.map(|hz| (hz, if hz > 0.0 { -15.0 } else { -100.0 }));
+            trunkline::dsp::tone::pair::Pair::new(sines, part.len() as u32).add_to(&mut part);
+        }
+        sound.extend(part);
+    }
+    sound
+}
+
+/// The keys that are heard as tones.
+pub fn keys<'a>(frames: impl IntoIterator<Item = &'a [i16; 160]>) -> String {
+    let mut ears = trunkline::dsp::tone::keys::Keys::default();
+    frames.into_iter().filter_map(|frame| ears.push(frame)).collect()
+}
+
 /// Whether anything is to be heard.
 pub fn sounds(samples: &[i16]) -> bool {
     samples.iter().any(|sample| sample.unsigned_abs() > 64)

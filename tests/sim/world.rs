@@ -78,11 +78,13 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let epoch = Instant::now();
         let (early, talk) = (std::mem::take(&mut scenario.early), std::mem::take(&mut scenario.talk));
-        let mut phone = Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift);
+        let mut phone =
+            Phone::new(epoch, rng.random(), scenario.pickup, early, talk, scenario.drift, scenario.phone_events);
         phone.terms = scenario.phone_terms;
         if let Some(terms) = &scenario.srtp[1] {
             phone.encrypt(terms);
         }
+        phone.early_sound = std::mem::take(&mut scenario.early_sound);
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {
@@ -209,6 +211,10 @@ impl World {
             srtp: self.scenario.srtp[0].clone().map(|terms| Box::new(SrtpPlan { terms, seed: KeySeed([1; 32]) })),
             early_media: self.scenario.early_media,
             early_media_asr: self.scenario.early_media_asr,
+            inband_keys: self.scenario.inband_keys,
+            tones: self.scenario.tones.clone(),
+            hang_up_on_tone: self.scenario.hang_up_on_tone,
+            answerer: self.scenario.answerer,
         }
     }
 
@@ -445,7 +451,7 @@ impl World {
         let now = self.now;
         match output {
             Output::Transmit { to, payload } => self.transmit(to, payload),
-            Output::Listen(setup) => self.hand_over(1, Happening::ToLeg(ToLeg::Listen(setup))),
+            Output::Listen { setup, .. } => self.hand_over(1, Happening::ToLeg(ToLeg::Listen(setup))),
             Output::StopListening => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
             Output::EarlyRecogniser(told) => {
                 self.seen.trace(now, "early recogniser", format!("{told:?}").as_bytes());
@@ -491,6 +497,8 @@ impl World {
             Output::Over(record) => {
                 self.seen.trace(now, "record", format!("{record:?}").as_bytes());
                 self.seen.records.push(*record);
+                // With the call goes its port.
+                self.leg = None;
             }
             other => panic!("not known here: {other:?}"),
         }

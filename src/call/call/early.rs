@@ -1,5 +1,5 @@
 //! What is heard before the answer, when that is asked for: early media goes to recognition on a leg and in a stream of their own, and what
-//! comes of it is told as early.
+//! comes of it is told as early. Tones are listened for on the same leg ([`super::listening`]), also where nothing is recognised.
 //!
 //! ```text
 //! 183 with SDP ► Output::Listen, ToDialogue::Open, Line::Early ─ utterances, labelled ► answer: StopListening, OpenLeg, Line::Begin
@@ -30,6 +30,8 @@ pub(super) struct Early {
     /// When its first frame was due; until that is known, when it was asked for.
     origin: Instant,
     listening: bool,
+    /// What is said goes to recognition; else only tones are listened for.
+    recognise: bool,
     /// The dialogue's stream, while it is open.
     stream: Option<Stream>,
     /// The utterance that goes on.
@@ -48,6 +50,7 @@ impl Early {
         Early {
             origin: now,
             listening: true,
+            recognise: true,
             stream: None,
             speaking: None,
             partials: BTreeMap::new(),
@@ -77,7 +80,13 @@ impl Call {
     /// The callee has described its early media, in answer to our offer or by one of its own. Media of another fork take the place of those
     /// that were heard.
     pub(super) fn early_media(&mut self, now: Instant, sdp: Option<&[u8]>) {
-        if !self.plan.early_media_asr || self.answered.is_some() || self.ending.is_some() || self.ended.is_some() {
+        let wanted = self.plan.early_media_asr || self.plan.tones.is_some();
+        if !wanted
+            || !self.session.is_outgoing()
+            || self.answered.is_some()
+            || self.ending.is_some()
+            || self.ended.is_some()
+        {
             return;
         }
         // What the answer of the call is to be read by stays as it is: another fork may give it.
@@ -99,18 +108,23 @@ impl Call {
             }
             return;
         }
-        let mut early = Box::new(Early::new(now));
+        let recognise = self.plan.early_media_asr;
+        let mut early = Box::new(Early { recognise, ..Early::new(now) });
         early.told = self.early.take().map(|before| before.told).unwrap_or_default();
         let setup = leg::Setup {
             media,
             srtp,
             knobs: self.plan.knobs.leg(),
+            inband_keys: leg::InbandKeys::Off,
+            tones: self.plan.tones.clone(),
+            answerer: None,
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
         };
-        self.out.push_back(Output::Listen(Box::new(setup)));
-        if self.plan.rules.dialogue {
+        self.listening.begins(now);
+        self.out.push_back(Output::Listen { setup: Box::new(setup), recognise });
+        if recognise && self.plan.rules.dialogue {
             self.out.push_back(Output::Dialogue(ToDialogue::Open));
             early.stream = Some(Stream::default());
         }
@@ -125,6 +139,9 @@ impl Call {
         let Some(early) = self.early.as_mut().filter(|early| early.listening) else { return };
         match event {
             LegEvent::Began { at } => early.origin = at,
+            LegEvent::Tone { heard, at } => self.heard_tone(now, heard, at),
+            // Only tones are listened for.
+            _ if !early.recognise => {}
             LegEvent::SpeechStarted { utterance, onset, .. } => {
                 early.speaking = Some((utterance, onset));
                 let from = onset.saturating_sub(pre_roll);
@@ -307,7 +324,7 @@ impl Call {
         let Some(mut early) = self.early.take() else { return Default::default() };
         early.texts.sort_by_key(|text| text.start);
         // It was heard of, and never listened to.
-        let began = early.let_go.then(|| self.wall(early.origin));
+        let began = (early.let_go && early.recognise).then(|| self.wall(early.origin));
         (began, early.texts, early.told)
     }
 
@@ -330,6 +347,9 @@ impl Call {
     }
 
     fn early_recogniser(&mut self, to: ToRecogniser) {
+        if self.early.as_ref().is_some_and(|early| !early.recognise) {
+            return;
+        }
         self.out.push_back(Output::EarlyRecogniser(to));
     }
 }

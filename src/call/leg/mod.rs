@@ -11,11 +11,13 @@
 mod keys;
 mod latch;
 mod mouth;
+mod presses;
 mod quality;
 mod reports;
 mod secure;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -26,7 +28,10 @@ use super::knobs::{BargeIn, LegKnobs, OnBargeIn};
 use super::prompt::PromptNo;
 use super::record::{LineQuality, Look};
 use crate::codec::g711::Law;
+use crate::dsp::answerer::{self, Answerer};
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
+use crate::dsp::tone::keys::Keys as Tones;
+use crate::dsp::tone::progress::{self, Country, Progress};
 use crate::dsp::vad::Vad;
 use crate::ms::Ms;
 use crate::rtp::bursts::Tally;
@@ -41,6 +46,7 @@ use crate::rtp::xr::VoipMetrics;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
+use presses::{Presses, Way};
 use quality::Levels;
 use reports::Reports;
 use secure::{LARGEST_COMPOUND, Secure};
@@ -56,8 +62,6 @@ pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME + MAX_TRAILER;
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
-/// The same key that comes another way within this time is the same press.
-const SAME_PRESS: Duration = Duration::from_millis(800);
 
 /// Who has been silent for no longer than this is still speaking.
 const BETWEEN_WORDS: Ms = Ms(200);
@@ -96,12 +100,30 @@ pub struct Setup {
     pub srtp: Option<Box<Srtp>>,
     /// First values.
     pub knobs: LegKnobs,
+    /// Whether keys are heard as tones.
+    pub inband_keys: InbandKeys,
+    /// Whose call progress tones are listened for.
+    pub tones: Option<Arc<Country>>,
+    /// Who has answered is judged by these.
+    pub answerer: Option<answerer::Rules>,
     /// [`LegEvent::LineDead`] when nothing came for this long, unless the call is on hold.
     pub rtp_timeout: Duration,
     /// For SSRC, sequence and timestamp.
     pub seed: u64,
     /// For sender reports.
     pub clock: WallClock,
+}
+
+/// Whether keys are heard as tones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InbandKeys {
+    /// Where RFC 4733 events have not been agreed on.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 /// What the call tells its leg.
@@ -154,7 +176,7 @@ pub enum Command {
     PauseRecording(bool),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
-    /// Keys to send: 0-9 * # A-D.
+    /// Keys to send: 0-9 * # A-D. As RFC 4733 events; as tones where those have not been agreed on.
     SendKeys(String),
     /// Signalling has agreed anew. A direction whose key is the same goes on; what is encrypted stays so.
     Media(Media, Option<Box<Srtp>>),
@@ -278,6 +300,20 @@ pub enum LegEvent {
         /// Media time of the first frame of which that holds.
         from: Ms,
     },
+    /// What an exchange says in tones began.
+    Tone {
+        /// What.
+        heard: progress::Heard,
+        /// When it began.
+        at: Ms,
+    },
+    /// Who has answered. A machine, or an unknown one, may beep later.
+    Answerer {
+        /// Who, and why.
+        verdict: answerer::Verdict,
+        /// When that was clear.
+        at: Ms,
+    },
     /// Nothing came from the far end for as long as [`Setup::rtp_timeout`], and it does not hold us.
     LineDead {
         /// When.
@@ -301,13 +337,6 @@ pub trait Outlet {
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
     /// To the far end, from the RTCP port, or from the RTP port if they are one ([`Leg::shares_port`]).
     fn report(&mut self, to: SocketAddr, compound: &[u8]);
-}
-
-/// How a key press came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Rtp,
-    Signalling,
 }
 
 /// Packets that were refused, by reason.
@@ -355,7 +384,13 @@ pub struct Leg {
     frames: Frames,
     events: event::Receiver,
     pressed: [Option<event::Key>; KEYS],
-    last_press: Option<(event::Key, Way, Option<Instant>)>,
+    presses: Presses,
+    inband_keys: InbandKeys,
+    /// In a box, since most lines need none.
+    tones: Option<Box<Tones>>,
+    progress: Option<Box<Progress>>,
+    /// Until it has said all.
+    answerer: Option<Box<Answerer>>,
     vad: Vad,
     endpointer: Endpointer,
     /// The last frame held speech; and may have, as the gate sees it: then the buffer does not cut.
@@ -403,7 +438,11 @@ impl Leg {
             frames: Frames::default(),
             events: event::Receiver::default(),
             pressed: [None; KEYS],
-            last_press: None,
+            presses: Presses::default(),
+            inband_keys: setup.inband_keys,
+            tones: None,
+            answerer: setup.answerer.map(|rules| Box::new(Answerer::new(rules))),
+            progress: setup.tones.map(|country| Box::new(Progress::new(country))),
             vad: Vad::default(),
             endpointer: Endpointer::new(EndpointKnobs::default()),
             voiced: false,
@@ -429,6 +468,7 @@ impl Leg {
             last: None,
         };
         leg.turn(setup.knobs);
+        leg.listen_for_tones();
         leg
     }
 
@@ -528,6 +568,7 @@ impl Leg {
             Command::Media(media, srtp) => {
                 self.media = media;
                 self.secure.renew(srtp);
+                self.listen_for_tones();
                 // After a hold its silence counts from now.
                 self.heard_at = self.last;
                 self.latch.signal(media.remote);
@@ -563,6 +604,7 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
@@ -689,7 +731,18 @@ impl Leg {
                 (verdict.voiced, verdict.gate)
             }
         };
+        if let Some(key) = self.tones.as_mut().and_then(|tones| tones.push(&samples)).and_then(event::Key::from_char) {
+            self.press(key, Way::Tone);
+        }
         let at = Ms::from(frame.wire.saturating_duration_since(origin));
+        if let Some((heard, ago)) = self.progress.as_mut().and_then(|progress| progress.push(&samples)) {
+            outlet.event(LegEvent::Tone { heard, at: (at + Ms(20)).saturating_sub(Ms(ago)) });
+        }
+        if let Some(answerer) = &mut self.answerer
+            && let Some(verdict) = answerer.push(self.voiced, &samples)
+        {
+            outlet.event(LegEvent::Answerer { verdict, at });
+        }
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
             if self.voiced {
@@ -747,28 +800,37 @@ impl Leg {
         spoke.then_some(frame)
     }
 
-    fn take_keys(&mut self) {
-        while let Some(told) = self.events.poll() {
-            let event::KeyEvent::Pressed(press) = told else { continue };
-            self.press(press.key, Way::Rtp);
+    /// As signalling has it now: a line that agrees on events, or no longer, changes what its tones mean.
+    fn listen_for_tones(&mut self) {
+        let wanted = match self.inband_keys {
+            InbandKeys::Auto => self.media.telephone_event.is_none(),
+            InbandKeys::On => true,
+            InbandKeys::Off => false,
+        };
+        if wanted != self.tones.is_some() {
+            self.tones = wanted.then(Box::default);
         }
     }
 
-    /// A key was pressed. One press is one, though some far ends tell it by RTP and by INFO.
+    fn take_keys(&mut self) {
+        while let Some(told) = self.events.poll() {
+            match (told, self.last) {
+                (event::KeyEvent::Pressed(press), _) => self.press(press.key, Way::Rtp),
+                (event::KeyEvent::Released(release), Some(now)) => self.presses.released(now, release.key),
+                (event::KeyEvent::Released(_), None) => {}
+            }
+        }
+    }
+
+    /// A key was pressed, as it is told one way or another.
     fn press(&mut self, key: event::Key, way: Way) {
         if !self.media.receives {
             return;
         }
-        let now = self.last;
-        let again = self.last_press.is_some_and(|(before, by, at)| {
-            let close = now.zip(at).is_some_and(|(now, at)| now.saturating_duration_since(at) < SAME_PRESS);
-            before == key && by != way && close
-        });
-        if again {
-            self.last_press = None;
+        // Before the first slot nothing can have been told twice.
+        if self.last.is_some_and(|now| !self.presses.is_new(now, key, way)) {
             return;
         }
-        self.last_press = Some((key, way, now));
         // More keys in one slot than a hand can press are noise.
         if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
             *free = Some(key);
@@ -824,6 +886,15 @@ impl Leg {
             (false, None) if before => Voice { since, until: Some(at), spoke: true },
             (false, _) => self.voice,
         };
+    }
+
+    /// A key that is sent as a tone takes the place of what is said, as one does that is sent as an event.
+    fn key_tone(&mut self) -> Option<[i16; FRAME]> {
+        if self.media.telephone_event.is_some() || !self.media.sends || self.keys.is_empty() {
+            return None;
+        }
+        let mut tone = [0; FRAME];
+        self.keys.next_tone(&mut tone).then_some(tone)
     }
 
     /// One packet: keys first, then the frame. Silence is sent too: it keeps NATs open, and far ends take a pause for a dead line.
@@ -898,6 +969,9 @@ mod tests {
             media,
             srtp: None,
             knobs: LegKnobs::default(),
+            inband_keys: InbandKeys::default(),
+            tones: None,
+            answerer: None,
             rtp_timeout: Duration::from_secs(9),
             seed: 1,
             clock,

@@ -166,6 +166,9 @@ mod tests {
             media,
             srtp: None,
             knobs: LegKnobs::default(),
+            inband_keys: Default::default(),
+            tones: None,
+            answerer: None,
             rtp_timeout: Duration::from_secs(30),
             seed,
             clock,
@@ -230,7 +233,7 @@ mod tests {
         one.receive(start, there, &wire.rtcp[0]);
         assert_eq!((one.refused().malformed, one.shares_port()), (1, false));
         let media = Media { rtcp_mux: true, ..one.media };
-        one.command(crate::call::leg::Command::Media(media), &mut Wire::default());
+        one.command(crate::call::leg::Command::Media(media, None), &mut Wire::default());
         one.receive(start, there, &wire.rtcp[0]);
         one.receive(start, there, &wire.rtp[0]);
         assert_eq!((one.refused().malformed, one.quality().received, one.shares_port()), (1, 1, true));

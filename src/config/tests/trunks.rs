@@ -42,7 +42,7 @@ fn the_template_lists_every_key_of_a_profile_and_no_other() {
     let (tree, sound) = source.parse();
     assert!(sound);
     reader::known::take();
-    let read = trunk::read(&source, &tree, None);
+    let read = trunk::read(&source, &tree, None, None);
     assert_eq!(problems.take(), []);
     assert!(matches!(read, Some(Profile::Off(name)) if name == "template"));
     assert_eq!(shown(template), reader::known::take());
@@ -55,6 +55,9 @@ fn every_profile_of_the_repository_would_run() {
     let main = main.replace("\"test-audio\"", &format!("{:?}", root.join("test-audio")));
     for file in fs::read_dir(root.join("sip-profiles")).expect("listed") {
         let path = file.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).expect("read").replace("enabled = false", "enabled = true");
         let folder = Folder::new(&main, &text);
         let mut mistakes = folder.mistakes();
@@ -296,4 +299,49 @@ fn keys_of_srtp_that_are_told_without_tls_are_warned_of() {
         read("srtp = \"preferred\"").switchboard.trunks[0].srtp.as_ref().map(|t| (t.required, t.suites.len())),
         Some((false, 5))
     );
+}
+
+#[test]
+fn the_tables_of_tones_of_the_repository_are_right() {
+    let problems = RefCell::new(Vec::new());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sip-profiles");
+    let countries = super::super::tones::read(&root, &problems);
+    assert_eq!(problems.take(), []);
+    let names: Vec<_> = countries.keys().map(String::as_str).collect();
+    assert_eq!(names, ["cn", "de", "fr", "in", "jp", "uk", "us"]);
+}
+
+#[test]
+fn mistakes_in_a_table_of_tones_are_told_with_their_place() {
+    let folder = Folder::new(ENGINE, &format!("{PROFILE}\n[media]\ntones = \"xx\"\nhang_up_on_tone = false\n"));
+    let table = "[[tone]]\nkind = \"beep\"\nfrequencies_hz = [450, 50]\ncadence_ms = [350]\n\
+                 [[tone]]\nkind = \"busy\"\nfrequencies_hz = [450]\ncadence_ms = [350, 350]\n\
+                 [[tone]]\nkind = \"congestion\"\nfrequencies_hz = [450]\ncadence_ms = [400, 400]\nlevel = 3\n";
+    fs::write(folder.0.join("sip-profiles/tones/yy.toml"), table).expect("written");
+    let mistakes = folder.mistakes();
+    for told in [
+        "sip-profiles/tones/yy.toml:2:tone.kind: is no kind of tone; write \"ringback\", \"busy\", \"congestion\" or \"unobtainable\"",
+        "sip-profiles/tones/yy.toml:3:tone.frequencies_hz: holds what is out of range; write whole numbers from 100 to 3400",
+        "sip-profiles/tones/yy.toml:4:tone.cadence_ms: is no cadence; write pairs of on and off, at most 8 times in all",
+        "sip-profiles/tones/yy.toml:12:tone.cadence_ms: cannot be told from the busy tone above; leave one of the two out: their times differ by less than 15 % and 30 ms",
+        "sip-profiles/tones/yy.toml:13:tone.level: is not known; remove it, or choose from: kind, frequencies_hz, cadence_ms",
+    ] {
+        assert!(mistakes.iter().any(|mistake| mistake == told), "{told}\n{mistakes:#?}");
+    }
+    let named = "media.tones: there is no sound table tones/xx.toml; write one of: cn";
+    assert!(mistakes.iter().any(|mistake| mistake.ends_with(named)), "{mistakes:#?}");
+}
+
+#[test]
+fn rules_by_which_no_verdict_could_be_reached_are_a_mistake() {
+    let mistakes = |lines: &str| Folder::new(ENGINE, &format!("{PROFILE}\n[answerer]\n{lines}\n")).mistakes();
+    assert_eq!(mistakes("enabled = true\ngreeting_ms = 2500\nlongest_ms = 5000"), Vec::<String>::new());
+    let told = mistakes("greeting_ms = 7000");
+    assert!(
+        told[0].ends_with(
+            "answerer.greeting_ms: is not below longest_ms: no greeting is long enough for a machine; change one of the two"
+        ),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1);
 }

@@ -44,6 +44,7 @@ async fn an_order_with_everything_comes_through() {
         speech: "s".into(),
         knobs: Some(dialogue::Knobs { endpoint_ms: Some(50), ..Default::default() }),
         correlation: "c".into(),
+        answering_machine: Some(true),
         user_to_user_values: vec![dialogue::UserToUser { bytes: vec![4], ..Default::default() }],
     };
     let answer = served.client.dial(request).await.expect("is dialled").into_inner();

@@ -12,9 +12,11 @@ use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
 use crate::call::quality::Occasion;
 use crate::call::record::{
-    CallRecord, EarlyText, Lately, LineQuality, Look, Outcome, Pause, PeerQuality, ReceivedUui, Role, Transfer, Turn,
+    AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality, ReceivedUui,
+    Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
+use crate::dsp::tone::progress;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as dialogue;
 use crate::rtp::xr::VoipMetrics;
@@ -367,6 +369,14 @@ async fn every_event_is_told_whole() {
             What::KeysCollected { result: Collected::NotInTime, digits: "xx".into() },
             Told::KeysCollected(dialogue::Keys { result: -1, digits: "xx".into() }),
         ),
+        (
+            What::AnsweredBy(AnsweredBy { who: "machine", reason: "long_greeting", at: Ms(22) }),
+            Told::AnsweredBy(dialogue::AnsweredBy { who: "machine".into(), reason: "long_greeting".into(), at_ms: 22 }),
+        ),
+        (
+            What::Tone { heard: progress::Heard::Busy, start: Ms(21), before_answer: true },
+            Told::Tone(happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }),
+        ),
         (What::Key { key: '*' }, Told::Key(happened::Key { key: "*".into() })),
         (
             What::KnobClamped(clamp),
@@ -490,6 +500,8 @@ fn record() -> CallRecord {
         early_media_at: Some(SystemTime::UNIX_EPOCH),
         early_text: vec![EarlyText { text: "no such number".into(), start: Ms(1), stop: Ms(2) }],
         srtp: "AES_CM_128_HMAC_SHA1_80",
+        tones: vec![HeardTone { what: "busy", start: Ms(21), before_answer: true }],
+        answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22) }],
     }
 }
 
@@ -576,5 +588,7 @@ fn told_record() -> proto::CallRecord {
         early_media_at: Some(prost_types::Timestamp::default()),
         early_text: vec![proto::call_record::EarlyText { text: "no such number".into(), start_ms: 1, stop_ms: 2 }],
         srtp: "AES_CM_128_HMAC_SHA1_80".into(),
+        tones: vec![happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }],
+        answered_by: vec![dialogue::AnsweredBy { who: "human".into(), reason: "short_greeting".into(), at_ms: 22 }],
     }
 }

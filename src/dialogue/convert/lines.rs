@@ -2,6 +2,7 @@
 
 use crate::call::collection::Collected;
 use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Quality, Utterance};
+use crate::call::record::AnsweredBy;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use crate::proto::dialogue::v1::fault::Which;
@@ -29,6 +30,7 @@ fn line(what: Line) -> Event {
         Line::Key { key, interrupted } => {
             Event::Key(proto::Key { key: key.into(), interrupted: interrupted.map(heard) })
         }
+        Line::AnsweredBy(by) => Event::AnsweredBy(answered_by(by)),
         Line::Mark { prompt_id, mark } => Event::Mark(proto::Mark { prompt_id, mark }),
         Line::Hold { by_us, by_far_end } => Event::Hold(proto::Hold { by_us, by_far_end }),
         Line::TransferResult { reached, sip_code, reason } => Event::TransferResult(proto::TransferResult {
@@ -39,6 +41,11 @@ fn line(what: Line) -> Event {
         Line::Fault(fault) => Event::Fault(self::fault(fault)),
         Line::End { by, reason } => Event::End(proto::End { by: by.as_str().into(), reason }),
     }
+}
+
+/// Who has answered.
+pub fn answered_by(by: AnsweredBy) -> proto::AnsweredBy {
+    proto::AnsweredBy { who: by.who.into(), reason: by.reason.into(), at_ms: by.at.0 }
 }
 
 fn begin(begin: Begin) -> proto::Begin {

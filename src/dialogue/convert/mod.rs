@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use actions::{asked, collect, knobs, label, say};
 pub use headers::{headers, line, received, user_to_user};
-pub use lines::{heard, keys, line_event, millis, utterance};
+pub use lines::{answered_by, heard, keys, line_event, millis, utterance};
 pub use refer::{hangup, refer};
 
 /// The longest id, in bytes, that is kept for others and returned to them untouched.

@@ -11,6 +11,7 @@ use crate::call::knobs::{BargeIn, Clamp, KnobChange, OnBargeIn};
 use crate::call::line::Parties;
 use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
+use crate::call::record::AnsweredBy;
 use crate::call::transfer::Refer;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
@@ -413,6 +414,10 @@ fn every_line_event() {
     assert_eq!(
         tell(Line::Mark { prompt_id: "p".into(), mark: "m".into() }),
         Event::Mark(proto::Mark { prompt_id: "p".into(), mark: "m".into() })
+    );
+    assert_eq!(
+        tell(Line::AnsweredBy(AnsweredBy { who: "beep", reason: "beep", at: Ms(5) })),
+        Event::AnsweredBy(proto::AnsweredBy { who: "beep".into(), reason: "beep".into(), at_ms: 5 })
     );
     assert_eq!(
         tell(Line::Hold { by_us: false, by_far_end: true }),

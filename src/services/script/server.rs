@@ -157,7 +157,7 @@ fn read(kind: LineKind) -> Result<Option<Event>, Status> {
             tracing::warn!(which = ?fault.which(), reason = %fault.reason, action = %fault.action_id, "fault");
             return Ok(None);
         }
-        // A script asks neither for partial results, collections, transfers nor marks; an interruption is acted upon when
+        // A script asks neither for partial results, collections, transfers, marks nor who has answered; an interruption is acted upon when
         // its words are known.
         LineKind::Partial(_)
         | LineKind::Keys(_)
@@ -165,6 +165,7 @@ fn read(kind: LineKind) -> Result<Option<Event>, Status> {
         | LineKind::BargeIn(_)
         | LineKind::Mark(_)
         | LineKind::Hold(_)
+        | LineKind::AnsweredBy(_)
         | LineKind::End(_) => return Ok(None),
     }))
 }

@@ -102,6 +102,7 @@ impl Session {
             reoffer: None,
             wanted: false,
             peer_updates: false,
+            peer_takes_info: true,
             refreshing: Refreshing::new(&terms),
             referral: None,
             refer_refusal: 603,

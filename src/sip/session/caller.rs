@@ -62,6 +62,7 @@ impl Session {
             reoffer: None,
             wanted: false,
             peer_updates: false,
+            peer_takes_info: true,
             refreshing,
             referral: None,
             refer_refusal: 603,
