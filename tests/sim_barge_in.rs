@@ -248,7 +248,7 @@ fn barge_in_may_be_changed_while_a_prompt_waits() {
     let change = KnobChange { barge_in: Some(BargeIn::Never), ..KnobChange::default() };
     let scenario = Scenario {
         dialogue: Box::new(move |event| match &event.what {
-            Line::Begin(_) => vec![act(Action::Set(change)), say(LONG)],
+            Line::Begin(_) => vec![act(Action::Set(change.clone())), say(LONG)],
             _ => Vec::new(),
         }),
         rtp: Weather::POOR,

@@ -233,7 +233,7 @@ fn only_what_makes_sense_is_done_before_the_answer() {
     let mut scenario = announced();
     let change = KnobChange { endpoint: Some(Ms(100)), ..KnobChange::default() };
     scenario.dialogue = Box::new(move |event| match event.what {
-        Line::Early(_) => vec![say("Hello?"), act(Action::Set(change)), act(Action::Partials(true))],
+        Line::Early(_) => vec![say("Hello?"), act(Action::Set(change.clone())), act(Action::Partials(true))],
         _ => Vec::new(),
     });
     scenario.rules.dialogue_timeout = Duration::from_secs(60);

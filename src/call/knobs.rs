@@ -3,6 +3,8 @@
 //! Every knob exists per call and per turn; a change acts from the next frame. A value out of range is clamped and
 //! reported, never refused.
 
+use std::sync::Arc;
+
 use crate::ms::Ms;
 
 /// Who may stop a prompt.
@@ -54,8 +56,22 @@ impl Default for Knobs {
     }
 }
 
+/// A sound that is looped under everything that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Background {
+    /// Below the prompts folder; empty: none.
+    pub path: Arc<str>,
+    /// Of the file's own level, −60 to 0 dB.
+    pub level_db: f32,
+}
+
+impl Background {
+    /// The levels that make sense.
+    pub const LEVELS_DB: std::ops::RangeInclusive<f32> = -60.0..=0.0;
+}
+
 /// A change to some of them; `None` leaves a knob as it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct KnobChange {
     /// See [`Knobs::endpoint`].
     pub endpoint: Option<Ms>,
@@ -75,6 +91,8 @@ pub struct KnobChange {
     pub protect: Option<Ms>,
     /// See [`Knobs::key_barge_in`].
     pub key_barge_in: Option<bool>,
+    /// What is looped under everything that is sent. Not among the [`Knobs`]: a file has to be read for it.
+    pub background: Option<Background>,
 }
 
 /// A value that was out of range.

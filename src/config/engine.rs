@@ -13,7 +13,7 @@ use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
 use super::{group, written};
-use crate::call::knobs::{KnobChange, Knobs};
+use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::journal;
 use crate::ms::Ms;
 use crate::switchboard::NONE;
@@ -35,7 +35,7 @@ const ANSWER_TIMEOUT_MS: u64 = 8_000;
 const FINAL_TIMEOUT_MS: u64 = 3_000;
 
 /// Knobs of the conversation contract that are not built.
-const UNBUILT_KNOBS: [&str; 6] = ["min_words", "ignore", "on_barge_in", "verdict_ms", "filler_after_ms", "background"];
+const UNBUILT_KNOBS: [&str; 5] = ["min_words", "ignore", "on_barge_in", "verdict_ms", "filler_after_ms"];
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -87,7 +87,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
     events.done();
-    let knobs = knobs(root.section("knobs"));
+    let (knobs, background) = knobs(root.section("knobs"), prompts.as_deref());
     let groups = root.sections("group");
     root.done();
 
@@ -99,6 +99,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         overload: limits.overload,
         drain: limits.drain,
         knobs,
+        background,
         dialogue_timeout: limits.answer_timeout,
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
@@ -379,7 +380,7 @@ fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
     path
 }
 
-fn knobs(mut section: Section<'_>) -> Knobs {
+fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Background>) {
     let mut time = |key| section.number(key, 0..=u64::from(u32::MAX));
     let times = [
         time("endpoint_ms"),
@@ -401,7 +402,9 @@ fn knobs(mut section: Section<'_>) -> Knobs {
         min_speech: ms[5],
         protect: ms[6],
         key_barge_in: section.flag("key_barge_in").map(|f| f.value),
+        background: None,
     };
+    let background = background(&mut section, prompts);
     for knob in UNBUILT_KNOBS {
         if section.raw(knob).is_some() {
             section.place_of(knob).wrong("is not built yet", "remove it");
@@ -417,7 +420,42 @@ fn knobs(mut section: Section<'_>) -> Knobs {
         );
     }
     section.done();
-    knobs
+    (knobs, background)
+}
+
+fn background(knobs: &mut Section<'_>, prompts: Option<&Path>) -> Option<Background> {
+    const REMEDY: &str = "write { file = \"office.wav\", level_db = -24 }";
+    let (value, place) = knobs.raw("background")?;
+    let Some(table) = value.as_table() else {
+        place.wrong("is no table", REMEDY);
+        return None;
+    };
+    let mut section = Section::inline(place, table);
+    let file = section.parsed("file", written::below);
+    if let Some(file) = &file {
+        match prompts.map(|folder| folder.join(&file.value)) {
+            None => file.place.wrong("lies nowhere", "name the folder in which it lies: [prompts] folder"),
+            Some(path) => {
+                if let Err(reason) = playable(&path) {
+                    file.place.wrong(format!("{} {reason}", path.display()), "name a mono, 16-bit WAV file");
+                }
+            }
+        }
+    }
+    section.need("file", REMEDY);
+    let level = section.raw("level_db");
+    section.need("level_db", "write how much softer than the file it is to be, -60 to 0 dB");
+    let level_db = level.and_then(|(value, place)| {
+        let whole = value.as_integer().and_then(|integer| integer.as_str().parse().ok());
+        let level: Option<f32> = whole.or(value.as_float().and_then(|float| float.as_str().parse().ok()));
+        let level = level.filter(|level| Background::LEVELS_DB.contains(level));
+        if level.is_none() {
+            place.wrong("is out of range", "write a number from -60 to 0");
+        }
+        level
+    });
+    section.done();
+    Some(Background { path: file?.value.into(), level_db: level_db? })
 }
 
 pub(super) fn or_default<'a, T>(

@@ -359,12 +359,14 @@ fn wrong_engine_files() {
             ],
         ),
         (
-            "[knobs]\nendpoint_ms = 50\nno_input_ms = 99000\nbarge_in = \"words\"\nmin_words = 2\n",
+            "[knobs]\nendpoint_ms = 50\nno_input_ms = 99000\nbarge_in = \"words\"\nmin_words = 2\nbackground = { file = \"a.wav\", level_db = -61 }\n",
             &[
                 "m.toml:2:knobs.endpoint_ms: 50 is out of range; write at least 200",
                 "m.toml:3:knobs.no_input_ms: 99000 is out of range; write at most 60000",
                 "m.toml:4:knobs.barge_in: is not built yet; write never or speech",
                 "m.toml:5:knobs.min_words: is not built yet; remove it",
+                "m.toml:6:knobs.background.file: lies nowhere; name the folder in which it lies: [prompts] folder",
+                "m.toml:6:knobs.background.level_db: is out of range; write a number from -60 to 0",
             ],
         ),
     ];

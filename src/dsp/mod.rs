@@ -5,7 +5,9 @@
 //! | [`vad`] | is somebody speaking in these 20 ms |
 //! | [`endpoint`] | where an utterance begins and ends |
 //! | [`level`] | how loud it is; fades, mixing |
+//! | [`mix`] | a sound looped under another one |
 
 pub mod endpoint;
 pub mod level;
+pub mod mix;
 pub mod vad;

@@ -3,7 +3,7 @@
 //! ```text
 //! receive()  packet → latch → telephone events | jitter buffer
 //! tick()     jitter buffer → decode or conceal → VAD → endpoints → may the caller interrupt? → recogniser ring
-//!            prompt queue → encode → packet                                                    → recorder ring
+//!            prompt queue → background → encode → packet                                       → recorder ring
 //! ```
 //! Pure: packets and commands come in with their moment, everything goes out through an [`Outlet`]. Nothing allocates once the leg is made,
 //! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
@@ -14,6 +14,7 @@ mod mouth;
 mod reports;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -25,6 +26,8 @@ use super::prompt::PromptNo;
 use super::record::LineQuality;
 use crate::codec::g711::Law;
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
+use crate::dsp::level::Gain;
+use crate::dsp::mix::Bed;
 use crate::dsp::vad::Vad;
 use crate::ms::Ms;
 use crate::rtp::frames::{Frames, Sound as Origin};
@@ -123,6 +126,8 @@ pub enum Command {
     Knobs(Knobs),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
+    /// What is looped under everything that is sent, and how loud.
+    Background(Option<(Arc<[i16]>, Gain)>),
     /// Keys to send: 0-9 * # A-D.
     SendKeys(String),
     /// Signalling has agreed anew.
@@ -227,6 +232,8 @@ pub enum LegEvent {
     },
     /// A buffer that has been played: to be freed elsewhere than on the media thread.
     Spent(Vec<i16>),
+    /// The same of samples that other calls may have, too.
+    SpentShared(Arc<[i16]>),
 }
 
 /// Where all goes that comes out of a leg.
@@ -305,6 +312,7 @@ pub struct Leg {
     refused: Refused,
     // mouth
     mouth: Mouth,
+    bed: Bed,
     voice: Voice,
     sender: Sender,
     keys: KeyQueue,
@@ -341,6 +349,7 @@ impl Leg {
             heard_at: None,
             refused: Refused::default(),
             mouth: Mouth::new(),
+            bed: Bed::default(),
             voice: Voice::default(),
             reports: Reports::new(setup.clock, &sender, &mut rng),
             sender,
@@ -411,6 +420,11 @@ impl Leg {
                     self.press(key, Way::Signalling);
                 }
             }
+            Command::Background(sound) => {
+                if let Some(gone) = self.bed.set(sound) {
+                    outlet.event(LegEvent::SpentShared(gone));
+                }
+            }
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media) => {
                 self.media = media;
@@ -443,6 +457,7 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        let spoke = self.lay_under(spoke, outlet);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
@@ -584,6 +599,18 @@ impl Leg {
             outlet.event(LegEvent::Key { key: key.as_char(), at });
         }
         spoke.then_some(frame)
+    }
+
+    /// The background under what is said, or by itself. Who is held hears none.
+    fn lay_under(&mut self, spoke: Option<[i16; FRAME]>, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
+        if !self.bed.plays() || self.held() {
+            return spoke;
+        }
+        let mut frame = spoke.unwrap_or([0; FRAME]);
+        if let Some(gone) = self.bed.under(&mut frame) {
+            outlet.event(LegEvent::SpentShared(gone));
+        }
+        Some(frame)
     }
 
     fn take_keys(&mut self) {

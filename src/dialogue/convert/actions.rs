@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use super::{MAX_ID, Refused, hangup, id, refer};
 use crate::call::action::{Action, Asked};
-use crate::call::knobs::{BargeIn, KnobChange};
+use crate::call::knobs::{Background, BargeIn, KnobChange};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
@@ -146,9 +146,7 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
     if message.filler_after_ms.is_some_and(|ms| ms != 0) {
         return not_built("filler_after_ms", "bridging phrases");
     }
-    if message.background.is_some() {
-        return not_built("background", "background sounds");
-    }
+    let background = message.background.map(|message| background(&format!("{path}.background"), message));
     Ok(KnobChange {
         endpoint: message.endpoint_ms.map(Ms),
         speech_start: message.speech_start_ms.map(Ms),
@@ -159,7 +157,19 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
         min_speech: message.min_speech_ms.map(Ms),
         protect: message.protect_ms.map(Ms),
         key_barge_in: message.key_barge_in,
+        background: background.transpose()?,
     })
+}
+
+/// What is looped; without a path nothing.
+fn background(path: &str, message: proto::knobs::Background) -> Result<Background, Refused> {
+    let proto::knobs::Background { path: file, level_db } = message;
+    if file.is_empty() {
+        return Ok(Background { path: "".into(), level_db: 0.0 });
+    }
+    let (low, high) = (*Background::LEVELS_DB.start(), *Background::LEVELS_DB.end());
+    within(&format!("{path}.level_db"), Some(level_db), low, high)?;
+    Ok(Background { path: below(&format!("{path}.path"), file)?.into(), level_db })
 }
 
 fn expect(message: proto::Expect) -> Result<Action, Refused> {
