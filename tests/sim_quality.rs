@@ -79,7 +79,17 @@ fn leg(start: Instant, seed: u64, remote: SocketAddr, mux: bool, xr: bool) -> Le
         receives: true,
     };
     let clock = WallClock { at: start, unix: Duration::from_secs(1_800_000_000) };
-    Leg::new(Setup { media, srtp: None, knobs: LegKnobs::default(), rtp_timeout: Duration::from_secs(30), seed, clock })
+    Leg::new(Setup {
+        media,
+        srtp: None,
+        inband_keys: Default::default(),
+        tones: None,
+        answerer: None,
+        knobs: LegKnobs::default(),
+        rtp_timeout: Duration::from_secs(30),
+        seed,
+        clock,
+    })
 }
 
 /// What both ends say at last, and the arrivals at the second one: number of the packet, and when.

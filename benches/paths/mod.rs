@@ -3,8 +3,6 @@
 //! A call takes the paths of `leg` fifty times a second; the others are what these are made of, and what its signalling is made of. All
 //! is virtual: no socket, no kernel, no clock, and every random number comes from a seed, so that a path executes the same instructions
 //! each time.
-//!
-//! There is no `mix` among them: nothing on the packet path mixes yet. What does will belong here on the day that it comes.
 
 mod line;
 mod packets;

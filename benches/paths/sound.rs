@@ -1,8 +1,10 @@
-//! The voice detector on the packet path, and the speech services' changes of sample rate beside it.
+//! The voice detector and the background on the packet path, and the speech services' changes of sample rate beside it.
 
 use std::hint::black_box;
 
 use trunkline::codec::resample::{Resampler, SampleRate};
+use trunkline::dsp::level::Gain;
+use trunkline::dsp::mix::Bed;
 use trunkline::dsp::vad::Vad;
 
 use super::{FRAME, Path, Walk, each, quiet, speech};
@@ -11,6 +13,8 @@ use super::{FRAME, Path, Walk, each, quiet, speech};
 pub const PATHS: &[Path] = &[
     Path { name: "vad/gate", times: 2_000, make: || vad(quiet()) },
     Path { name: "vad/gate_and_judge", times: 1_000, make: || vad(speech()) },
+    Path { name: "mix/background", times: 2_000, make: || background(&speech(), Gain::from_db(-24.0)) },
+    Path { name: "mix/seam", times: 2_000, make: || background(&speech()[..4], Gain::from_db(-24.0)) },
     Path { name: "resample/8000_to_16000", times: 500, make: || resample(SampleRate::HZ_8000, SampleRate::HZ_16000) },
     Path { name: "resample/16000_to_8000", times: 500, make: || resample(SampleRate::HZ_16000, SampleRate::HZ_8000) },
     Path { name: "resample/22050_to_8000", times: 500, make: || resample(SampleRate::HZ_22050, SampleRate::HZ_8000) },
@@ -25,6 +29,18 @@ fn vad(frames: Vec<[i16; FRAME]>) -> Walk {
     each(move || {
         n += 1;
         black_box(vad.push(black_box(&frames[n % frames.len()])));
+    })
+}
+
+/// A loop of two seconds has a seam, which is mixed sample by sample, in one frame of a hundred; a loop of 80 ms in every second or third.
+fn background(frames: &[[i16; FRAME]], gain: Gain) -> Walk {
+    let mut bed = Bed::default();
+    let _ = bed.set(Some((frames.iter().flatten().copied().collect(), gain)));
+    let spoken = frames[0];
+    each(move || {
+        let mut frame = spoken;
+        black_box(bed.under(black_box(&mut frame)));
+        black_box(&frame);
     })
 }
 

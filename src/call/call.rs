@@ -25,23 +25,22 @@ use super::conversation::{Conversation, Rules};
 use super::event::{Stage, What};
 use super::info;
 use super::io::{Input, Output};
-use super::knobs::Knobs;
+use super::knobs::{Background, Knobs};
 use super::leg::{self, LegEvent};
 use super::line::{Begin, HungUpBy, Parties};
 use super::outcome;
 use super::quality::{LineRules, LineWatch};
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
 use super::transfer;
-use crate::codec::g711::Law;
 use crate::dsp::tone::progress::Country;
 use crate::ms::Ms;
-use crate::rtp::packet::PayloadType;
-use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Suite, Willing};
+use crate::sdp::{AudioFormat, Capabilities, Direction, Negotiated, NegotiationError, Negotiator, Suite};
 use crate::sip::Local;
 use crate::sip::message::{HeaderName, Request, Target, Uri};
 use crate::sip::refer::{Progress, Replaces};
 use crate::sip::session::{self, Carrier, Dial, Event, ExtraHeaders, Session};
 
+use offers::media;
 pub use secured::{SrtpPlan, srtp};
 
 /// A leg that does not say goodbye is not waited for any longer.
@@ -73,6 +72,8 @@ pub struct Plan {
     pub pass_headers: Vec<String>,
     /// First values.
     pub knobs: Knobs,
+    /// Looped from the answer on.
+    pub background: Option<Background>,
     /// For the conversation.
     pub rules: Rules,
     /// For transfers.
@@ -359,6 +360,7 @@ impl Call {
                 for clamp in self.plan.knobs.apply(&knobs) {
                     self.tell(now, What::KnobClamped(clamp));
                 }
+                self.plan.background = knobs.background.or(self.plan.background.take());
                 self.answer(now, headers);
             }
             Input::Decline { status, reason } if self.phase == Phase::Waiting => {
@@ -693,8 +695,14 @@ impl Call {
         self.timers[Timer::Look as usize] = LineWatch::next(&self.plan.line, now);
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote, srtp: self.srtp() });
         let begin = self.begin(now);
-        self.conversation =
-            Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin, stream));
+        self.conversation = Some(Conversation::new(
+            now,
+            self.plan.rules.clone(),
+            self.plan.knobs.clone(),
+            begin,
+            self.plan.background.take(),
+            stream,
+        ));
         self.note_hold(now);
     }
 
@@ -844,22 +852,4 @@ fn refusal(code: u16, error: Option<NegotiationError>) -> ExtraHeaders {
     let reason = outcome::of_our_refusal(code).map(|reason| ("Reason".to_owned(), reason.to_string()));
     let warning = error.map(|error| ("Warning".to_owned(), format!("{} trunkline \"{error}\"", error.warn_code())));
     ExtraHeaders::try_from(reason.into_iter().chain(warning).collect::<Vec<_>>()).unwrap_or_default()
-}
-
-fn media(agreed: &Negotiated, rules: &LineRules) -> leg::Media {
-    leg::Media {
-        law: match agreed.codec {
-            AudioFormat::Pcmu => Law::Mu,
-            AudioFormat::Pcma => Law::A,
-        },
-        payload_type: PayloadType::new(agreed.payload_type).unwrap_or(PayloadType::PCMA),
-        telephone_event: agreed.telephone_event.and_then(PayloadType::new),
-        telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
-        remote: agreed.remote,
-        rtcp: agreed.rtcp,
-        rtcp_mux: agreed.rtcp_mux,
-        rtcp_xr: rules.xr_unasked || agreed.rtcp_xr && rules.rtcp_xr != Willing::Off,
-        sends: agreed.sends,
-        receives: agreed.receives,
-    }
 }

@@ -10,12 +10,14 @@
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
 
+mod background;
 mod barge_in;
 mod bridging;
 mod collecting;
 mod holding;
 mod recording;
 mod telling;
+mod told;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,8 +26,8 @@ use std::time::{Duration, Instant};
 use super::action::{Action, Asked, Farewell};
 use super::collection::Collection;
 use super::event::{Service, Stage, StoppedBy, What};
-use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser};
-use super::knobs::{BargeIn, Knobs};
+use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser, Wanted};
+use super::knobs::{Background, BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
 use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use super::prompt::{Prompt, PromptNo, Source};
@@ -33,6 +35,7 @@ use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
 use super::transfer::{Handed, Refer};
 use crate::ms::Ms;
+pub use told::Told;
 
 /// From the last sample of the last word to the BYE: what the far end's jitter buffer still has to play.
 pub const GRACE: Duration = Duration::from_millis(200);
@@ -83,58 +86,8 @@ struct Pending {
     by_words: bool,
 }
 
-/// What a conversation leaves for the record.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// All keys pressed.
-    pub keys: String,
-    /// Facts from the dialogue.
-    pub labels: BTreeMap<String, String>,
-    /// What went wrong.
-    pub faults: Vec<String>,
-    /// Who said what.
-    pub turns: Vec<Turn>,
-    /// Where the recording was paused.
-    pub pauses: Vec<Pause>,
-}
-
-/// Faults that a record tells one by one; a dialogue that does nothing right must not fill the memory.
-const MOST_FAULTS: usize = 100;
-/// Labels that a record takes.
-const MOST_LABELS: usize = 256;
 /// Segments that may wait to be said.
 const MOST_SEGMENTS: usize = 256;
-
-impl Told {
-    pub(super) fn fault(&mut self, fault: String) {
-        match self.faults.len() {
-            MOST_FAULTS => self.faults.push("and more".to_owned()),
-            more if more > MOST_FAULTS => {}
-            _ => self.faults.push(fault),
-        }
-    }
-
-    /// Notes a fact, if there is room.
-    pub(super) fn label(&mut self, key: String, value: String) -> Result<(), String> {
-        self.has_room_for(&key)?;
-        self.labels.insert(key, value);
-        Ok(())
-    }
-
-    fn has_room_for(&self, key: &str) -> Result<(), String> {
-        if self.labels.len() >= MOST_LABELS && !self.labels.contains_key(key) {
-            return Err(format!("label.key: the record has {MOST_LABELS} labels"));
-        }
-        Ok(())
-    }
-
-    /// What was told before the answer, and after it.
-    pub(super) fn and(mut self, later: Told) -> Told {
-        self.labels.extend(later.labels);
-        later.faults.into_iter().for_each(|fault| self.fault(fault));
-        Told { labels: self.labels, faults: self.faults, ..later }
-    }
-}
 
 /// A dialogue's stream that was opened before the answer.
 #[derive(Debug, Default)]
@@ -152,6 +105,7 @@ pub struct Conversation {
     answered: Instant,
     knobs: Knobs,
     speaker: Speaker,
+    background: background::Asked,
     timers: [Option<Instant>; TIMERS],
     /// The utterance that goes on.
     speaking: Option<(u32, Ms)>,
@@ -208,7 +162,14 @@ pub struct Conversation {
 
 impl Conversation {
     /// The call has been answered. `stream`: the dialogue's, if it was opened before and goes on.
-    pub(super) fn new(now: Instant, rules: Rules, knobs: Knobs, begin: Begin, stream: Option<Stream>) -> Conversation {
+    pub(super) fn new(
+        now: Instant,
+        rules: Rules,
+        knobs: Knobs,
+        begin: Begin,
+        background: Option<Background>,
+        stream: Option<Stream>,
+    ) -> Conversation {
         let open = stream.is_some();
         let Stream { last_event, wants_partials } = stream.unwrap_or_default();
         let mut conversation = Conversation {
@@ -216,6 +177,7 @@ impl Conversation {
             answered: now,
             knobs,
             speaker: Speaker::default(),
+            background: background::Asked::default(),
             timers: [None; TIMERS],
             speaking: None,
             partials: BTreeMap::new(),
@@ -255,6 +217,7 @@ impl Conversation {
         }
         conversation.ask(now, Line::Begin(Box::new(begin)));
         conversation.tell_of_bridging(now);
+        background.into_iter().for_each(|background| conversation.set_background(background));
         conversation.rest(now);
         conversation
     }
@@ -449,12 +412,16 @@ impl Conversation {
             | LegEvent::Look(_)
             | LegEvent::Tone { .. }
             | LegEvent::Answerer { .. }
-            | LegEvent::Spent(_) => {}
+            | LegEvent::Spent(_)
+            | LegEvent::SpentShared(_) => {}
         }
     }
 
     /// Recogniser or synthesiser said something.
     pub fn speech(&mut self, now: Instant, from: FromSpeech) {
+        if self.background(now, &from) {
+            return;
+        }
         match from {
             FromSpeech::Partial { utterance, text } => {
                 if !self.partial_wanted(utterance) {
@@ -565,6 +532,9 @@ impl Conversation {
                 self.out.push_back(Output::Leg(leg::Command::Knobs(self.knobs.leg())));
                 if change.filler_after.is_some() || change.bridging.is_some() {
                     self.tell_of_bridging(now);
+                }
+                if let Some(background) = change.background {
+                    self.set_background(background);
                 }
                 if change.no_input.is_some() {
                     self.timers[Timer::NoInput as usize] = None;

@@ -111,6 +111,20 @@ impl Default for Knobs {
     }
 }
 
+/// A sound that is looped under everything that is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Background {
+    /// Below the prompts folder; empty: none.
+    pub path: Arc<str>,
+    /// Of the file's own level, −60 to 0 dB.
+    pub level_db: f32,
+}
+
+impl Background {
+    /// The levels that make sense.
+    pub const LEVELS_DB: std::ops::RangeInclusive<f32> = -60.0..=0.0;
+}
+
 /// A change to some of them; `None` leaves a knob as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KnobChange {
@@ -144,6 +158,8 @@ pub struct KnobChange {
     pub filler_after: Option<Ms>,
     /// See [`Knobs::bridging`]; replaces the whole list.
     pub bridging: Option<Arc<[Source]>>,
+    /// What is looped under everything that is sent. Not among the [`Knobs`]: a file has to be read for it.
+    pub background: Option<Background>,
 }
 
 /// A value that was out of range.

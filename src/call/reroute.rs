@@ -229,6 +229,7 @@ mod tests {
                 variables: Vec::new(),
                 pass_headers: Vec::new(),
                 knobs: Knobs::default(),
+                background: None,
                 rules: Rules {
                     dialogue_timeout: Duration::from_secs(8),
                     final_timeout: Duration::from_secs(3),

@@ -16,7 +16,7 @@ use super::trunk::Services;
 use super::values::{Config, PortRange};
 use super::{group, written};
 use crate::call::fillers::Fillers;
-use crate::call::knobs::{KnobChange, Knobs};
+use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::call::prompt;
 use crate::journal::{self, Format, Keep, Pattern};
 use crate::ms::Ms;
@@ -37,9 +37,6 @@ const DRAIN_S: u64 = 30;
 const RTP_TIMEOUT_S: u64 = 30;
 const ANSWER_TIMEOUT_MS: u64 = 8_000;
 const FINAL_TIMEOUT_MS: u64 = 3_000;
-
-/// Knobs of the conversation contract that are not built.
-const UNBUILT_KNOBS: [&str; 1] = ["background"];
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -91,7 +88,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
     events.done();
-    let knobs = knobs(root.section("knobs"), prompts.as_deref());
+    let (knobs, background) = knobs(root.section("knobs"), prompts.as_deref());
     let groups = root.sections("group");
     root.done();
 
@@ -103,6 +100,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         overload: limits.overload,
         drain: limits.drain,
         knobs,
+        background,
         dialogue_timeout: limits.answer_timeout,
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
@@ -421,7 +419,7 @@ fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
     path
 }
 
-fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> Knobs {
+fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Background>) {
     let mut time = |key| section.number(key, 0..=u64::from(u32::MAX));
     let times = [
         time("endpoint_ms"),
@@ -452,12 +450,9 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> Knobs {
         min_words: ms[9].map(|words| words.0),
         ignore: ignore(&mut section),
         bridging: bridging(&mut section, prompts),
+        background: None,
     };
-    for knob in UNBUILT_KNOBS {
-        if section.raw(knob).is_some() {
-            section.place_of(knob).wrong("is not built yet", "remove it");
-        }
-    }
+    let background = background(&mut section, prompts);
     let mut knobs = Knobs::default();
     // The call clamps what comes out of range in the middle of it; in a file that is a mistake.
     for clamp in knobs.apply(&change) {
@@ -472,7 +467,42 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> Knobs {
         section.place_of("filler_after_ms").wrong("is set, and there is no bridging phrase", remedy);
     }
     section.done();
-    knobs
+    (knobs, background)
+}
+
+fn background(knobs: &mut Section<'_>, prompts: Option<&Path>) -> Option<Background> {
+    const REMEDY: &str = "write { file = \"office.wav\", level_db = -24 }";
+    let (value, place) = knobs.raw("background")?;
+    let Some(table) = value.as_table() else {
+        place.wrong("is no table", REMEDY);
+        return None;
+    };
+    let mut section = Section::inline(place, table);
+    let file = section.parsed("file", written::below);
+    if let Some(file) = &file {
+        match prompts.map(|folder| folder.join(&file.value)) {
+            None => file.place.wrong("lies nowhere", "name the folder in which it lies: [prompts] folder"),
+            Some(path) => {
+                if let Err(reason) = playable(&path) {
+                    file.place.wrong(format!("{} {reason}", path.display()), "name a mono, 16-bit WAV file");
+                }
+            }
+        }
+    }
+    section.need("file", REMEDY);
+    let level = section.raw("level_db");
+    section.need("level_db", "write how much softer than the file it is to be, -60 to 0 dB");
+    let level_db = level.and_then(|(value, place)| {
+        let whole = value.as_integer().and_then(|integer| integer.as_str().parse().ok());
+        let level: Option<f32> = whole.or(value.as_float().and_then(|float| float.as_str().parse().ok()));
+        let level = level.filter(|level| Background::LEVELS_DB.contains(level));
+        if level.is_none() {
+            place.wrong("is out of range", "write a number from -60 to 0");
+        }
+        level
+    });
+    section.done();
+    Some(Background { path: file?.value.into(), level_db: level_db? })
 }
 
 fn ignore(section: &mut Section<'_>) -> Option<Arc<Fillers>> {

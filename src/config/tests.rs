@@ -379,7 +379,7 @@ fn wrong_engine_files() {
         ),
         (
             "[knobs]\nendpoint_ms = 50\nno_input_ms = 99000\nbarge_in = \"words\"\nmin_words = 0\non_barge_in = \"wait\"\n\
-             ignore = [\"uh\", \"?\"]\nfiller_after_ms = 900\nbridging = []\nbackground = \"x\"\n",
+             ignore = [\"uh\", \"?\"]\nfiller_after_ms = 900\nbridging = []\nbackground = { file = \"a.wav\", level_db = -61 }\n",
             &[
                 "m.toml:2:knobs.endpoint_ms: 50 is out of range; write at least 200",
                 "m.toml:3:knobs.no_input_ms: 99000 is out of range; write at most 60000",
@@ -387,7 +387,8 @@ fn wrong_engine_files() {
                 "m.toml:6:knobs.on_barge_in: is not what a prompt can do; write stop or pause",
                 "m.toml:7:knobs.ignore: \"?\" has no letter and no digit; write a word or a short phrase",
                 "m.toml:8:knobs.filler_after_ms: is set, and there is no bridging phrase; write bridging = [\"Let me see.\"], or filler_after_ms = 0",
-                "m.toml:10:knobs.background: is not built yet; remove it",
+                "m.toml:10:knobs.background.file: lies nowhere; name the folder in which it lies: [prompts] folder",
+                "m.toml:10:knobs.background.level_db: is out of range; write a number from -60 to 0",
             ],
         ),
     ];

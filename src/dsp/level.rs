@@ -35,6 +35,15 @@ impl Gain {
         Gain((10f32.powf(db.min(18.0) / 20.0) * 4096.0).round() as i32)
     }
 
+    /// As a number of 4,096ths, and from it.
+    pub(super) fn units(self) -> i32 {
+        self.0
+    }
+
+    pub(super) fn of_units(units: i32) -> Gain {
+        Gain(units)
+    }
+
     fn of(self, sample: i16) -> i32 {
         (i32::from(sample) * self.0) >> 12
     }

@@ -7,9 +7,11 @@
 //! | [`level`] | how loud it is; fades, mixing |
 //! | [`tone`] | keys, call progress, beeps; and tones that are made |
 //! | [`answerer`] | a person, or an answering machine |
+//! | [`mix`] | a sound looped under another one |
 
 pub mod answerer;
 pub mod endpoint;
 pub mod level;
+pub mod mix;
 pub mod tone;
 pub mod vad;

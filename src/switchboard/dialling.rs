@@ -133,6 +133,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         variables: Vec::new(),
         pass_headers: trunk.pass_headers.clone(),
         knobs: settings.knobs.clone(),
+        background: settings.background.clone(),
         rules: Rules {
             dialogue_timeout: settings.dialogue_timeout,
             final_timeout: settings.final_timeout,
@@ -303,6 +304,7 @@ pub(super) fn place(
     };
     let mut plan = plan(settings, trunk, call_id, &services);
     let clamps = plan.knobs.apply(&order.knobs);
+    plan.background = order.knobs.background.clone().or(plan.background);
     plan.early_media_asr = order.early_media_asr.unwrap_or(trunk.early_media_asr) && plan.rules.recogniser;
     plan.parties = Parties { caller: number(caller), callee, ..Parties::default() };
     plan.failover = failover;

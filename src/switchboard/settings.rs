@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::load::Limits;
 use super::numbers::Numbers;
-use crate::call::knobs::Knobs;
+use crate::call::knobs::{Background, Knobs};
 use crate::call::leg::InbandKeys;
 use crate::call::quality::LineRules;
 use crate::call::transfer;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub drain: Duration,
     /// First values of every call's knobs.
     pub knobs: Knobs,
+    /// What is looped under everything that is sent.
+    pub background: Option<Background>,
     /// How long the dialogue may take to answer an utterance or a silence.
     pub dialogue_timeout: Duration,
     /// How long the recogniser may take from the end of an utterance to its final text.

@@ -8,6 +8,7 @@ use trunkline::call::knobs::{BargeIn, LegKnobs};
 use trunkline::call::leg::{Command, InbandKeys, LegEvent, Media, Setup, Sound, Stopped, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
+use trunkline::dsp::level::Gain;
 use trunkline::dsp::tone::progress::{Country, Heard, Tone};
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::PayloadType;
@@ -25,6 +26,8 @@ pub enum Robot {
     Recording,
     /// Presses keys.
     Keys,
+    /// Speaks over a background that changes each time.
+    Background,
 }
 
 /// A kind of call.
@@ -54,6 +57,7 @@ pub const KINDS: &[Kind] = &[
     Kind { full: true, ..kind("both speak, and the rings are full", Style::Speaks, Robot::Recording) },
     kind("keys both ways", Style::Keys, Robot::Keys),
     Kind { law: Law::Mu, ..kind("packets of 10 ms, µ-law", Style::Short, Robot::Recording) },
+    kind("a background under the robot", Style::Speaks, Robot::Background),
     kind("packets of 60 ms", Style::Long, Robot::Silent),
     kind("all that can come", Style::Wild, Robot::Recording),
     Kind { held: true, ..kind("held", Style::Speaks, Robot::Silent) },
@@ -118,6 +122,16 @@ impl Kind {
                 };
                 prompt(barge_in, (0..300).map(piece).collect())
             }
+            Robot::Background => {
+                let sound = |length: usize| {
+                    let samples: Arc<[i16]> = recording[..length].into();
+                    Command::Background(Some((samples, Gain::from_db(-20.0))))
+                };
+                let mut commands = prompt(BargeIn::Never, vec![Sound::Own(recording[..8_000].to_vec())]);
+                // With a seam and without, and the first one handed back.
+                commands.extend([sound(4_000), sound(if no.0.is_multiple_of(2) { 500 } else { 1_000 })]);
+                commands
+            }
             Robot::Recording => prompt(BargeIn::Never, vec![Sound::Shared(recording.clone())]),
             Robot::Keys => vec![Command::SendKeys("0123456789*#".repeat(10))],
         }
@@ -136,6 +150,8 @@ pub struct Told {
     interrupted: bool,
     keys: u32,
     dead: bool,
+    /// Backgrounds that came to their end.
+    gone: u32,
 }
 
 impl Told {
@@ -160,6 +176,7 @@ impl Told {
             | LegEvent::Tone { .. }
             | LegEvent::Answerer { .. }
             | LegEvent::Spent(_) => {}
+            LegEvent::SpentShared(_) => self.gone += 1,
         }
     }
 
@@ -174,6 +191,7 @@ impl Told {
         match kind.robot {
             Robot::Segments(BargeIn::Never) => assert!(self.segments > 20, "{name}: {self:?}"),
             Robot::Segments(_) => assert!(self.interrupted, "{name}: {self:?}"),
+            Robot::Background => assert!(self.segments > 0 && self.gone > 0, "{name}: {self:?}"),
             Robot::Recording => assert!(self.segments > 0, "{name}: {self:?}"),
             Robot::Keys => {
                 assert!(far.heard_events > 50 && self.keys > 2, "{name}: {self:?}, {} packets", far.heard_events)

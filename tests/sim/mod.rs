@@ -24,7 +24,7 @@ use trunkline::call::action::Action;
 use trunkline::call::call::Answering;
 use trunkline::call::conversation::Rules;
 use trunkline::call::io::Input;
-use trunkline::call::knobs::Knobs;
+use trunkline::call::knobs::{Background, Knobs};
 use trunkline::call::leg::InbandKeys;
 use trunkline::call::quality::LineRules;
 use trunkline::sdp::SrtpTerms;
@@ -63,6 +63,7 @@ pub struct Scenario {
     /// Of the phone's clock, in parts per million.
     pub drift: i32,
     pub knobs: Knobs,
+    pub background: Option<Background>,
     pub rules: Rules,
     pub rtp_timeout: Duration,
     pub line: LineRules,
@@ -105,6 +106,7 @@ impl Scenario {
             rtp: Weather::CLEAN,
             drift: 0,
             knobs: Knobs { no_input: trunkline::ms::Ms(0), ..Knobs::default() },
+            background: None,
             rules: Rules {
                 dialogue_timeout: Duration::from_secs(4),
                 final_timeout: Duration::from_millis(1_500),

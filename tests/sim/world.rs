@@ -196,6 +196,7 @@ impl World {
             variables: Vec::new(),
             pass_headers: Vec::new(),
             knobs: self.scenario.knobs.clone(),
+            background: self.scenario.background.clone(),
             rules: self.scenario.rules.clone(),
             transfer: Rules {
                 domain: "192.0.2.9".to_owned(),
@@ -357,7 +358,7 @@ impl World {
         }
         for event in wires.events {
             match event {
-                LegEvent::Spent(_) => continue,
+                LegEvent::Spent(_) | LegEvent::SpentShared(_) => continue,
                 LegEvent::Began { at } => self.seen.began = Some(at - self.epoch),
                 _ => {}
             }
@@ -375,7 +376,7 @@ impl World {
     fn wire_early(&mut self, wires: Wires) {
         for event in wires.events {
             match event {
-                LegEvent::Spent(_) => continue,
+                LegEvent::Spent(_) | LegEvent::SpentShared(_) => continue,
                 LegEvent::Began { at } => self.seen.early.began = Some(at - self.epoch),
                 _ => {}
             }

@@ -255,6 +255,8 @@ impl Call {
                     self.tell(now, What::KnobClamped(clamp));
                     self.early_tell(now, Line::Fault(Fault::Knob(clamp)));
                 }
+                // It is heard from the answer on.
+                self.plan.background = change.background.or(self.plan.background.take());
                 return self.out.push_back(Output::Leg(leg::Command::Knobs(self.plan.knobs.leg())));
             }
             Ok(Action::Partials(on)) => return early.stream.iter_mut().for_each(|stream| stream.wants_partials = on),

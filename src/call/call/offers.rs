@@ -1,6 +1,9 @@
 //! Offers within a call, theirs and ours: other media, a hold of either side, the resume.
 
 use super::*;
+use crate::codec::g711::Law;
+use crate::rtp::packet::PayloadType;
+use crate::sdp::Willing;
 
 /// Who holds whom.
 #[derive(Debug, Default)]
@@ -120,5 +123,24 @@ impl Call {
             self.tell(now, What::Hold { by_us, by_far_end, sip_code: 0, reason: String::new() });
         }
         self.converse(|c| c.hold(now, by_us, by_far_end));
+    }
+}
+
+/// What the leg has to know of what was agreed.
+pub(super) fn media(agreed: &Negotiated, rules: &LineRules) -> leg::Media {
+    leg::Media {
+        law: match agreed.codec {
+            AudioFormat::Pcmu => Law::Mu,
+            AudioFormat::Pcma => Law::A,
+        },
+        payload_type: PayloadType::new(agreed.payload_type).unwrap_or(PayloadType::PCMA),
+        telephone_event: agreed.telephone_event.and_then(PayloadType::new),
+        telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
+        remote: agreed.remote,
+        rtcp: agreed.rtcp,
+        rtcp_mux: agreed.rtcp_mux,
+        rtcp_xr: rules.xr_unasked || agreed.rtcp_xr && rules.rtcp_xr != Willing::Off,
+        sends: agreed.sends,
+        receives: agreed.receives,
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! receive()  packet → latch → telephone events | jitter buffer
 //! tick()     jitter buffer → decode or conceal → VAD → endpoints → may the caller interrupt? → recogniser ring
-//!            prompt queue → encode → packet                                                    → recorder ring
+//!            prompt queue → background → encode → packet                                       → recorder ring
 //! ```
 //! Pure: packets and commands come in with their moment, everything goes out through an [`Outlet`]. Nothing allocates once the leg is made,
 //! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
@@ -30,6 +30,8 @@ use super::record::{LineQuality, Look};
 use crate::codec::g711::Law;
 use crate::dsp::answerer::{self, Answerer};
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
+use crate::dsp::level::Gain;
+use crate::dsp::mix::Bed;
 use crate::dsp::tone::keys::Keys as Tones;
 use crate::dsp::tone::progress::{self, Country, Progress};
 use crate::dsp::vad::Vad;
@@ -176,6 +178,8 @@ pub enum Command {
     PauseRecording(bool),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
+    /// What is looped under everything that is sent, and how loud.
+    Background(Option<(Arc<[i16]>, Gain)>),
     /// Keys to send: 0-9 * # A-D. As RFC 4733 events; as tones where those have not been agreed on.
     SendKeys(String),
     /// Signalling has agreed anew. A direction whose key is the same goes on; what is encrypted stays so.
@@ -323,6 +327,8 @@ pub enum LegEvent {
     Look(Box<Look>),
     /// A buffer that has been played: to be freed elsewhere than on the media thread.
     Spent(Vec<i16>),
+    /// The same of samples that other calls may have, too.
+    SpentShared(Arc<[i16]>),
 }
 
 /// Where all goes that comes out of a leg.
@@ -412,6 +418,7 @@ pub struct Leg {
     looked: Tally,
     // mouth
     mouth: Mouth,
+    bed: Bed,
     voice: Voice,
     sender: Sender,
     keys: KeyQueue,
@@ -458,6 +465,7 @@ impl Leg {
             levels: Levels::default(),
             looked: Tally::default(),
             mouth: Mouth::new(),
+            bed: Bed::default(),
             voice: Voice::default(),
             reports: Reports::new(setup.clock, &sender, &mut rng),
             sender,
@@ -564,6 +572,11 @@ impl Leg {
                     self.press(key, Way::Signalling);
                 }
             }
+            Command::Background(sound) => {
+                if let Some(gone) = self.bed.set(sound) {
+                    outlet.event(LegEvent::SpentShared(gone));
+                }
+            }
             Command::SendKeys(keys) => self.keys.press(&keys),
             Command::Media(media, srtp) => {
                 self.media = media;
@@ -604,6 +617,7 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        let spoke = self.lay_under(spoke, outlet);
         let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
@@ -798,6 +812,18 @@ impl Leg {
             outlet.event(LegEvent::Key { key: key.as_char(), at });
         }
         spoke.then_some(frame)
+    }
+
+    /// The background under what is said, or by itself. Who is held hears none.
+    fn lay_under(&mut self, spoke: Option<[i16; FRAME]>, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
+        if !self.bed.plays() || self.held() {
+            return spoke;
+        }
+        let mut frame = spoke.unwrap_or([0; FRAME]);
+        if let Some(gone) = self.bed.under(&mut frame) {
+            outlet.event(LegEvent::SpentShared(gone));
+        }
+        Some(frame)
     }
 
     /// As signalling has it now: a line that agrees on events, or no longer, changes what its tones mean.

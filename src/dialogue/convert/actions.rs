@@ -7,7 +7,7 @@ use super::{MAX_ID, Refused, hangup, id, refer};
 use crate::call::action::{Action, Asked};
 use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
-use crate::call::knobs::{BargeIn, KnobChange, OnBargeIn};
+use crate::call::knobs::{Background, BargeIn, KnobChange, OnBargeIn};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
@@ -151,9 +151,7 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
     let bridging = message.bridging.into_iter().enumerate();
     let bridging =
         bridging.map(|(n, part)| bridge(&format!("{path}.bridging[{n}]"), part)).collect::<Result<Vec<_>, _>>()?;
-    if message.background.is_some() {
-        return Err(Refused::not_built(format!("{path}.background"), "background sounds"));
-    }
+    let background = message.background.map(|message| background(&format!("{path}.background"), message));
     Ok(KnobChange {
         endpoint: message.endpoint_ms.map(Ms),
         speech_start: message.speech_start_ms.map(Ms),
@@ -170,6 +168,7 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
         verdict: message.verdict_ms.map(Ms),
         filler_after: message.filler_after_ms.map(Ms),
         bridging: (!bridging.is_empty()).then(|| bridging.into()),
+        background: background.transpose()?,
     })
 }
 
@@ -238,6 +237,17 @@ pub fn collect(path: &str, message: proto::Collect) -> Result<Action, Refused> {
         prompts: prompts.collect::<Result<_, _>>()?,
         masked,
     }))))
+}
+
+/// What is looped; without a path nothing.
+fn background(path: &str, message: proto::knobs::Background) -> Result<Background, Refused> {
+    let proto::knobs::Background { path: file, level_db } = message;
+    if file.is_empty() {
+        return Ok(Background { path: "".into(), level_db: 0.0 });
+    }
+    let (low, high) = (*Background::LEVELS_DB.start(), *Background::LEVELS_DB.end());
+    within(&format!("{path}.level_db"), Some(level_db), low, high)?;
+    Ok(Background { path: below(&format!("{path}.path"), file)?.into(), level_db })
 }
 
 fn expect(message: proto::Expect) -> Result<Action, Refused> {

@@ -7,7 +7,7 @@ use super::*;
 use crate::call::action::{Action, Farewell};
 use crate::call::collection::{Collect, Collected};
 use crate::call::fillers::Fillers;
-use crate::call::knobs::{BargeIn, Clamp, KnobChange, OnBargeIn};
+use crate::call::knobs::{Background, BargeIn, Clamp, KnobChange, OnBargeIn};
 use crate::call::line::Parties;
 use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
@@ -116,7 +116,7 @@ fn every_other_action() {
         ignore: vec!["uh".into(), "嗯".into()],
         verdict_ms: Some(10),
         bridging: vec![part(Part::Text(words("hm")))],
-        background: None,
+        background: Some(proto::knobs::Background { path: "office.wav".into(), level_db: -24.5 }),
     };
     let change = KnobChange {
         endpoint: Some(Ms(1)),
@@ -134,6 +134,7 @@ fn every_other_action() {
         ignore: Some(Arc::new(Fillers::new(&["uh", "嗯"]).expect("two words"))),
         verdict: Some(Ms(10)),
         bridging: Some(Arc::new([Source::Text(Text { text: "hm".into(), ..Text::default() })])),
+        background: Some(Background { path: "office.wav".into(), level_db: -24.5 }),
     };
     assert_eq!(ask(Act::Set(knobs)), Ok(Action::Set(change)));
     let nothing = Some(Arc::new(Fillers::new(&[] as &[&str]).expect("none")));
@@ -145,17 +146,11 @@ fn every_other_action() {
 #[test]
 fn what_is_not_built_is_named() {
     let tone = part(Part::Tone(proto::Tone::default()));
-    let knobs = |set: fn(&mut proto::Knobs)| {
-        let mut knobs = proto::Knobs::default();
-        set(&mut knobs);
-        Act::Set(knobs)
-    };
     let cases = [
         (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
         (Act::Transfer(proto::Transfer::default()), "transfer: transfers"),
         (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
         (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
-        (knobs(|k| k.background = Some(Default::default())), "set.background: background sounds"),
     ];
     for (action, what) in cases {
         assert_eq!(refusal(action), format!("UNIMPLEMENTED: {what} are not built yet"));
