@@ -155,7 +155,7 @@ pub struct Call {
     early: Option<Box<early::Early>>,
     pub(super) negotiator: Negotiator,
     /// As it was before a callee changed things that has not answered yet: another one of the fork may, to our first offer.
-    first: Option<Negotiator>,
+    first: Option<Box<Negotiator>>,
     /// The SDP answer to the offer that was read.
     reply: Option<Vec<u8>>,
     agreed: Option<Negotiated>,
@@ -667,7 +667,7 @@ impl Call {
         let stream = self.early_over(now);
         let first = self.first.take();
         if let Some(sdp) = sdp {
-            self.negotiator = first.unwrap_or_else(|| self.negotiator.clone());
+            self.negotiator = first.map_or_else(|| self.negotiator.clone(), |first| *first);
             match self.negotiator.accept(&sdp) {
                 Ok(agreed) => self.agreed = Some(agreed),
                 Err(error) => return self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),

@@ -23,7 +23,8 @@ const CHARACTERS_A_SECOND: u64 = 15;
 /// All prompts that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Speaker {
-    prompts: BTreeMap<PromptNo, Entry>,
+    /// In boxes: a map has room for eleven from the beginning, and most calls have one.
+    prompts: BTreeMap<PromptNo, Box<Entry>>,
     last: u32,
     /// The last prompt that the leg knows of.
     opened: Option<PromptNo>,
@@ -207,7 +208,7 @@ impl Speaker {
         }
         prompt.barge_in = Some(prompt.barge_in.unwrap_or(knobs.barge_in));
         prompt.protect = Some(prompt.protect.unwrap_or(knobs.protect));
-        self.prompts.insert(no, Entry::new(prompt, answers));
+        self.prompts.insert(no, Box::new(Entry::new(prompt, answers)));
         if self.feed.is_none() {
             self.open(no, out);
         }
@@ -261,7 +262,7 @@ impl Speaker {
 
     /// The prompt that is heard.
     pub(super) fn playing(&self) -> Option<&Entry> {
-        self.prompts.values().find(|entry| entry.started.is_some())
+        self.prompts.values().map(|entry| &**entry).find(|entry| entry.started.is_some())
     }
 
     /// The bridging phrase gives way to what was asked for after it, if enough of that is there to go on without a gap: it is faded out in
@@ -302,7 +303,7 @@ impl Speaker {
     }
 
     pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {
-        self.prompts.get(&no)
+        self.prompts.get(&no).map(|entry| &**entry)
     }
 
     /// The prompt's first sample went out.
@@ -326,7 +327,7 @@ impl Speaker {
         let dropped = self.unknown();
         self.unwant(&dropped, out);
         let last = self.opened.filter(|_| !self.prompts.is_empty());
-        (last, dropped.into_values().collect())
+        (last, dropped.into_values().map(|entry| *entry).collect())
     }
 
     /// What is asked for from now on waits, with its first sounds made.
@@ -357,12 +358,12 @@ impl Speaker {
             self.forward(out);
         }
         self.pump(out);
-        stopped.into_values().collect()
+        stopped.into_values().map(|entry| *entry).collect()
     }
 
     /// The prompt's last sample went out.
     pub(super) fn over(&mut self, no: PromptNo, out: &mut VecDeque<Output>) -> Option<Entry> {
-        let entry = self.prompts.remove(&no)?;
+        let entry = *self.prompts.remove(&no)?;
         self.pump(out);
         Some(entry)
     }
@@ -370,7 +371,7 @@ impl Speaker {
     /// Whether a segment is a recording, and not the voice of a service.
     pub(super) fn is_recording(&self, no: PromptNo, segment: u32) -> bool {
         let of = |entry: &Entry| entry.prompt.segments.get(segment as usize).map(|s| s.source.clone());
-        matches!(self.prompts.get(&no).and_then(of), Some(Source::File(_)))
+        matches!(self.entry(no).and_then(of), Some(Source::File(_)))
     }
 
     /// The call is over: nothing more is said. All that was asked for, heard in part or not at all.
@@ -378,7 +379,7 @@ impl Speaker {
         let prompts = std::mem::take(&mut self.prompts);
         self.unwant(&prompts, out);
         self.feed = None;
-        prompts.into_values().collect()
+        prompts.into_values().map(|entry| *entry).collect()
     }
 
     /// What was heard of a prompt that was stopped.
@@ -441,18 +442,18 @@ impl Speaker {
     }
 
     /// Takes out what the leg does not know yet.
-    fn unknown(&mut self) -> BTreeMap<PromptNo, Entry> {
+    fn unknown(&mut self) -> BTreeMap<PromptNo, Box<Entry>> {
         let first = self.opened.map_or(PromptNo(1), |opened| PromptNo(opened.0 + 1));
         self.prompts.split_off(&first)
     }
 
-    fn unwant(&self, prompts: &BTreeMap<PromptNo, Entry>, out: &mut VecDeque<Output>) {
+    fn unwant(&self, prompts: &BTreeMap<PromptNo, Box<Entry>>, out: &mut VecDeque<Output>) {
         let wanted = prompts.iter().filter(|(_, entry)| entry.is_wanting());
         out.extend(wanted.map(|(no, _)| Output::Unwant(*no)));
     }
 
     fn wanting(&self, no: PromptNo) -> bool {
-        self.prompts.get(&no).is_some_and(Entry::is_wanting)
+        self.entry(no).is_some_and(Entry::is_wanting)
     }
 
     fn part(&mut self, no: PromptNo, segment: u32) -> Option<&mut Part> {

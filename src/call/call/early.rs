@@ -90,7 +90,7 @@ impl Call {
             return;
         }
         // What the answer of the call is to be read by stays as it is: another fork may give it.
-        let mut negotiator = self.first.as_ref().unwrap_or(&self.negotiator).clone();
+        let mut negotiator = self.first.as_deref().unwrap_or(&self.negotiator).clone();
         let (agreed, srtp) = match sdp {
             Some(sdp) => (negotiator.accept(sdp), secured::srtp(&negotiator)),
             None => (self.agreed.ok_or(NegotiationError::NoAudio), secured::srtp(&self.negotiator)),

@@ -39,7 +39,7 @@ impl Call {
 
     pub(super) fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
         if self.session.is_outgoing() && self.answered.is_none() {
-            self.first.get_or_insert_with(|| self.negotiator.clone());
+            self.first.get_or_insert_with(|| Box::new(self.negotiator.clone()));
         }
         let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
         let input = match taken {

@@ -388,9 +388,10 @@ pub struct Leg {
     // ears
     jitter: JitterBuffer,
     frames: Frames,
-    events: event::Receiver,
+    /// In a box, as what the keys are told by: a leg then fits 14 KiB, and the next size would be 16.
+    events: Box<event::Receiver>,
     pressed: [Option<event::Key>; KEYS],
-    presses: Presses,
+    presses: Box<Presses>,
     inband_keys: InbandKeys,
     /// In a box, since most lines need none.
     tones: Option<Box<Tones>>,
@@ -443,9 +444,9 @@ impl Leg {
             latch: Latch::new(setup.media.remote),
             jitter: JitterBuffer::new(8_000, DelayLimits::default()),
             frames: Frames::default(),
-            events: event::Receiver::default(),
+            events: Box::default(),
             pressed: [None; KEYS],
-            presses: Presses::default(),
+            presses: Box::default(),
             inband_keys: setup.inband_keys,
             tones: None,
             answerer: setup.answerer.map(|rules| Box::new(Answerer::new(rules))),
