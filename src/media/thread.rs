@@ -75,6 +75,9 @@ struct Live {
     read: usize,
 }
 
+/// The allocator's next size is 16 KiB: what one more byte would cost each call.
+const _: () = assert!(size_of::<Live>() <= 14 * 1024);
+
 impl Live {
     /// How many packets this slot reads. Most lines bring one a slot, and to find that there is no second one costs as much as half a packet:
     /// so whoever brought one last time is only asked for a second now and then. Who brought none, or more, may bring a burst.

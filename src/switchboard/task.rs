@@ -270,6 +270,9 @@ async fn heard_early(early: &mut Option<Box<Early>>) -> Input {
     }
 }
 
+/// A call lies in a box, and the allocator's next size is 6 KiB.
+const _: () = assert!(size_of::<Call>() <= 5 * 1024);
+
 /// A call's connections to the shells.
 struct Wires<'a> {
     task: &'a Task,
