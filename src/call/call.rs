@@ -6,6 +6,7 @@
 //! ```
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
+mod bridged;
 mod handing_over;
 mod offers;
 
@@ -27,6 +28,7 @@ use super::leg::{self, LegEvent};
 use super::line::{Begin, HungUpBy, Parties};
 use super::outcome;
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
+use super::second_leg::News;
 use super::transfer;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
@@ -70,6 +72,8 @@ pub struct Plan {
     pub rules: Rules,
     /// For transfers.
     pub transfer: transfer::Rules,
+    /// Of a second leg: the call that is handed over.
+    pub transferred_from: Option<Arc<str>>,
     /// Hang up when no RTP came for this long.
     pub rtp_timeout: Duration,
     /// Where our media is reached.
@@ -153,8 +157,12 @@ pub struct Call {
     /// How the way so far failed, while another one is asked for.
     pub(super) failed: Option<Event>,
     quality: LineQuality,
-    /// Who asked for the transfer that is under way, to whom it goes, since when.
-    referring: Option<(HungUpBy, String, Ms)>,
+    /// The transfer by REFER that is under way.
+    referring: Option<Box<transfer::Referring>>,
+    /// The second leg.
+    second: Option<Box<bridged::Second>>,
+    /// Of a second leg: its end has been told to the first one.
+    parted: bool,
     /// The line fell silent meanwhile.
     dead: bool,
     transfers: Vec<Transfer>,
@@ -253,6 +261,8 @@ impl Call {
             failed: None,
             quality: LineQuality::default(),
             referring: None,
+            second: None,
+            parted: false,
             dead: false,
             transfers: Vec::new(),
             user_to_user: Vec::new(),
@@ -336,6 +346,8 @@ impl Call {
                 }
             }
             Input::Route(route) => self.route(now, route),
+            Input::Transferred(news) => self.second_told(now, news),
+            Input::First(told) => self.first_told(now, told),
             Input::Shutdown if self.ending.is_some() => {
                 // There is no time left for what the far end or the recogniser still owes.
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
@@ -360,6 +372,7 @@ impl Call {
             match self.session.is_outgoing() {
                 true => {
                     self.outcome = if self.rang.is_some() { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
+                    self.tell_first_of_end(HungUpBy::Network, 408, "nobody answered in time");
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
                 }
                 false if self.phase == Phase::Waiting => {
@@ -428,8 +441,9 @@ impl Call {
             }
             match conversation.take_hangup() {
                 Some((by, reason, farewell)) => self.say_goodbye(now, by, &reason, farewell),
-                None => match self.conversation.as_mut().and_then(Conversation::take_refer) {
-                    Some((by, refer)) => self.refer(now, by, *refer),
+                None => match self.conversation.as_mut().and_then(Conversation::take_leaving) {
+                    Some((by, transfer::Leaving::Refer(refer))) => self.refer(now, by, *refer),
+                    Some((by, transfer::Leaving::SecondLeg(leg))) => self.transfer(now, by, leg),
                     None => break,
                 },
             }
@@ -447,6 +461,7 @@ impl Call {
             let reason = format!("no RTP for {} s", self.plan.rtp_timeout.as_secs());
             return self.hang_up(now, HungUpBy::Network, &reason);
         }
+        self.pass_key(&event);
         self.converse(|c| c.leg(now, event));
     }
 
@@ -481,6 +496,7 @@ impl Call {
                 self.timers[Timer::Setup as usize] = None;
                 self.phase = Phase::Ringing;
                 self.tell(now, What::Ringing { sip_code: code, early_media: sdp.is_some() });
+                self.tell_first(News::Ringing { code });
             }
             Event::Answered { sdp } => {
                 self.sip_code = 200;
@@ -520,7 +536,11 @@ impl Call {
                 self.over(now, by, "cancelled before the answer".to_owned());
             }
             Event::Ended { by_peer, reasons } => {
-                let by = if by_peer { HungUpBy::Caller } else { HungUpBy::Network };
+                let by = match self.plan.transferred_from {
+                    _ if !by_peer => HungUpBy::Network,
+                    Some(_) => HungUpBy::Agent,
+                    None => HungUpBy::Caller,
+                };
                 self.over(now, by, outcome::told("BYE", &reasons));
             }
             Event::Failed(failure) => {
@@ -621,6 +641,7 @@ impl Call {
         let begin = self.begin(now);
         self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin));
         self.note_hold(now);
+        self.tell_first(News::Answered);
     }
 
     fn wall_clock(&self, now: Instant) -> leg::WallClock {
@@ -662,6 +683,7 @@ impl Call {
             return;
         }
         self.ending = Some((by, reason.to_owned()));
+        self.part(now, by, reason);
         let reason = farewell.reason().or(Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some())));
         self.session.handle(now, session::Input::Bye { headers: farewell.headers, reason });
     }
@@ -675,9 +697,10 @@ impl Call {
         self.phase = Phase::Ending;
         self.timers = [None; TIMERS];
         let (by, reason) = self.ending.get_or_insert((by, reason)).clone();
+        self.part(now, by, &reason);
         if let Some(last) = self.transfers.last().filter(|last| last.result > 0) {
-            let (target, sip_code) = (last.target.clone(), last.sip_code);
-            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone() });
+            let (target, sip_code, call_id) = (last.target.clone(), last.sip_code, bridged::id(&last.call_id));
+            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone(), call_id });
         }
         self.converse(|c| c.end(now, by, &reason));
         if self.leg_open {
@@ -733,6 +756,7 @@ impl Call {
             sip_call_id: self.session.call_id().to_owned(),
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
+            transferred_from: self.plan.transferred_from.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }

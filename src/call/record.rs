@@ -125,12 +125,14 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// Of a second leg: the call that was handed over; empty for none.
+    pub transferred_from: String,
 }
 
 /// An attempt to hand the call over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transfer {
-    /// By what.
+    /// By what: "refer" or "bridge".
     pub kind: &'static str,
     /// To whom.
     pub target: String,
@@ -148,6 +150,8 @@ pub struct Transfer {
     /// When the result was known.
     #[serde(rename = "stop")]
     pub stop: Ms,
+    /// Of a second leg: its call; empty for none.
+    pub call_id: String,
 }
 
 /// User-to-User of the far end.

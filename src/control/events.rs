@@ -38,7 +38,12 @@ fn standing(standing: Standing) -> happened::Trunk {
 
 fn told(what: What) -> Told {
     match what {
-        What::Dialling { trunk, callee, caller } => Told::Dialling(happened::Dialling { trunk, callee, caller }),
+        What::Dialling { trunk, callee, caller, transferred_from } => Told::Dialling(happened::Dialling {
+            trunk,
+            callee,
+            caller,
+            transferred_from: transferred_from.as_deref().unwrap_or_default().to_owned(),
+        }),
         What::Ringing { sip_code, early_media } => {
             Told::Ringing(happened::Ringing { sip_code: sip_code.into(), early_media })
         }
@@ -106,11 +111,12 @@ fn told(what: What) -> Told {
             Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
         }
         What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
-        What::Transfer { stage, target, sip_code, reason } => Told::Transfer(happened::Transfer {
+        What::Transfer { stage, target, sip_code, reason, call_id } => Told::Transfer(happened::Transfer {
             stage: self::stage(stage).into(),
             target,
             sip_code: sip_code.into(),
             reason,
+            call_id: call_id.as_deref().unwrap_or_default().to_owned(),
         }),
         What::Hold { by_us, by_far_end, sip_code, reason } => {
             Told::Hold(happened::Hold { by_us, by_far_end, sip_code: sip_code.into(), reason })
@@ -155,6 +161,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         sip_call_id: record.sip_call_id,
         transfers: record.transfers.into_iter().map(transfer).collect(),
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
+        transferred_from: record.transferred_from,
     }
 }
 
@@ -179,6 +186,7 @@ fn transfer(transfer: Transfer) -> proto::call_record::Transfer {
         reason: transfer.reason,
         start_ms: transfer.start.0,
         stop_ms: transfer.stop.0,
+        call_id: transfer.call_id,
     }
 }
 
@@ -262,6 +270,7 @@ pub(super) fn call(state: CallState) -> proto::CallState {
         remote_target: state.remote_target,
         held_by_us: state.held.0,
         held_by_far_end: state.held.1,
+        transferred_from: state.transferred_from.as_deref().unwrap_or_default().to_owned(),
     }
 }
 

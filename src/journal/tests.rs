@@ -92,6 +92,7 @@ fn record(call_id: &str) -> CallRecord {
         sip_call_id: "x@y".into(),
         transfers: Vec::new(),
         user_to_user: Vec::new(),
+        transferred_from: String::new(),
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Scenario {
     pub rules: Rules,
     pub rtp_timeout: Duration,
     pub early_media: bool,
+    /// It is the second leg of a transfer of this call.
+    pub transferred_from: Option<&'static str>,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
@@ -97,6 +99,7 @@ impl Scenario {
             },
             rtp_timeout: Duration::from_secs(20),
             early_media: false,
+            transferred_from: None,
             terms: Terms::default(),
             phone_terms: Terms::default(),
             pickup: Pickup::After(1_500),

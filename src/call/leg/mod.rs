@@ -271,6 +271,10 @@ pub trait Outlet {
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame);
     /// To the recorder, if there is one: most calls are not recorded, and then the frame is not even made.
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
+    /// What was heard goes to the leg that this one is joined with, and what that one heard comes back; false: there is none, or nothing came.
+    fn bridge(&mut self, _heard: &[i16; FRAME], _other: &mut [i16; FRAME]) -> bool {
+        false
+    }
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
     /// To the far end, from the RTCP port.
@@ -489,6 +493,11 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        let mut other = [0; FRAME];
+        let spoke = match outlet.bridge(&heard.samples, &mut other) {
+            true => Some(mixed(spoke, other)),
+            false => spoke,
+        };
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
@@ -742,6 +751,13 @@ impl Leg {
         }
         self.sender.advance(FRAME as u32);
     }
+}
+
+/// What the mouth says over what comes from the other leg.
+fn mixed(spoke: Option<[i16; FRAME]>, mut other: [i16; FRAME]) -> [i16; FRAME] {
+    let spoke = spoke.unwrap_or([0; FRAME]);
+    other.iter_mut().zip(spoke).for_each(|(sample, more)| *sample = sample.saturating_add(more));
+    other
 }
 
 #[cfg(test)]

@@ -283,7 +283,6 @@ async fn every_command() {
     let tone = dialogue::Say { segments: vec![dialogue::Segment { segment: Some(tone), mark: String::new() }], ..hi() };
     for (command, message) in [
         (Command::Say(tone), "say.segments[0].tone: tones"),
-        (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
         (Command::RecordPause(Default::default()), "record_pause: pauses of the recording"),
         (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
@@ -309,6 +308,7 @@ async fn states_are_told() {
         remote_target: "sip:x@y".into(),
         held_by_us: false,
         held_by_far_end: true,
+        transferred_from: "c0".into(),
     };
     assert_eq!(up.call, Some(state.clone()));
     let all = served.client.list_calls(proto::ListCallsRequest {}).await.expect("is served").into_inner();

@@ -195,8 +195,18 @@ async fn every_event_is_told_whole() {
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
     let cases = vec![
         (
-            What::Dialling { trunk: "t".into(), callee: "2".into(), caller: "1".into() },
-            Told::Dialling(happened::Dialling { trunk: "t".into(), callee: "2".into(), caller: "1".into() }),
+            What::Dialling {
+                trunk: "t".into(),
+                callee: "2".into(),
+                caller: "1".into(),
+                transferred_from: Some("first".into()),
+            },
+            Told::Dialling(happened::Dialling {
+                trunk: "t".into(),
+                callee: "2".into(),
+                caller: "1".into(),
+                transferred_from: "first".into(),
+            }),
         ),
         (
             What::Ringing { sip_code: 183, early_media: true },
@@ -247,12 +257,14 @@ async fn every_event_is_told_whole() {
                 target: "sip:8@h".into(),
                 sip_code: 486,
                 reason: "Busy".into(),
+                call_id: Some("agent".into()),
             },
             Told::Transfer(happened::Transfer {
                 stage: happened::transfer::Stage::Failed.into(),
                 target: "sip:8@h".into(),
                 sip_code: 486,
                 reason: "Busy".into(),
+                call_id: "agent".into(),
             }),
         ),
         (
@@ -417,8 +429,10 @@ fn record() -> CallRecord {
             reason: "Decline".into(),
             start: Ms(18),
             stop: Ms(19),
+            call_id: "agent".into(),
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
+        transferred_from: "first".into(),
     }
 }
 
@@ -480,7 +494,9 @@ fn told_record() -> proto::CallRecord {
             reason: "Decline".into(),
             start_ms: 18,
             stop_ms: 19,
+            call_id: "agent".into(),
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
+        transferred_from: "first".into(),
     }
 }
