@@ -639,7 +639,8 @@ impl Call {
         self.out.push_back(Output::OpenLeg(Box::new(setup)));
         self.tell(now, What::Answered { codec: agreed.codec.name(), remote_media: agreed.remote });
         let begin = self.begin(now);
-        self.conversation = Some(Conversation::new(now, self.plan.rules.clone(), self.plan.knobs.clone(), begin));
+        let (rules, knobs) = (self.plan.rules.clone(), self.plan.knobs.clone());
+        self.conversation = Some(Conversation::new(now, rules, knobs, begin, self.plan.transferred_from.is_some()));
         self.note_hold(now);
         self.tell_first(News::Answered);
     }

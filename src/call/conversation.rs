@@ -155,7 +155,7 @@ pub struct Conversation {
     referring: bool,
     /// Said again and again until it is.
     waiting: Option<Box<Prompt>>,
-    /// The caller talks to a human, the robot has left.
+    /// Two of our calls talk to each other: the robot has left this one, or never was in it.
     joined: bool,
     /// Who holds whom, as the dialogue was told: we, the far end.
     told_hold: (bool, bool),
@@ -172,8 +172,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// The call has been answered.
-    pub fn new(now: Instant, rules: Rules, knobs: Knobs, begin: Begin) -> Conversation {
+    /// The call has been answered. `joined`: by a human, who talks to another caller of ours and never to the robot.
+    pub fn new(now: Instant, rules: Rules, knobs: Knobs, begin: Begin, joined: bool) -> Conversation {
         let mut conversation = Conversation {
             rules,
             answered: now,
@@ -202,7 +202,7 @@ impl Conversation {
             leaving_due: false,
             referring: false,
             waiting: None,
-            joined: false,
+            joined,
             told_hold: (false, false),
             held: false,
             owed: false,

@@ -287,7 +287,7 @@ pub enum Output {
     Transfer(Box<SecondLeg>),
     /// It is answered: each of the two hears the other.
     Bridge {
-        /// This call's far end is still recognised.
+        /// Both are still recognised.
         recognised: bool,
     },
     /// To the second leg.

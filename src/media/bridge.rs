@@ -19,16 +19,23 @@ const ROOM: usize = 8;
 pub struct Bridge {
     to: rtrb::Producer<Heard>,
     from: rtrb::Consumer<Heard>,
+    /// The leg's recogniser, if it has one, goes on hearing it.
+    recognised: bool,
 }
 
-/// The two ends. Whatever they are made of is made here, off the media threads.
-pub fn bridge() -> (Box<Bridge>, Box<Bridge>) {
+/// The two ends. Whatever they are made of is made here, off the media threads. Not `recognised`: no recogniser hears the legs any more.
+pub fn bridge(recognised: bool) -> (Box<Bridge>, Box<Bridge>) {
     let (to_one, from_other) = rtrb::RingBuffer::new(ROOM);
     let (to_other, from_one) = rtrb::RingBuffer::new(ROOM);
-    (Box::new(Bridge { to: to_other, from: from_other }), Box::new(Bridge { to: to_one, from: from_one }))
+    let end = |to, from| Box::new(Bridge { to, from, recognised });
+    (end(to_other, from_other), end(to_one, from_one))
 }
 
 impl Bridge {
+    pub(super) fn is_recognised(&self) -> bool {
+        self.recognised
+    }
+
     /// What was heard goes over, and what the other one heard comes: how many frames were dropped, and whether there was one.
     pub(super) fn exchange(&mut self, heard: &Heard, other: &mut Heard) -> (u64, bool) {
         let mut dropped = u64::from(self.to.push(*heard).is_err());
@@ -74,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_hears_the_other_one_frame_by_frame() {
-        let (mut one, mut other) = bridge();
+        let (mut one, mut other) = bridge(true);
         assert_eq!(turn(&mut one, 1), (0, None), "nothing has come: silence");
         for n in 1..100 {
             assert_eq!(turn(&mut other, 100 + n), (0, Some(n)));
@@ -84,7 +91,7 @@ mod tests {
 
     #[test]
     fn slots_that_change_their_order_lose_nothing() {
-        let (mut one, mut other) = bridge();
+        let (mut one, mut other) = bridge(true);
         let (mut heard, mut said) = (Vec::new(), 0);
         for round in 0..60 {
             let early = round % 3 == 1;
@@ -103,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_waits_too_long_is_dropped_from_its_head_and_counted() {
-        let (mut one, mut other) = bridge();
+        let (mut one, mut other) = bridge(true);
         for n in 1..=10 {
             assert_eq!(turn(&mut one, n).0, u64::from(n > 8), "the ring is full");
         }
@@ -204,7 +211,7 @@ mod tests {
     /// Sample by sample, both ways, without a gap, from one law into the other; on the wire too.
     #[test]
     fn what_one_leg_hears_the_other_one_sends() {
-        let (one, other) = bridge();
+        let (one, other) = bridge(true);
         let start = epoch();
         let (mut a, mut b) = (End::new(Law::A, one, start), End::new(Law::Mu, other, start));
         for n in 0..200u16 {
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_the_mouth_still_says_is_mixed_in() {
-        let (one, other) = bridge();
+        let (one, other) = bridge(true);
         let start = epoch();
         let (mut a, mut b) = (End::new(Law::A, one, start), End::new(Law::A, other, start));
         let no = PromptNo(1);
@@ -283,9 +290,9 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let engine = Engine::start(&config, &metrics).expect("threads");
         let (mut a, mut b) = (Line::open(&engine).await, Line::open(&engine).await);
-        let (one, other) = bridge();
-        a.call.bridge(one, true);
-        b.call.bridge(other, true);
+        let (one, other) = bridge(true);
+        a.call.bridge(one);
+        b.call.bridge(other);
         let mut ticks = tokio::time::interval(SLOT);
         for n in 0..150u16 {
             ticks.tick().await;

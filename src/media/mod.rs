@@ -202,9 +202,9 @@ impl Reservation {
         self.order(Order::Command { leg: self.leg, command });
     }
 
-    /// Joins the leg with another one: from now on it also sends what that one hears. Not `recognised`: no recogniser hears it any more.
-    pub fn bridge(&self, bridge: Box<Bridge>, recognised: bool) {
-        self.order(Order::Bridge { leg: self.leg, bridge, recognised });
+    /// Joins the leg with another one: from now on it also sends what that one hears.
+    pub fn bridge(&self, bridge: Box<Bridge>) {
+        self.order(Order::Bridge { leg: self.leg, bridge });
     }
 
     /// Ends the leg: [`MediaEvent::Closed`] follows. The port is given back when the reservation is dropped.

@@ -44,7 +44,7 @@ pub(super) enum Order {
     Reserve { bind: IpAddr, reply: oneshot::Sender<Result<(LegId, u16), NoPlace>> },
     Open { leg: LegId, setup: Box<Setup>, wiring: Wiring },
     Command { leg: LegId, command: Command },
-    Bridge { leg: LegId, bridge: Box<Bridge>, recognised: bool },
+    Bridge { leg: LegId, bridge: Box<Bridge> },
     Close { leg: LegId },
     Release { leg: LegId },
 }
@@ -223,12 +223,9 @@ impl Thread {
                     );
                 }
             }
-            Order::Bridge { leg, bridge, recognised } => {
+            Order::Bridge { leg, bridge } => {
                 if let Some(live) = find(&mut self.places, leg).and_then(|place| place.live.as_mut()) {
                     live.bridge = Some(bridge);
-                    if !recognised {
-                        live.wiring.heard = None;
-                    }
                 }
             }
             Order::Close { leg } => self.close(leg),
@@ -386,7 +383,9 @@ impl Outlet for Wires<'_> {
     }
 
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame) {
-        if let Some(ring) = &mut self.wiring.heard
+        // Whose recogniser has been closed: its ring stays until the leg ends, to be freed with it.
+        let listens = self.bridge.as_ref().is_none_or(|bridge| bridge.is_recognised());
+        if let Some(ring) = self.wiring.heard.as_mut().filter(|_| listens)
             && ring.push(frame()).is_err()
         {
             self.sums.recogniser += 1;

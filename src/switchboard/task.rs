@@ -173,7 +173,7 @@ impl Task {
                 heard = pair::hear(&mut wires.link) => match heard {
                     Heard::Input(input) => Some(ToTask::Call(input)),
                     Heard::Bridge(bridge) => {
-                        wires.port.bridge(bridge, true);
+                        wires.port.bridge(bridge);
                         continue;
                     }
                 },
@@ -339,8 +339,8 @@ impl Wires<'_> {
             Output::Second(told) => self.tell_other(Word::Told(told)),
             Output::First(news) => self.tell_other(Word::News(news)),
             Output::Bridge { recognised } => {
-                let (ours, theirs) = media::bridge();
-                self.port.bridge(ours, recognised);
+                let (ours, theirs) = media::bridge(recognised);
+                self.port.bridge(ours);
                 self.tell_other(Word::Bridge(theirs));
             }
             Output::Tell { at, what } => self.tell(at, wall, what),

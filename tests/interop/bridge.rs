@@ -12,7 +12,7 @@ use trunkline::proto::dialogue::v1::line_event::Event;
 use trunkline::proto::dialogue::v1::{File, Hangup, Refer, Segment, Transfer, UserToUser, segment};
 use trunkline::sip::message::Method;
 
-use crate::rig::{Brain, Happened, Peer, Phone, Rig, Setup, Trace, say, soon};
+use crate::rig::{Brain, Engine, Happened, Hearing, Peer, Phone, Rig, Setup, Speaking, Trace, say, soon};
 
 /// What the agent gets to know.
 const CONTEXT: &str = "sessionId=7;transType=1;transValue=8001;transIntent=Rechnung prüfen;transAddr=8001@127.0.0.1";
@@ -174,7 +174,7 @@ async fn a_leg_that_cannot_be_placed_is_told_with_the_reason() {
 async fn a_dialogue_hands_over_a_caller_to_music_and_leaves() {
     let mut brain = Brain::serve().await;
     let rig = Rig::start(Setup { dialogue: brain.endpoint(), ..setup() }).await;
-    let agent = rig.agent(Phone::new("uas_hangs_up_after_a_while").pause_ms(1_000)).await;
+    let agent = rig.agent(Phone::new("uas_answers_after_180")).await;
     let phone = rig.phone(Phone::new("uac_callee_hangs_up")).await;
     let mut line = brain.call().await;
     line.act(Act::Say(say("p", &["~300"]))).await;
@@ -195,8 +195,9 @@ async fn a_dialogue_hands_over_a_caller_to_music_and_leaves() {
     assert!(line.next().await.is_none(), "nothing more is told");
     let (call_id, incoming) = rig.incoming(0).await;
     let (agent_call, _) = result(&rig, &call_id).await;
+    rig.hang_up(&call_id).await;
     let (first, second) = both(&rig, &call_id, &agent_call).await;
-    assert_eq!((first.hung_up_by.as_str(), second.caller.as_str()), ("agent", incoming.caller.as_str()));
+    assert_eq!((first.hung_up_by.as_str(), second.caller.as_str()), ("operator", incoming.caller.as_str()));
     assert!(first.turns.iter().any(|turn| turn.text == "[human-hello.wav]"), "{:?}", first.turns);
     let trace = agent.done().await;
     let invite = trace.all_received()[0];
@@ -314,6 +315,52 @@ async fn an_orchestrator_hangs_up_either_and_both_end() {
         let (first, second) = both(&rig, &call_id, &agent_call).await;
         assert_eq!((first.hung_up_by.as_str(), second.hung_up_by.as_str()), ("operator", "operator"));
         assert_eq!((first.end_reason.as_str(), second.end_reason.as_str()), ("enough", "enough"));
+        phone.done().await;
+        agent.done().await;
+    }
+}
+
+#[tokio::test]
+async fn a_transcript_is_told_of_both() {
+    let engine = Engine::serve(Hearing::Numbers, Speaking::Tone).await;
+    for transcript in [true, false] {
+        // SIPp speaks without a pause.
+        let knobs = "barge_in = \"never\"\nmax_utterance_ms = 1000";
+        let rig = Rig::start(Setup { speech: engine.endpoint(), knobs, ..setup() }).await;
+        let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+        let agent = rig.agent(Phone::new("uas_answers_after_180")).await;
+        let call_id = rig.dial(DialRequest { speech: "local".into(), ..order(&rig) }).await;
+        rig.answered(&call_id).await;
+        rig.send(&call_id, Command::Transfer(Transfer { transcript, now: true, ..transfer() })).await;
+        let (agent_call, _) = result(&rig, &call_id).await;
+        let bridged_at = rig.find(&call_id, |event| match &event.event {
+            Some(Happened::Transfer(transfer)) if transfer.stage() == Stage::Answered => Some(event.at_ms),
+            _ => None,
+        });
+        let bridged_at = bridged_at.await;
+        if transcript {
+            for (call, from) in [(&call_id, bridged_at), (&agent_call, 0)] {
+                rig.find(call, |event| match &event.event {
+                    Some(Happened::Utterance(said)) if said.r#final => {
+                        let utterance = said.utterance.as_ref().expect("it has one");
+                        (utterance.start_ms >= from && utterance.text.starts_with("utterance ")).then_some(())
+                    }
+                    _ => None,
+                })
+                .await;
+            }
+        } else {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        rig.hang_up(&call_id).await;
+        let (first, second) = both(&rig, &call_id, &agent_call).await;
+        assert!(first.faults.is_empty() && second.faults.is_empty(), "{first:?} {second:?}");
+        if !transcript {
+            assert!(first.turns.iter().all(|turn| turn.start_ms <= bridged_at), "{:?}", first.turns);
+            assert!(second.turns.is_empty(), "{:?}", second.turns);
+        }
+        // A recogniser that has been let go has missed nothing.
+        assert_eq!(rig.metric_of("trunkline_media_dropped_total", "reason=\"recogniser\"").await, 0.0);
         phone.done().await;
         agent.done().await;
     }

@@ -97,7 +97,7 @@ impl Call {
     pub(super) fn first_told(&mut self, now: Instant, told: ToSecond) {
         match told {
             ToSecond::HangUp { by, reason } => {
-                if self.answered.is_none() {
+                if self.answered.is_none() && self.ending.is_none() {
                     self.outcome = Outcome::Cancelled;
                 }
                 self.hang_up(now, by, &reason);

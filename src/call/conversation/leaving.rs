@@ -107,7 +107,7 @@ impl Conversation {
         self.leaving.is_some() || self.referring
     }
 
-    /// What a far end says to a human is nobody's business, unless a transcript was asked for.
+    /// What two people say to each other is nobody's business, unless a transcript was asked for.
     pub(super) fn is_deaf_to(&self, event: &LegEvent) -> bool {
         let speech = matches!(event, LegEvent::SpeechStarted { .. } | LegEvent::Utterance { .. });
         speech && self.joined && !self.rules.recogniser
