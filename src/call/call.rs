@@ -536,11 +536,7 @@ impl Call {
                 self.over(now, by, "cancelled before the answer".to_owned());
             }
             Event::Ended { by_peer, reasons } => {
-                let by = match self.plan.transferred_from {
-                    _ if !by_peer => HungUpBy::Network,
-                    Some(_) => HungUpBy::Agent,
-                    None => HungUpBy::Caller,
-                };
+                let by = self.ended_by(by_peer);
                 self.over(now, by, outcome::told("BYE", &reasons));
             }
             Event::Failed(failure) => {

@@ -36,19 +36,17 @@ impl Bridge {
         self.recognised
     }
 
-    /// What was heard goes over, and what the other one heard comes: how many frames were dropped, and whether there was one.
-    pub(super) fn exchange(&mut self, heard: &Heard, other: &mut Heard) -> (u64, bool) {
+    /// What was heard goes over, and what the other one heard comes: how many frames were dropped, and what there is.
+    pub(super) fn exchange(&mut self, heard: &Heard) -> (u64, Option<Heard>) {
         let mut dropped = u64::from(self.to.push(*heard).is_err());
-        let mut came = false;
         for left in (0..self.from.slots()).rev() {
             let Ok(frame) = self.from.pop() else { break };
             if left < WAITING {
-                (*other, came) = (frame, true);
-                break;
+                return (dropped, Some(frame));
             }
             dropped += 1;
         }
-        (dropped, came)
+        (dropped, None)
     }
 }
 
@@ -74,9 +72,8 @@ mod tests {
 
     /// What comes to an end that says something, and what was dropped.
     fn turn(end: &mut Bridge, say: i16) -> (u64, Option<i16>) {
-        let mut other = frame(-1);
-        let (dropped, came) = end.exchange(&frame(say), &mut other);
-        (dropped, came.then_some(other[0]))
+        let (dropped, other) = end.exchange(&frame(say));
+        (dropped, other.map(|other| other[0]))
     }
 
     #[test]
@@ -140,8 +137,8 @@ mod tests {
         fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
             self.recorded.push(frame());
         }
-        fn bridge(&mut self, heard: &Heard, other: &mut Heard) -> bool {
-            self.bridge.exchange(heard, other).1
+        fn bridge(&mut self, heard: &Heard) -> Option<Heard> {
+            self.bridge.exchange(heard).1
         }
         fn send(&mut self, _: SocketAddr, packet: &[u8]) {
             self.sent.push(packet.to_vec());

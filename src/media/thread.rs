@@ -400,11 +400,10 @@ impl Outlet for Wires<'_> {
         }
     }
 
-    fn bridge(&mut self, heard: &[i16; FRAME], other: &mut [i16; FRAME]) -> bool {
-        let Some(bridge) = self.bridge else { return false };
-        let (dropped, came) = bridge.exchange(heard, other);
+    fn bridge(&mut self, heard: &[i16; FRAME]) -> Option<[i16; FRAME]> {
+        let (dropped, other) = self.bridge.as_mut()?.exchange(heard);
         self.sums.bridge += dropped;
-        came
+        other
     }
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {

@@ -153,20 +153,45 @@ async fn after_an_agent_who_does_not_answer_the_call_goes_on() {
 
 #[tokio::test]
 async fn a_leg_that_cannot_be_placed_is_told_with_the_reason() {
-    let rig = Rig::start(setup()).await;
+    let rig = Rig::start(Setup { spare: "[limits]\nchannels = 1", ..setup() }).await;
     let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let agent = rig.agent(Phone::new("uas_answers_after_180")).await;
+    // The agents' one channel is somebody else's.
+    let other = rig.dial(DialRequest { trunk: "spare".into(), ..rig.order() }).await;
     let call_id = rig.dial(order(&rig)).await;
     rig.answered(&call_id).await;
-    rig.send(&call_id, Command::Transfer(Transfer { trunk: "nope".into(), ..transfer() })).await;
+    rig.send(&call_id, Command::Transfer(transfer())).await;
     assert_eq!(result(&rig, &call_id).await, (String::new(), vec![(Stage::Failed, 0)]));
+    rig.send(&call_id, Command::Transfer(Transfer { trunk: "nope".into(), ..transfer() })).await;
+    rig.find(&call_id, |event| match &event.event {
+        Some(Happened::Transfer(transfer)) if transfer.reason.contains("nope") => Some(()),
+        _ => None,
+    })
+    .await;
+    rig.answered(&other).await;
+    rig.hang_up(&other).await;
     rig.hang_up(&call_id).await;
     let record = rig.ended(&call_id).await;
-    let transfer = &record.transfers[0];
-    assert_eq!(
-        (transfer.outcome.as_str(), transfer.reason.as_str()),
-        ("refused", "trunk: \"nope\" is none of: lab, spare")
-    );
+    let reasons: Vec<_> = record.transfers.iter().map(|t| (t.outcome.as_str(), t.reason.as_str())).collect();
+    let channels = "no_channel: trunk spare: [limits] channels = 1";
+    assert_eq!(reasons, [("refused", channels), ("refused", "trunk: \"nope\" is none of: lab, spare")]);
     phone.done().await;
+    agent.done().await;
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn what_an_exchange_hands_over_to_the_robot_is_told_to_its_dialogue() {
+    let mut brain = Brain::serve().await;
+    let rig = Rig::start(Setup { dialogue: brain.endpoint(), ..setup() }).await;
+    let phone = rig.phone(Phone::new("uac_user_to_user").pause_ms(1_000)).await;
+    let (line, begin) = brain.begun().await;
+    assert_eq!(begin.user_to_user, "01;encoding=hex, \"a,b\", c2Vzc2lvbklkPTc7dHJhbnNUeXBlPTE=");
+    let [hex, _, context] = &begin.user_to_user_values[..] else { panic!("{begin:?}") };
+    assert_eq!(hex.bytes, [1]);
+    assert_eq!(context.hand_over.as_ref().map(|context| context.session_id.as_str()), Some("7"));
+    phone.done().await;
+    drop(line);
     rig.idle().await;
 }
 

@@ -120,6 +120,15 @@ impl Call {
         self.tell_first_of_end(by, code, reason);
     }
 
+    /// Who has ended an answered call.
+    pub(super) fn ended_by(&self, by_peer: bool) -> HungUpBy {
+        match self.plan.transferred_from {
+            _ if !by_peer => HungUpBy::Network,
+            Some(_) => HungUpBy::Agent,
+            None => HungUpBy::Caller,
+        }
+    }
+
     /// Keys pass from one to the other.
     pub(super) fn pass_key(&mut self, event: &LegEvent) {
         let LegEvent::Key { key, .. } = *event else { return };

@@ -271,9 +271,9 @@ pub trait Outlet {
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame);
     /// To the recorder, if there is one: most calls are not recorded, and then the frame is not even made.
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
-    /// What was heard goes to the leg that this one is joined with, and what that one heard comes back; false: there is none, or nothing came.
-    fn bridge(&mut self, _heard: &[i16; FRAME], _other: &mut [i16; FRAME]) -> bool {
-        false
+    /// What was heard goes to the leg that this one is joined with, and what that one heard comes back; `None`: there is none, or nothing came.
+    fn bridge(&mut self, _heard: &[i16; FRAME]) -> Option<[i16; FRAME]> {
+        None
     }
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
@@ -493,10 +493,9 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
-        let mut other = [0; FRAME];
-        let spoke = match outlet.bridge(&heard.samples, &mut other) {
-            true => Some(mixed(spoke, other)),
-            false => spoke,
+        let spoke = match outlet.bridge(&heard.samples) {
+            Some(other) => Some(mixed(spoke, other)),
+            None => spoke,
         };
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
