@@ -3,6 +3,7 @@
 use super::collection::Collect;
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
+use super::second_leg::SecondLeg;
 use super::transfer::Refer;
 use crate::ms::Ms;
 use crate::sip::message::Reason;
@@ -29,6 +30,8 @@ pub enum Action {
     },
     /// Have the far end call somebody else.
     Refer(Box<Refer>),
+    /// Call somebody else ourselves, and join the two.
+    Transfer(Box<SecondLeg>),
     /// Put the far end on hold, or resume.
     Hold(bool),
     /// Pause the recording, from the next frame, or resume it.

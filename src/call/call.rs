@@ -6,6 +6,7 @@
 //! ```
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
+mod bridged;
 mod early;
 mod handing_over;
 mod listening;
@@ -31,6 +32,7 @@ use super::line::{Begin, HungUpBy, Parties};
 use super::outcome;
 use super::quality::{LineRules, LineWatch};
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
+use super::second_leg::News;
 use super::transfer;
 use crate::dsp::tone::progress::Country;
 use crate::ms::Ms;
@@ -78,6 +80,8 @@ pub struct Plan {
     pub rules: Rules,
     /// For transfers.
     pub transfer: transfer::Rules,
+    /// Of a second leg: the call that is handed over.
+    pub transferred_from: Option<Arc<str>>,
     /// Hang up when no RTP came for this long.
     pub rtp_timeout: Duration,
     /// Where our media is reached.
@@ -181,8 +185,12 @@ pub struct Call {
     /// What the leg left behind.
     quality: Option<Box<LineQuality>>,
     watch: LineWatch,
-    /// Who asked for the transfer that is under way, to whom it goes, since when.
-    referring: Option<(HungUpBy, String, Ms)>,
+    /// The transfer by REFER that is under way.
+    referring: Option<Box<transfer::Referring>>,
+    /// The second leg.
+    second: Option<Box<bridged::Second>>,
+    /// Of a second leg: its end has been told to the first one.
+    parted: bool,
     /// The line fell silent meanwhile.
     dead: bool,
     transfers: Vec<Transfer>,
@@ -284,6 +292,8 @@ impl Call {
             quality: None,
             watch: LineWatch::default(),
             referring: None,
+            second: None,
+            parted: false,
             dead: false,
             transfers: Vec::new(),
             user_to_user: Vec::new(),
@@ -378,6 +388,8 @@ impl Call {
                 }
             }
             Input::Route(route) => self.route(now, route),
+            Input::Transferred(news) => self.second_told(now, news),
+            Input::First(told) => self.first_told(now, told),
             Input::Shutdown if self.ending.is_some() => {
                 // There is no time left for what the far end or the recogniser still owes.
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
@@ -404,6 +416,7 @@ impl Call {
             match self.session.is_outgoing() {
                 true => {
                     self.outcome = outcome::of_silence(self.rang.is_some(), self.listening.tone());
+                    self.tell_first_of_end(HungUpBy::Network, 408, "nobody answered in time");
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
                 }
                 false if self.phase == Phase::Waiting => {
@@ -477,8 +490,9 @@ impl Call {
             }
             match conversation.take_hangup() {
                 Some((by, reason, farewell)) => self.say_goodbye(now, by, &reason, farewell),
-                None => match self.conversation.as_mut().and_then(Conversation::take_refer) {
-                    Some((by, refer)) => self.refer(now, by, *refer),
+                None => match self.conversation.as_mut().and_then(Conversation::take_leaving) {
+                    Some((by, transfer::Leaving::Refer(refer))) => self.refer(now, by, *refer),
+                    Some((by, transfer::Leaving::SecondLeg(leg))) => self.transfer(now, by, leg),
                     None => break,
                 },
             }
@@ -509,6 +523,7 @@ impl Call {
             }
             return;
         }
+        self.pass_key(&event);
         self.converse(|c| c.leg(now, event));
     }
 
@@ -550,6 +565,7 @@ impl Call {
                 if let Some(sdp) = sdp.filter(|_| self.session.invite().session_body().sdp().is_some()) {
                     self.early_media(now, Some(&sdp));
                 }
+                self.tell_first(News::Ringing { code });
             }
             Event::Answered { sdp } => {
                 self.sip_code = 200;
@@ -590,7 +606,7 @@ impl Call {
                 self.over(now, by, "cancelled before the answer".to_owned());
             }
             Event::Ended { by_peer, reasons } => {
-                let by = if by_peer { HungUpBy::Caller } else { HungUpBy::Network };
+                let by = self.ended_by(by_peer);
                 self.over(now, by, outcome::told("BYE", &reasons));
             }
             Event::Failed(failure) => {
@@ -702,8 +718,10 @@ impl Call {
             begin,
             self.plan.background.take(),
             stream,
+            self.plan.transferred_from.is_some(),
         ));
         self.note_hold(now);
+        self.tell_first(News::Answered);
     }
 
     fn wall_clock(&self, now: Instant) -> leg::WallClock {
@@ -745,6 +763,7 @@ impl Call {
             return;
         }
         self.ending = Some((by, reason.to_owned()));
+        self.part(now, by, reason);
         let reason = farewell.reason().or(Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some())));
         self.session.handle(now, session::Input::Bye { headers: farewell.headers, reason });
     }
@@ -758,9 +777,10 @@ impl Call {
         self.phase = Phase::Ending;
         self.timers = [None; TIMERS];
         let (by, reason) = self.ending.get_or_insert((by, reason)).clone();
+        self.part(now, by, &reason);
         if let Some(last) = self.transfers.last().filter(|last| last.result > 0) {
-            let (target, sip_code) = (last.target.clone(), last.sip_code);
-            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone() });
+            let (target, sip_code, call_id) = (last.target.clone(), last.sip_code, bridged::id(&last.call_id));
+            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone(), call_id });
         }
         self.converse(|c| c.end(now, by, &reason));
         self.early_end(now, by, &reason);
@@ -824,6 +844,7 @@ impl Call {
             srtp: self.srtp(),
             tones: self.listening.told(),
             answered_by: self.listening.answered_by(),
+            transferred_from: self.plan.transferred_from.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }

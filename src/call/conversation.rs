@@ -8,13 +8,15 @@
 //! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there, and a synthesiser
 //!   that cannot speak, end the call politely: fallback prompt, then hang up. Never dead air.
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
-//!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
+//!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts. When a second leg is bridged the
+//!   robot has left, and the call goes on.
 
 mod background;
 mod barge_in;
 mod bridging;
 mod collecting;
 mod holding;
+mod leaving;
 mod recording;
 mod telling;
 mod told;
@@ -33,7 +35,7 @@ use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utter
 use super::prompt::{Prompt, PromptNo, Source};
 use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
-use super::transfer::{Handed, Refer};
+use super::transfer::{Handed, Leaving};
 use crate::ms::Ms;
 pub use told::Told;
 
@@ -140,11 +142,15 @@ pub struct Conversation {
     /// Nothing is left to wait for.
     hangup_due: bool,
     /// Asked for, and not begun.
-    refer: Option<(HungUpBy, Box<Refer>)>,
+    leaving: Option<(HungUpBy, Leaving)>,
     /// Nothing is left to wait for.
-    refer_due: bool,
+    leaving_due: bool,
     /// Begun, and its result not known.
     referring: bool,
+    /// Said again and again until it is.
+    waiting: Option<Box<Prompt>>,
+    /// Two of our calls talk to each other: the robot has left this one, or never was in it.
+    joined: bool,
     /// Who holds whom, as the dialogue was told: we, the far end.
     told_hold: (bool, bool),
     /// The far end is on hold; and the dialogue owes an answer after the resume.
@@ -161,7 +167,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// The call has been answered. `stream`: the dialogue's, if it was opened before and goes on.
+    /// The call has been answered. `stream`: the dialogue's, if it was opened before and goes on. `joined`: by a human, who talks to another caller
+    /// of ours and never to the robot.
     pub(super) fn new(
         now: Instant,
         rules: Rules,
@@ -169,6 +176,7 @@ impl Conversation {
         begin: Begin,
         background: Option<Background>,
         stream: Option<Stream>,
+        joined: bool,
     ) -> Conversation {
         let open = stream.is_some();
         let Stream { last_event, wants_partials } = stream.unwrap_or_default();
@@ -198,9 +206,11 @@ impl Conversation {
             recogniser_lost: false,
             hangup: None,
             hangup_due: false,
-            refer: None,
-            refer_due: false,
+            leaving: None,
+            leaving_due: false,
             referring: false,
+            waiting: None,
+            joined,
             told_hold: (false, false),
             held: false,
             owed: false,
@@ -235,35 +245,6 @@ impl Conversation {
         self.hangup.clone()
     }
 
-    /// The transfer that was asked for, when nothing is left to wait for; [`Conversation::referred`] is due for it.
-    pub fn take_refer(&mut self) -> Option<(HungUpBy, Box<Refer>)> {
-        if !std::mem::take(&mut self.refer_due) {
-            return None;
-        }
-        let refer = self.refer.take();
-        self.referring |= refer.is_some();
-        // From now on silence is no answer that is missing.
-        self.timers[Timer::NoInput as usize] = None;
-        refer
-    }
-
-    /// The result of a transfer. One that reached its target ends the call; after any other the conversation goes on.
-    pub fn referred(&mut self, now: Instant, reached: bool, sip_code: u16, reason: String) {
-        self.referring = false;
-        if self.ended {
-            return;
-        }
-        let result = Line::TransferResult { reached, sip_code, reason };
-        if reached {
-            return self.tell(now, result);
-        }
-        self.ask(now, result);
-        if let Some(reason) = self.gone.take() {
-            self.give_up(now, Service::Dialogue, reason);
-        }
-        self.rest(now);
-    }
-
     /// When [`Conversation::tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.iter().map(|p| p.deadline);
@@ -293,8 +274,8 @@ impl Conversation {
             }
         }
         if self.due(now, Timer::Grace) {
-            match self.refer {
-                Some(_) => self.refer_due = true,
+            match self.leaving {
+                Some(_) => self.leaving_due = true,
                 None => self.hangup_due = true,
             }
         }
@@ -332,7 +313,7 @@ impl Conversation {
 
     /// The leg heard or said something.
     pub fn leg(&mut self, now: Instant, event: LegEvent) {
-        if self.ended {
+        if self.ended || self.is_deaf_to(&event) {
             return;
         }
         match event {
@@ -365,6 +346,7 @@ impl Conversation {
             LegEvent::PromptFinished { prompt, at, length } => {
                 self.last_word = at;
                 if let Some(entry) = self.speaker.over(prompt, &mut self.out) {
+                    self.waits_on(&entry, length);
                     self.robot_turn(&entry, at, false);
                     let (prompt_id, fault, bridging) = (entry.prompt.id, entry.fault, entry.bridging);
                     self.event(
@@ -470,7 +452,7 @@ impl Conversation {
                 if self.speaker.sound_failed(prompt, segment, &reason, &mut self.out) {
                     self.tell(now, Line::Fault(Fault::Synthesis(reason.clone())));
                     // A recording that is not there spoils its prompt; a voice that is not there ends the talk.
-                    match self.speaker.is_recording(prompt, segment) {
+                    match self.speaker.is_recording(prompt, segment) || self.is_waiting_sound(prompt) {
                         true => self.trouble(now, Service::Synthesis, reason),
                         false => self.give_up(now, Service::Synthesis, reason),
                     }
@@ -505,7 +487,10 @@ impl Conversation {
         }
         match action {
             Action::Say(prompt) => self.say(now, prompt),
-            Action::Stop => self.stop(now),
+            Action::Stop => {
+                self.waiting = None;
+                self.stop(now);
+            }
             Action::Collect(collect) => self.collect(now, collect),
             // The call's own business.
             Action::Hold(_) => {}
@@ -513,16 +498,8 @@ impl Conversation {
                 self.hangup = Some((by, reason, farewell));
                 self.hangup_due |= at_once;
             }
-            Action::Refer(refer) => match self.may_refer() {
-                Ok(()) => {
-                    self.refer_due |= refer.now;
-                    self.refer = Some((by, refer));
-                }
-                Err(reason) => {
-                    let (stage, target) = (Stage::Failed(Handed::Refused), refer.target.to_string());
-                    self.event(now, What::Transfer { stage, target, sip_code: 491, reason });
-                }
-            },
+            Action::Refer(refer) => self.leave(now, by, Leaving::Refer(refer)),
+            Action::Transfer(leg) => self.leave(now, by, Leaving::SecondLeg(leg)),
             Action::PauseRecording(on) => self.pause_recording(on),
             Action::Set(change) => {
                 for clamp in self.knobs.apply(&change) {
@@ -647,7 +624,8 @@ impl Conversation {
     /// A dialogue that talks without end must not fill the memory.
     fn has_room_for(&self, action: &Action) -> Result<(), String> {
         match action {
-            Action::Refer(_) => self.may_refer(),
+            Action::Refer(_) => self.may_leave("refer"),
+            Action::Transfer(_) => self.may_leave("transfer"),
             Action::Collect(Some(_)) if self.collection.is_some() => {
                 Err("collect: another collection has no result yet; `cancel` ends it".to_owned())
             }
@@ -664,20 +642,6 @@ impl Conversation {
             Action::Label { key, .. } => self.told.has_room_for(key),
             _ => Ok(()),
         }
-    }
-
-    /// One transfer at a time, and none of a call that is to be hung up.
-    fn may_refer(&self) -> Result<(), String> {
-        match &self.hangup {
-            Some(_) => Err("refer: the call is being hung up".to_owned()),
-            None if self.is_leaving() => Err("refer: another transfer has no result yet".to_owned()),
-            None => Ok(()),
-        }
-    }
-
-    /// A transfer is asked for, or under way.
-    fn is_leaving(&self) -> bool {
-        self.refer.is_some() || self.referring
     }
 
     fn utterance_ended(
@@ -768,16 +732,18 @@ impl Conversation {
     /// As [`Conversation::rest`], with the caller's silence counting from `since`.
     fn rest_since(&mut self, now: Instant, since: Instant) {
         self.collection_rests(now);
+        self.wait_on();
         // What waits for the end of a hold holds nothing up.
         if !self.held && !self.speaker.idle() {
             self.timers[Timer::NoInput as usize] = None;
             self.timers[Timer::Grace as usize] = None;
-        } else if self.refer.is_some() || (self.hangup.is_some() && !self.referring) {
+        } else if self.leaving.is_some() || (self.hangup.is_some() && !self.referring) {
             let heard = self.answered + self.last_word.as_duration() + GRACE;
             self.timers[Timer::Grace as usize].get_or_insert(heard.max(now));
         } else if self.held
             || self.speaking.is_some()
             || self.referring
+            || self.joined
             || !self.pending.is_empty()
             || self.collection.is_some()
             || self.timers[Timer::Dialogue as usize].is_some()

@@ -38,6 +38,8 @@ pub enum What {
         callee: String,
         /// As whom.
         caller: String,
+        /// Of a second leg: the call that is handed over.
+        transferred_from: Option<std::sync::Arc<str>>,
     },
     /// The trunk failed before it gave a sign of the call: it is placed anew over another one; `Dialling` follows.
     Rerouted {
@@ -207,6 +209,8 @@ pub enum What {
         sip_code: u16,
         /// In words.
         reason: String,
+        /// Of a second leg: its call.
+        call_id: Option<std::sync::Arc<str>>,
     },
     /// The call is on hold, or no longer; or the far end refused that.
     Hold {
@@ -250,7 +254,7 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// It was asked for at the far end.
+    /// It was asked for at the far end, or a second leg is being placed.
     Started,
     /// The far end consents, or tells how its call goes.
     Progress,
@@ -258,7 +262,7 @@ pub enum Stage {
     Answered(Handed),
     /// It came to nothing.
     Failed(Handed),
-    /// And our leg is over.
+    /// And our call is over.
     Ended,
 }
 
@@ -272,7 +276,7 @@ pub enum StoppedBy {
     Key,
     /// It was asked for.
     Stop,
-    /// It was a bridging phrase, and what it was to bridge is over.
+    /// It was a bridging phrase or the sound of a transfer, and what it was to bridge is over.
     Answer,
     /// The call ended.
     Hangup,

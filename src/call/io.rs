@@ -10,6 +10,7 @@ use super::leg::{self, LegEvent};
 use super::line::LineEvent;
 use super::prompt::{PromptNo, Text};
 use super::record::{CallRecord, LineQuality};
+use super::second_leg::{News, SecondLeg, ToSecond};
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::sip::message::{Message, Request, Target};
@@ -234,6 +235,10 @@ pub enum Input {
     },
     /// Where else the call may be placed, or why nowhere; to [`Output::Reroute`].
     Route(Result<Box<Route>, String>),
+    /// From the second leg of a transfer.
+    Transferred(News),
+    /// To a second leg, from the call that is handed over.
+    First(ToSecond),
     /// We are going down.
     Shutdown,
 }
@@ -298,6 +303,17 @@ pub enum Output {
         /// What happened.
         what: What,
     },
+    /// A second leg is wanted; [`Input::Transferred`] tells what becomes of it.
+    Transfer(Box<SecondLeg>),
+    /// It is answered: each of the two hears the other.
+    Bridge {
+        /// Both are still recognised.
+        recognised: bool,
+    },
+    /// To the second leg.
+    Second(ToSecond),
+    /// From a second leg to the call that is handed over.
+    First(News),
     /// The call is over; its signalling may still have to repeat itself for a while.
     Over(Box<CallRecord>),
 }

@@ -255,6 +255,8 @@ pub enum HungUpBy {
     Caller,
     /// The far end, before the answer.
     CallerRinging,
+    /// The human to whom the call was handed over.
+    Agent,
     /// Nobody meant to: time-out, lost media, no route.
     Network,
 }
@@ -267,6 +269,7 @@ impl HungUpBy {
             HungUpBy::Operator => "operator",
             HungUpBy::Caller => "caller",
             HungUpBy::CallerRinging => "caller_ringing",
+            HungUpBy::Agent => "agent",
             HungUpBy::Network => "network",
         }
     }

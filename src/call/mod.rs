@@ -4,7 +4,7 @@
 //! - [`conversation`]: whose turn it is: prompts, utterances, the dialogue's actions, silence.
 //! - [`call`]: one call from INVITE to record: signalling, the leg's life, the conversation.
 //! - [`collection`]: keys that are asked for. [`fillers`]: words that do not interrupt.
-//! - The values that they speak in: [`action`], [`mod@line`], [`event`], [`record`], [`knobs`], [`prompt`], [`transfer`].
+//! - The values that they speak in: [`action`], [`mod@line`], [`event`], [`record`], [`knobs`], [`prompt`], [`transfer`], [`second_leg`].
 
 pub mod action;
 #[allow(clippy::module_inception)]
@@ -24,6 +24,7 @@ pub mod prompt;
 pub mod quality;
 pub mod record;
 mod reroute;
+pub mod second_leg;
 mod speaker;
 pub mod transfer;
 

@@ -128,6 +128,8 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// Of a second leg: the call that was handed over; empty for none.
+    pub transferred_from: String,
     /// What exchanges said in tones.
     pub tones: Vec<HeardTone>,
     /// Who has answered; empty where that is not asked. A beep after the first verdict is a second one.
@@ -188,7 +190,7 @@ pub struct HeardTone {
 /// An attempt to hand the call over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transfer {
-    /// By what.
+    /// By what: "refer" or "bridge".
     pub kind: &'static str,
     /// To whom.
     pub target: String,
@@ -206,6 +208,8 @@ pub struct Transfer {
     /// When the result was known.
     #[serde(rename = "stop")]
     pub stop: Ms,
+    /// Of a second leg: its call; empty for none.
+    pub call_id: String,
 }
 
 /// User-to-User of the far end.

@@ -52,7 +52,8 @@ impl Call {
         self.timers[Timer::Setup as usize] = Some(now + self.plan.setup_timeout);
         let (trunk, parties) = (self.plan.trunk.clone(), &self.plan.parties);
         let (callee, caller) = (parties.callee.clone(), parties.caller.clone());
-        self.tell(now, What::Dialling { trunk, callee, caller });
+        let transferred_from = self.plan.transferred_from.clone();
+        self.tell(now, What::Dialling { trunk, callee, caller, transferred_from });
     }
 
     /// Keeps a failure back while another way is asked for.
@@ -239,6 +240,7 @@ mod tests {
                     recorded: false,
                 },
                 transfer: transfer::Rules::bare(),
+                transferred_from: None,
                 early_media: false,
                 early_media_asr: false,
                 rtp_timeout: Duration::from_secs(30),

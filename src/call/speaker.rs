@@ -251,9 +251,9 @@ impl Speaker {
     }
 
     /// Says a bridging phrase: the prompt that is asked for next takes its place as soon as enough of it is there.
-    pub(super) fn bridge(&mut self, phrase: Source, knobs: &Knobs, out: &mut VecDeque<Output>) {
-        let id = format!("bridging-{}", self.last + 1);
-        let no = self.say(Prompt { id, ..Prompt::of(phrase) }, None, knobs, out);
+    pub(super) fn bridge(&mut self, phrase: Prompt, knobs: &Knobs, out: &mut VecDeque<Output>) {
+        let id = if phrase.id.is_empty() { format!("bridging-{}", self.last + 1) } else { phrase.id.clone() };
+        let no = self.say(Prompt { id, ..phrase }, None, knobs, out);
         if let Some(entry) = self.prompts.get_mut(&no) {
             entry.bridging = true;
         }
@@ -290,6 +290,18 @@ impl Speaker {
             self.open(next, out);
             self.forward(out);
         }
+    }
+
+    /// The bridging phrase is not wanted any more, whatever comes after it.
+    pub(super) fn unbridge(&mut self, out: &mut VecDeque<Output>) {
+        let Some(bridge) = self.bridge.take().filter(|bridge| self.prompts.contains_key(bridge)) else { return };
+        out.extend(self.wanting(bridge).then_some(Output::Unwant(bridge)));
+        out.push_back(Output::Leg(leg::Command::Stop { last: bridge }));
+    }
+
+    /// Whether a prompt is a bridging phrase.
+    pub(super) fn is_bridging(&self, no: PromptNo) -> bool {
+        self.prompts.get(&no).is_some_and(|entry| entry.bridging)
     }
 
     /// Whether nothing is said and nothing waits.

@@ -62,14 +62,42 @@ fn read(path: &Path, problems: &RefCell<Vec<Problem>>) -> Option<Config> {
     let countries = tones::read(&engine.profiles, problems);
     let mut trunks = Vec::new();
     let mut disabled = Vec::new();
+    let mut files = Vec::new();
     for file in profiles(&engine.profiles, path, problems) {
         match profile(&file, services.as_ref(), &countries, problems) {
-            Some(Profile::On(trunk)) => trunks.push(*trunk),
+            Some(Profile::On(trunk)) => {
+                trunks.push(*trunk);
+                files.push(file);
+            }
             Some(Profile::Off(name)) => disabled.push(name),
             None => {}
         }
     }
-    Some(engine.config(trunks, disabled))
+    let config = engine.config(trunks, disabled);
+    // A profile that is broken would only be missed here.
+    if problems.borrow().is_empty() {
+        ways_out(&config, &files, problems);
+    }
+    Some(config)
+}
+
+/// The trunks over which calls are handed over: each is one that there is. `files`: the profiles, in the order of the trunks.
+fn ways_out(config: &Config, files: &[PathBuf], problems: &RefCell<Vec<Problem>>) {
+    let (trunks, groups) = (&config.switchboard.trunks, &config.switchboard.groups);
+    let names = trunks.iter().map(|trunk| trunk.name.as_str()).chain(groups.iter().map(|group| group.name.as_str()));
+    let known: Vec<_> = names.collect();
+    for (trunk, file) in trunks.iter().zip(files) {
+        let way = trunk.transfer.trunk.as_str();
+        if !way.is_empty() && !known.contains(&way) {
+            problems.borrow_mut().push(Problem {
+                file: file.clone(),
+                line: 0,
+                key: "transfer.trunk".to_owned(),
+                reason: format!("{way:?} is no trunk that is on, and no group"),
+                remedy: format!("write one of: {}", known.join(", ")),
+            });
+        }
+    }
 }
 
 fn profile(

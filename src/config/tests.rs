@@ -173,6 +173,7 @@ subscription = false
 referred_by = false
 timeout_ms = 30000
 refuse_refer = 405
+trunk = "t"
 [[inbound]]
 answer = "wait"
 "#;
@@ -206,6 +207,7 @@ answer = "wait"
     assert_eq!(trunk.pass_headers, ["X-Order"]);
     let transfer = Rules {
         domain: "sip.example.com".into(),
+        trunk: "t".into(),
         subscription: false,
         referred_by: false,
         patience: Duration::from_secs(30),
@@ -400,7 +402,7 @@ fn wrong_engine_files() {
 #[test]
 fn wrong_profiles() {
     const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n";
-    const FORMS: [(&str, &[&str]); 17] = [
+    const FORMS: [(&str, &[&str]); 18] = [
         ("", &[]),
         (
             "[auth]\nuser = \"u\"\npassword = 4711\n",
@@ -468,8 +470,12 @@ fn wrong_profiles() {
                 "t.toml:7:transfer.referred_by: is of type string, not a truth value; write true or false",
                 "t.toml:8:transfer.timeout_ms: is out of range; write a whole number from 1000 to 300000",
                 "t.toml:9:transfer.refuse_refer: is no way to refuse a REFER; write one of 603, 405, 403, 501",
-                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer",
+                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer, trunk",
             ],
+        ),
+        (
+            "[transfer]\ntrunk = \"agents\"\n",
+            &["t.toml:transfer.trunk: \"agents\" is no trunk that is on, and no group; write one of: t"],
         ),
         (
             "[headers]\npass = [\"Authorization\", \"X Order\"]\n",

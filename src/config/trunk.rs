@@ -301,6 +301,8 @@ fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
     let referred_by = section.flag("referred_by");
     let timeout = section.number("timeout_ms", 1_000..=300_000);
     let refuse = section.number("refuse_refer", 400..=699);
+    let own = |text: &str| if text.is_empty() { Ok(String::new()) } else { written::name(text) };
+    let trunk = section.parsed("trunk", own);
     if let Some(refuse) = refuse.as_ref().filter(|refuse| !REFUSALS.contains(&refuse.value)) {
         let known = REFUSALS.map(|code| code.to_string()).join(", ");
         refuse.place.wrong("is no way to refuse a REFER", format!("write one of {known}"));
@@ -309,6 +311,7 @@ fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
     let on = |flag: Option<Found<'_, bool>>| flag.is_none_or(|found| found.value);
     Some(Rules {
         domain: domain?.to_owned(),
+        trunk: trunk.map(|found| found.value).unwrap_or_default(),
         subscription: on(subscription),
         referred_by: on(referred_by),
         patience: Duration::from_millis(timeout.map_or(TRANSFER_MS, |found| found.value)),

@@ -42,7 +42,12 @@ fn standing(standing: Standing) -> happened::Trunk {
 
 fn told(what: What) -> Told {
     match what {
-        What::Dialling { trunk, callee, caller } => Told::Dialling(happened::Dialling { trunk, callee, caller }),
+        What::Dialling { trunk, callee, caller, transferred_from } => Told::Dialling(happened::Dialling {
+            trunk,
+            callee,
+            caller,
+            transferred_from: transferred_from.as_deref().unwrap_or_default().to_owned(),
+        }),
         What::Ringing { sip_code, early_media } => {
             Told::Ringing(happened::Ringing { sip_code: sip_code.into(), early_media })
         }
@@ -126,11 +131,12 @@ fn told(what: What) -> Told {
         }
         What::RecordPaused { on, from } => Told::RecordPaused(happened::RecordPaused { on, from_ms: from.0 }),
         What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
-        What::Transfer { stage, target, sip_code, reason } => Told::Transfer(happened::Transfer {
+        What::Transfer { stage, target, sip_code, reason, call_id } => Told::Transfer(happened::Transfer {
             stage: self::stage(stage).into(),
             target,
             sip_code: sip_code.into(),
             reason,
+            call_id: call_id.as_deref().unwrap_or_default().to_owned(),
         }),
         What::Hold { by_us, by_far_end, sip_code, reason } => {
             Told::Hold(happened::Hold { by_us, by_far_end, sip_code: sip_code.into(), reason })
@@ -191,6 +197,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         srtp: record.srtp.into(),
         tones: record.tones.into_iter().map(tone).collect(),
         answered_by: record.answered_by.into_iter().map(convert::answered_by).collect(),
+        transferred_from: record.transferred_from,
     }
 }
 
@@ -223,6 +230,7 @@ fn transfer(transfer: Transfer) -> proto::call_record::Transfer {
         reason: transfer.reason,
         start_ms: transfer.start.0,
         stop_ms: transfer.stop.0,
+        call_id: transfer.call_id,
     }
 }
 
@@ -336,6 +344,7 @@ pub(super) fn call(state: CallState) -> proto::CallState {
         held_by_us: state.held.0,
         held_by_far_end: state.held.1,
         srtp: state.srtp.into(),
+        transferred_from: state.transferred_from.as_deref().unwrap_or_default().to_owned(),
     }
 }
 

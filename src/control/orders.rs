@@ -101,7 +101,7 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::Stop(Stop {})) => Action::Stop,
         Some(Command::Collect(message)) => convert::collect("collect", message)?,
         Some(Command::SendKeys(SendKeys { keys })) => Action::SendKeys(self::keys(keys)?),
-        Some(Command::Transfer(_)) => return not_built("transfer", "transfers"),
+        Some(Command::Transfer(transfer)) => convert::transfer(transfer)?,
         Some(Command::Set(knobs)) => Action::Set(convert::knobs("set", knobs)?),
         Some(Command::Hangup(hangup)) => convert::hangup(hangup)?,
         Some(Command::Label(label)) => convert::label("label", label)?,

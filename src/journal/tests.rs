@@ -99,6 +99,7 @@ fn record(call_id: &str) -> CallRecord {
         srtp: "",
         tones: Vec::new(),
         answered_by: Vec::new(),
+        transferred_from: String::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use rand::RngExt;
 
 use super::NONE;
 use super::order::{DialOrder, Refusal};
+use super::pair::Link;
 use super::settings::{FromUser, Group, Settings, Trunk};
 use crate::call::Route;
 use crate::call::call::{Plan, SrtpPlan};
@@ -39,6 +40,8 @@ pub(super) struct Placement {
     pub(super) plan: Plan,
     pub(super) clamps: Vec<Clamp>,
     pub(super) services: Services,
+    /// Of a second leg: its way to the first one.
+    pub(super) link: Option<Box<Link>>,
 }
 
 /// What a call is connected to.
@@ -143,6 +146,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
             recorded: services.record,
         },
         transfer: trunk.transfer.clone(),
+        transferred_from: None,
         rtp_timeout: settings.rtp_timeout,
         // The family is known when the peer is, and the port when there is one.
         local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
@@ -315,7 +319,7 @@ pub(super) fn place(
     plan.correlation = order.correlation.clone();
     plan.variables = order.variables.clone();
     let ring_timeout = order.ring_timeout.unwrap_or(trunk.ring_timeout);
-    Ok(Placement { dial, transport: trunk.transport, ring_timeout, plan, clamps, services })
+    Ok(Placement { dial, transport: trunk.transport, ring_timeout, plan, clamps, services, link: None })
 }
 
 /// The number in what may be a whole URI.

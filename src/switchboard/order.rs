@@ -130,6 +130,8 @@ pub struct CallState {
     pub replaces: String,
     /// Where the far end is reached; empty before the answer.
     pub remote_target: String,
+    /// Of a second leg: the call that is handed over.
+    pub transferred_from: Option<Arc<str>>,
 }
 
 /// A trunk.

@@ -9,6 +9,7 @@ mod hearing;
 mod lingering;
 mod ordered;
 mod placing;
+mod second_leg;
 mod standing;
 
 use std::cmp::Reverse;
@@ -28,6 +29,7 @@ use super::lines::Lines;
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
 use super::outpost::{Outpost, Told};
+use super::pair::Link;
 use super::pinger;
 use super::refused::Refused;
 use super::registrar::{self, Registrar};
@@ -41,6 +43,7 @@ use crate::call::io::Input;
 use crate::call::knobs::KnobChange;
 use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
+use crate::call::second_leg::SecondLeg;
 use crate::journal::Standing;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
@@ -160,6 +163,12 @@ pub(super) enum Ask {
         call_id: Arc<str>,
         reply: oneshot::Sender<Result<Elsewhere, String>>,
     },
+    /// A call wants a second leg.
+    Transfer {
+        first: second_leg::First,
+        leg: Box<SecondLeg>,
+        link: Box<Link>,
+    },
     /// A call goes another way: its signalling so far may have to repeat itself, and it is known by another Call-ID.
     Moved {
         call_id: Arc<str>,
@@ -170,6 +179,8 @@ pub(super) enum Ask {
     /// How much this process has to do.
     Load(Sample),
 }
+
+pub(super) use second_leg::First;
 
 /// Another way for a call, and by which sockets.
 pub(super) struct Elsewhere {
@@ -486,6 +497,7 @@ impl Router {
                 self.tell_standing(trunk);
             }
             Ask::Reroute { call_id, reply } => drop(reply.send(self.reroute(&call_id))),
+            Ask::Transfer { first, leg, link } => self.transfer(first, *leg, link),
             Ask::Moved { call_id, left, sip_call_id, inbox } => {
                 let before = left.call_id().to_owned();
                 if let Some(Owned { trunk, heard, .. }) = self.owners.remove(&before) {
@@ -598,6 +610,7 @@ impl Router {
             started_at: SystemTime::now(),
             replaces: String::new(),
             remote_target: String::new(),
+            transferred_from: None,
         };
         let recorded = match &start {
             Start::Dial(placement, _) => placement.services.record,
@@ -759,5 +772,6 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         srtp: "",
         tones: Vec::new(),
         answered_by: Vec::new(),
+        transferred_from: plan.transferred_from.as_deref().unwrap_or_default().to_owned(),
     }
 }

@@ -10,7 +10,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialling::{Placement, Services};
-use super::router::{Ask, Elsewhere};
+use super::pair::{self, Heard, Link, Word};
+use super::router::{Ask, Elsewhere, First};
 use super::settings::Settings;
 use super::{Metrics, NONE, Shells};
 use crate::call::Route;
@@ -20,8 +21,9 @@ use crate::call::io::{FromDialogue, FromSpeech, Input, Output, ToDialogue, ToRec
 use crate::call::knobs::KnobChange;
 use crate::call::leg::{LegEvent, Setup};
 use crate::call::prompt::PromptNo;
+use crate::call::second_leg::News;
 use crate::dialogue;
-use crate::media::{MediaEvent, NoPort, Reservation, Wiring};
+use crate::media::{self, MediaEvent, NoPort, Reservation, Wiring};
 use crate::ms::Ms;
 use crate::net::Net;
 use crate::sip::Local;
@@ -98,16 +100,16 @@ impl Task {
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut clamps = Vec::new();
         // In a box: a future has room for whatever it ever holds, at each place where it has held it.
-        let (mut call, services) = match *start {
+        let (mut call, services, link) = match *start {
             Start::Dial(placement, local) => {
-                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services, .. } = *placement;
+                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services, link, .. } = *placement;
                 plan.local_media = local_media;
                 clamps = clamped;
-                (Box::new(Call::dial(now, wall, plan, ring_timeout, local, dial, rng)), services)
+                (Box::new(Call::dial(now, wall, plan, ring_timeout, local, dial, rng)), services, link)
             }
             Start::Incoming(session, mut plan, answering, services) => {
                 plan.local_media = local_media;
-                (Box::new(Call::incoming(now, wall, *plan, answering, *session, rng)), services)
+                (Box::new(Call::incoming(now, wall, *plan, answering, *session, rng)), services, None)
             }
         };
         // Before the first datagram goes out, the router knows whose the answer is.
@@ -131,6 +133,7 @@ impl Task {
             services,
             port,
             media: Some(media),
+            link,
             dialogue: None,
             recogniser: None,
             early: None,
@@ -173,6 +176,13 @@ impl Task {
                 },
                 input = heard_early(&mut wires.early) => Some(input.into()),
                 Some(input) = inputs.recv() => Some(input),
+                heard = pair::hear(&mut wires.link) => match heard {
+                    Heard::Input(input) => Some(ToTask::Call(input)),
+                    Heard::Bridge(bridge) => {
+                        wires.port.bridge(bridge);
+                        continue;
+                    }
+                },
                 () = until(call.deadline()) => None,
             };
             match input {
@@ -223,6 +233,9 @@ impl Task {
             }
             Start::Dial(placement, _) => {
                 let record = super::router::never_placed(&placement.plan, &error.to_string());
+                if let Some(link) = placement.link {
+                    link.tell(Word::News(News::Failed { code: 0, reason: error.to_string() }));
+                }
                 drop(self.shells.journal.finish_call(record, placement.services.name, Ms(0)));
                 None
             }
@@ -287,6 +300,8 @@ struct Wires<'a> {
     port: Reservation,
     /// Until there is a leg: from then on only it may hold this, so that its end is heard.
     media: Option<mpsc::UnboundedSender<MediaEvent>>,
+    /// To the other call of a transfer.
+    link: Option<Box<Link>>,
     dialogue: Option<dialogue::Handle>,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
     /// What is heard before the answer; in a box, since most calls have none.
@@ -354,6 +369,20 @@ impl Wires<'_> {
                 shells.prompts.load(path, prompt, segment, self.task.inbox.clone());
             }
             Output::Unwant(prompt) => self.synthesis.retain(|(of, _), _| *of != prompt),
+            Output::Transfer(leg) => {
+                let (ours, link) = Link::pair();
+                self.link = Some(ours);
+                let (call_id, correlation) = (self.call_id.clone(), self.correlation.clone());
+                let first = First { call_id, speech: self.services.speech.clone(), correlation };
+                let _ = self.task.router.send(Ask::Transfer { first, leg, link });
+            }
+            Output::Second(told) => self.tell_other(Word::Told(told)),
+            Output::First(news) => self.tell_other(Word::News(news)),
+            Output::Bridge { recognised } => {
+                let (ours, theirs) = media::bridge(recognised);
+                self.port.bridge(ours);
+                self.tell_other(Word::Bridge(theirs));
+            }
             Output::Tell { at, what } => self.tell(at, wall, what),
             Output::Over(record) => {
                 self.task.metrics.over(&record);
@@ -363,6 +392,12 @@ impl Wires<'_> {
             }
         }
         None
+    }
+
+    fn tell_other(&self, word: Word) {
+        if let Some(link) = &self.link {
+            link.tell(word);
+        }
     }
 
     /// Turns to another trunk, and finds its peer.

@@ -77,6 +77,8 @@ pub struct Scenario {
     pub early_sound: Vec<i16>,
     /// The phone agrees on RFC 4733 events.
     pub phone_events: bool,
+    /// It is the second leg of a transfer of this call.
+    pub transferred_from: Option<&'static str>,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
@@ -125,6 +127,7 @@ impl Scenario {
             answerer: None,
             early_sound: Vec::new(),
             phone_events: true,
+            transferred_from: None,
             terms: Terms::default(),
             phone_terms: Terms::default(),
             srtp: [None, None],

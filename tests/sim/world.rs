@@ -198,8 +198,10 @@ impl World {
             knobs: self.scenario.knobs.clone(),
             background: self.scenario.background.clone(),
             rules: self.scenario.rules.clone(),
+            transferred_from: self.scenario.transferred_from.map(Into::into),
             transfer: Rules {
                 domain: "192.0.2.9".to_owned(),
+                trunk: String::new(),
                 subscription: true,
                 referred_by: true,
                 patience: Duration::from_secs(60),
@@ -501,6 +503,10 @@ impl World {
                 // With the call goes its port.
                 self.leg = None;
             }
+            Output::Transfer(leg) => self.seen.second_legs.push((now, *leg)),
+            Output::Second(told) => self.seen.to_second.push((now, told)),
+            Output::First(news) => self.seen.to_first.push((now, news)),
+            Output::Bridge { recognised } => self.seen.bridged.push((now, recognised)),
             other => panic!("not known here: {other:?}"),
         }
     }

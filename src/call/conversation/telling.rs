@@ -57,6 +57,12 @@ impl Conversation {
 
     pub(super) fn robot_turn(&mut self, entry: &Entry, stop: Ms, interrupted: bool) {
         let Some(start) = entry.started else { return };
+        // What is said again and again while somebody is called is one turn.
+        if let Some(last) = self.told.turns.last_mut().filter(|last| entry.bridging && last.id == entry.prompt.id) {
+            (last.stop, last.length_ms) = (stop, stop.saturating_sub(last.start));
+            (last.interrupted, last.interrupted_at) = (interrupted, interrupted.then_some(stop));
+            return;
+        }
         self.told.turns.push(Turn {
             role: Role::Speech,
             text: entry.spoken(),

@@ -339,6 +339,10 @@ pub trait Outlet {
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame);
     /// To the recorder, if there is one: most calls are not recorded, and then the frame is not even made.
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
+    /// What was heard goes to the leg that this one is joined with, and what that one heard comes back; `None`: there is none, or nothing came.
+    fn bridge(&mut self, _heard: &[i16; FRAME]) -> Option<[i16; FRAME]> {
+        None
+    }
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
     /// To the far end, from the RTCP port, or from the RTP port if they are one ([`Leg::shares_port`]).
@@ -619,6 +623,10 @@ impl Leg {
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
         let spoke = self.lay_under(spoke, outlet);
+        let spoke = match outlet.bridge(&heard.samples) {
+            Some(other) => Some(mixed(spoke, other)),
+            None => spoke,
+        };
         let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
@@ -952,6 +960,13 @@ impl Leg {
         }
         self.sender.advance(FRAME as u32);
     }
+}
+
+/// What the mouth says over what comes from the other leg.
+fn mixed(spoke: Option<[i16; FRAME]>, mut other: [i16; FRAME]) -> [i16; FRAME] {
+    let spoke = spoke.unwrap_or([0; FRAME]);
+    other.iter_mut().zip(spoke).for_each(|(sample, more)| *sample = sample.saturating_add(more));
+    other
 }
 
 #[cfg(test)]

@@ -282,7 +282,6 @@ async fn every_command() {
     let tone = dialogue::Say { segments: vec![dialogue::Segment { segment: Some(tone), mark: String::new() }], ..hi() };
     for (command, message) in [
         (Command::Say(tone), "say.segments[0].tone: tones"),
-        (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
         (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
     ] {
@@ -308,6 +307,7 @@ async fn states_are_told() {
         held_by_us: false,
         held_by_far_end: true,
         srtp: "AEAD_AES_128_GCM".into(),
+        transferred_from: "c0".into(),
     };
     assert_eq!(up.call, Some(state.clone()));
     let all = served.client.list_calls(proto::ListCallsRequest {}).await.expect("is served").into_inner();

@@ -203,8 +203,18 @@ async fn every_event_is_told_whole() {
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
     let cases = vec![
         (
-            What::Dialling { trunk: "t".into(), callee: "2".into(), caller: "1".into() },
-            Told::Dialling(happened::Dialling { trunk: "t".into(), callee: "2".into(), caller: "1".into() }),
+            What::Dialling {
+                trunk: "t".into(),
+                callee: "2".into(),
+                caller: "1".into(),
+                transferred_from: Some("first".into()),
+            },
+            Told::Dialling(happened::Dialling {
+                trunk: "t".into(),
+                callee: "2".into(),
+                caller: "1".into(),
+                transferred_from: "first".into(),
+            }),
         ),
         (
             What::Ringing { sip_code: 183, early_media: true },
@@ -263,12 +273,14 @@ async fn every_event_is_told_whole() {
                 target: "sip:8@h".into(),
                 sip_code: 486,
                 reason: "Busy".into(),
+                call_id: Some("agent".into()),
             },
             Told::Transfer(happened::Transfer {
                 stage: happened::transfer::Stage::Failed.into(),
                 target: "sip:8@h".into(),
                 sip_code: 486,
                 reason: "Busy".into(),
+                call_id: "agent".into(),
             }),
         ),
         (
@@ -495,6 +507,7 @@ fn record() -> CallRecord {
             reason: "Decline".into(),
             start: Ms(18),
             stop: Ms(19),
+            call_id: "agent".into(),
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
         early_media_at: Some(SystemTime::UNIX_EPOCH),
@@ -502,6 +515,7 @@ fn record() -> CallRecord {
         srtp: "AES_CM_128_HMAC_SHA1_80",
         tones: vec![HeardTone { what: "busy", start: Ms(21), before_answer: true }],
         answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22) }],
+        transferred_from: "first".into(),
     }
 }
 
@@ -583,6 +597,7 @@ fn told_record() -> proto::CallRecord {
             reason: "Decline".into(),
             start_ms: 18,
             stop_ms: 19,
+            call_id: "agent".into(),
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
         early_media_at: Some(prost_types::Timestamp::default()),
@@ -590,5 +605,6 @@ fn told_record() -> proto::CallRecord {
         srtp: "AES_CM_128_HMAC_SHA1_80".into(),
         tones: vec![happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }],
         answered_by: vec![dialogue::AnsweredBy { who: "human".into(), reason: "short_greeting".into(), at_ms: 22 }],
+        transferred_from: "first".into(),
     }
 }

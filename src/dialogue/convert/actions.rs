@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::{MAX_ID, Refused, hangup, id, refer};
+use super::{MAX_ID, Refused, hangup, id, refer, transfer};
 use crate::call::action::{Action, Asked};
 use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
@@ -46,7 +46,7 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
         Some(Asked::Say(message)) => Ok(Action::Say(say("say", message)?)),
         Some(Asked::Stop(proto::Stop {})) => Ok(Action::Stop),
         Some(Asked::Collect(message)) => collect("collect", message),
-        Some(Asked::Transfer(_)) => Err(Refused::not_built("transfer", "transfers")),
+        Some(Asked::Transfer(message)) => transfer(message),
         Some(Asked::Hangup(message)) => hangup(message),
         Some(Asked::Refer(message)) => refer(message),
         Some(Asked::Set(message)) => Ok(Action::Set(knobs("set", message)?)),
@@ -92,7 +92,7 @@ pub fn say(path: &str, message: proto::Say) -> Result<Prompt, Refused> {
 }
 
 /// `piece`: of a text that goes on.
-fn segment(path: &str, message: proto::Segment, piece: bool) -> Result<Segment, Refused> {
+pub(super) fn segment(path: &str, message: proto::Segment, piece: bool) -> Result<Segment, Refused> {
     use proto::segment::Segment as Part;
     let source = match message.segment {
         Some(Part::Text(message)) => Source::Text(text(&format!("{path}.text"), message, piece)?),

@@ -7,6 +7,7 @@ mod actions;
 mod headers;
 mod lines;
 mod refer;
+mod transfer;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ pub use actions::{asked, collect, knobs, label, say};
 pub use headers::{headers, line, received, user_to_user};
 pub use lines::{answered_by, heard, keys, line_event, millis, utterance};
 pub use refer::{hangup, refer};
+pub use transfer::transfer;
 
 /// The longest id, in bytes, that is kept for others and returned to them untouched.
 pub const MAX_ID: usize = 4096;

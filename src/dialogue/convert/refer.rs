@@ -35,6 +35,7 @@ pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
         referred_by,
         subscription,
         now,
+        bridge_on_refusal,
     } = message;
     let invalid = |field: &str, reason: String| Refused::invalid(format!("refer.{field}"), reason);
     let target = ReferTarget::parse(&target).map_err(|error| invalid("target", error.to_string()))?;
@@ -50,6 +51,15 @@ pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
     ] {
         if given && !target.takes_headers() {
             return Err(invalid(field, "cannot go along with a tel: target: write it as sip:".to_owned()));
+        }
+    }
+    if bridge_on_refusal {
+        super::transfer::callable("refer.target", &target)?;
+        if !replaces.is_empty() {
+            return Err(invalid(
+                "bridge_on_refusal",
+                "cannot take the place of a dialog: leave out replaces".to_owned(),
+            ));
         }
     }
     let replaces = match id("refer.replaces", replaces)? {
@@ -73,5 +83,6 @@ pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
         headers: self::headers("refer.headers", headers)?,
         patience,
         now,
+        bridge_on_refusal,
     })))
 }

@@ -148,7 +148,6 @@ fn what_is_not_built_is_named() {
     let tone = part(Part::Tone(proto::Tone::default()));
     let cases = [
         (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
-        (Act::Transfer(proto::Transfer::default()), "transfer: transfers"),
         (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
         (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
     ];
@@ -486,6 +485,7 @@ fn a_refer_with_everything_and_with_nothing() {
         referred_by: "sip:me@h".into(),
         subscription: Some(false),
         now: true,
+        bridge_on_refusal: false,
     };
     let context = HandOver {
         session_id: "7".into(),
@@ -507,6 +507,7 @@ fn a_refer_with_everything_and_with_nothing() {
         headers: one("X-A", "b"),
         patience: Some(Duration::from_secs(1)),
         now: true,
+        bridge_on_refusal: false,
     };
     assert_eq!(ask(Act::Refer(whole)), Ok(Action::Refer(Box::new(refer))));
     let Ok(Action::Refer(least)) = ask(Act::Refer(proto::Refer { target: "8001".into(), ..Default::default() })) else {
@@ -514,6 +515,67 @@ fn a_refer_with_everything_and_with_nothing() {
     };
     assert_eq!((least.target, least.patience, least.now), (ReferTarget::User("8001".into()), None, false));
     assert!(least.replaces.is_none() && least.referred_by.is_none() && least.subscription.is_none());
+}
+
+#[test]
+fn a_transfer_with_everything_and_with_nothing() {
+    let plain = "sessionId=7;transType=1;transIntent=\u{8d26}\u{5355}";
+    let whole = proto::Transfer {
+        target: "8001@h:5062".into(),
+        user_to_user: plain.into(),
+        timeout_ms: 1_000,
+        trunk: "agents".into(),
+        caller: "4930".into(),
+        headers: vec![header("X-A", "b")],
+        user_to_user_values: vec![proto::UserToUser { bytes: vec![4, 255], ..Default::default() }],
+        waiting: vec![part(Part::File(proto::File { path: "music.wav".into() }))],
+        transcript: true,
+        now: true,
+    };
+    let Ok(Action::Transfer(leg)) = ask(Act::Transfer(whole)) else { panic!("is understood") };
+    let uui = "User-to-User";
+    let plain = "c2Vzc2lvbklkPTc7dHJhbnNUeXBlPTE7dHJhbnNJbnRlbnQ96LSm5Y2V";
+    let headers = [("X-A", "b"), (uui, "04ff;encoding=hex"), (uui, plain)];
+    assert_eq!(leg.headers.iter().collect::<Vec<_>>(), headers);
+    assert_eq!(leg.target, ReferTarget::Uri("sip:8001@h:5062".parse().expect("a URI")));
+    assert_eq!((leg.trunk.as_str(), leg.caller.as_str(), leg.ring), ("agents", "4930", Some(Duration::from_secs(1))));
+    assert_eq!((leg.waiting.len(), leg.transcript, leg.now), (1, true, true));
+    let least = proto::Transfer { target: "8001".into(), ..Default::default() };
+    let Ok(Action::Transfer(least)) = ask(Act::Transfer(least)) else { panic!("is understood") };
+    assert_eq!((least.target, least.ring, least.now), (ReferTarget::User("8001".into()), None, false));
+    assert!(least.waiting.is_empty() && least.headers == ExtraHeaders::default() && !least.transcript);
+}
+
+#[test]
+fn what_cannot_be_called_is_named() {
+    let transfer = |set: fn(&mut proto::Transfer)| {
+        let mut transfer = proto::Transfer { target: "8001".into(), ..Default::default() };
+        set(&mut transfer);
+        ask(Act::Transfer(transfer)).expect_err("is refused")
+    };
+    let silence = || part(Part::Silence(proto::Silence { duration_ms: 20 }));
+    assert!(transfer(|t| t.target.clear()).starts_with("INVALID_ARGUMENT: transfer.target: is empty"));
+    let sip = "INVALID_ARGUMENT: transfer.target: is called by us, and that is done by sip: only";
+    assert!(transfer(|t| t.target = "tel:+49".into()).starts_with(sip));
+    assert!(transfer(|t| t.target = "sips:a@b".into()).starts_with(sip));
+    assert!(transfer(|t| t.timeout_ms = 999).starts_with("INVALID_ARGUMENT: transfer.timeout_ms: 999 is out of range"));
+    assert!(
+        transfer(|t| t.user_to_user = "x".repeat(3_100))
+            .starts_with("INVALID_ARGUMENT: transfer.user_to_user: is longer")
+    );
+    assert!(
+        transfer(|t| t.headers = vec![header("Via", "x")]).starts_with("INVALID_ARGUMENT: transfer.headers[0].name")
+    );
+    assert!(transfer(|t| t.caller = "a\nb".into()).starts_with("INVALID_ARGUMENT: transfer.caller"));
+    let quiet = proto::Transfer { target: "8001".into(), waiting: vec![silence(), silence()], ..Default::default() };
+    assert_eq!(ask(Act::Transfer(quiet)), Err("INVALID_ARGUMENT: transfer.waiting: is silence: leave it out".into()));
+    let refer = |target: &str, replaces: &str| {
+        let (target, replaces) = (target.into(), replaces.into());
+        ask(Act::Refer(proto::Refer { target, replaces, bridge_on_refusal: true, ..Default::default() }))
+    };
+    assert!(refer("8001", "").is_ok());
+    assert!(refer("tel:+49", "").is_err_and(|error| error.contains("refer.target: is called by us")));
+    assert!(refer("8001", "i;to-tag=1;from-tag=2").is_err_and(|error| error.contains("refer.bridge_on_refusal")));
 }
 
 #[test]

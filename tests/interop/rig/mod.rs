@@ -258,6 +258,12 @@ impl Rig {
         Sipp::start(&phone, port, media, self.ports.sip(), &self.folder.0).await
     }
 
+    /// Starts a SIPp where the calls of the trunk `spare` go.
+    pub async fn agent(&self, phone: Phone) -> Sipp {
+        let (_, media) = self.ports.caller();
+        Sipp::start(&phone, self.ports.spare(), media, self.ports.sip(), &self.folder.0).await
+    }
+
     /// What `/metrics` says of a metric: the sum over all its labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let page = self.http("/metrics").await;
