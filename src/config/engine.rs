@@ -432,6 +432,7 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Bac
         time("verdict_ms"),
         time("filler_after_ms"),
         time("min_words"),
+        time("echo_guard_db"),
     ];
     let ms = times.each_ref().map(|time| time.as_ref().map(|t| Ms(u32::try_from(t.value).unwrap_or(u32::MAX))));
     let change = KnobChange {
@@ -448,6 +449,7 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Bac
         verdict: ms[7],
         filler_after: ms[8],
         min_words: ms[9].map(|words| words.0),
+        echo_guard_db: ms[10].map(|guard| guard.0),
         ignore: ignore(&mut section),
         bridging: bridging(&mut section, prompts),
         background: None,

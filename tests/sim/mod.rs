@@ -75,6 +75,8 @@ pub struct Scenario {
     pub answerer: Option<trunkline::dsp::answerer::Rules>,
     /// What is heard of the phone before the answer: 183 with SDP instead of 180.
     pub early_sound: Vec<i16>,
+    /// Its line gives back what comes, after a while and by a factor.
+    pub echo: Option<(trunkline::ms::Ms, f32)>,
     /// The phone agrees on RFC 4733 events.
     pub phone_events: bool,
     /// It is the second leg of a transfer of this call.
@@ -126,6 +128,7 @@ impl Scenario {
             hang_up_on_tone: true,
             answerer: None,
             early_sound: Vec::new(),
+            echo: None,
             phone_events: true,
             transferred_from: None,
             terms: Terms::default(),

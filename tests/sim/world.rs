@@ -85,6 +85,7 @@ impl World {
             phone.encrypt(terms);
         }
         phone.early_sound = std::mem::take(&mut scenario.early_sound);
+        phone.echo = scenario.echo;
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {

@@ -8,6 +8,7 @@
 //! Pure: packets and commands come in with their moment, everything goes out through an [`Outlet`]. Nothing allocates once the leg is made,
 //! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
 
+mod echo;
 mod keys;
 mod latch;
 mod mouth;
@@ -45,6 +46,7 @@ use crate::rtp::sender::Sender;
 use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Srtp};
 use crate::rtp::telephone_event as event;
 use crate::rtp::xr::VoipMetrics;
+use echo::Echo;
 use keys::KeyQueue;
 use latch::Latch;
 use mouth::{Item, Mouth};
@@ -65,6 +67,8 @@ pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
 
+/// Words that interrupt have at least this much voice under the prompt.
+const LEAST_WORD: Ms = Ms(60);
 /// Who has been silent for no longer than this is still speaking.
 const BETWEEN_WORDS: Ms = Ms(200);
 
@@ -411,6 +415,9 @@ pub struct Leg {
     onset: Option<Ms>,
     /// Voiced time of this utterance under the prompt that is heard.
     voiced_under: Ms,
+    /// The same of the last utterance, at its end.
+    voiced_before: Ms,
+    echo: Echo,
     interrupting: bool,
     /// Words that interrupt, by their utterance's onset.
     words: Option<Ms>,
@@ -462,6 +469,8 @@ impl Leg {
             utterance: 0,
             onset: None,
             voiced_under: Ms(0),
+            voiced_before: Ms(0),
+            echo: Echo::default(),
             interrupting: false,
             words: None,
             paused_for: 0,
@@ -622,6 +631,7 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        self.echo.said(spoke.as_ref());
         let spoke = self.lay_under(spoke, outlet);
         let spoke = match outlet.bridge(&heard.samples) {
             Some(other) => Some(mixed(spoke, other)),
@@ -768,9 +778,7 @@ impl Leg {
         }
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
-            if self.voiced {
-                self.voiced_under += Ms(20);
-            }
+            self.voiced_under += self.echo.counts(self.voiced, &samples, self.knobs.echo_guard_db);
         } else {
             self.voiced_under = Ms(0);
         }
@@ -787,9 +795,13 @@ impl Leg {
                 outlet.event(LegEvent::Utterance { utterance, start, stop, too_long, during_prompt });
                 self.onset = None;
                 self.interrupting = false;
+                self.voiced_before = self.voiced_under;
                 self.voiced_under = Ms(0);
             }
-            None if self.onset.is_none() && !self.voiced => self.voiced_under = Ms(0),
+            None if self.onset.is_none() && !self.voiced => {
+                self.voiced_under = Ms(0);
+                self.echo.forget();
+            }
             None => {}
         }
         let label = if self.mouth.playing() && !self.mouth.paused() { Label::UnderPrompt } else { Label::Open };
@@ -882,7 +894,9 @@ impl Leg {
         if self.knobs.key_barge_in && self.pressed[0].is_some() {
             return Some((Stopped::Key, ALL));
         }
-        if let Some(onset) = self.words {
+        // The words of an echo are our own.
+        let spoken = self.voiced_under.max(self.voiced_before) >= LEAST_WORD;
+        if let Some(onset) = self.words.filter(|_| spoken) {
             return Some((Stopped::Speech { onset }, ALL));
         }
         let onset = self.speaks_into_it().filter(|_| self.knobs.on_barge_in == OnBargeIn::Stop)?;

@@ -163,6 +163,7 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
         protect: message.protect_ms.map(Ms),
         key_barge_in: message.key_barge_in,
         min_words: message.min_words,
+        echo_guard_db: message.echo_guard_db,
         ignore: fillers(&format!("{path}.ignore"), message.ignore)?,
         on_barge_in,
         verdict: message.verdict_ms.map(Ms),
