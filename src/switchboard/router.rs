@@ -748,6 +748,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         labels: Default::default(),
         faults: Vec::new(),
         wav: String::new(),
+        wav_url: String::new(),
         recording_pauses: Vec::new(),
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),

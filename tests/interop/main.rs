@@ -46,4 +46,5 @@ mod srtp;
 mod transfer;
 mod transports;
 mod trunks;
+mod uploads;
 mod wire;

@@ -1,5 +1,6 @@
 //! The rig of a test: one Trunkline with a configuration of its own, and what stands around it.
 
+mod bucket;
 mod certificates;
 mod dialogue;
 mod dns;
@@ -26,6 +27,7 @@ use trunkline::proto::control::v1::send_request::Command as Order;
 use trunkline::proto::control::v1::{CallRecord, DialRequest, SendRequest};
 use trunkline::proto::dialogue::v1::Hangup;
 
+pub use bucket::{Service, upload_to};
 pub use certificates::certificates;
 pub use dialogue::{Brain, say};
 pub use dns::{Zone, a, srv};
@@ -316,6 +318,13 @@ impl Rig {
     /// Kills the process; it gets no chance to say anything.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("it can be killed");
+    }
+
+    /// Starts it anew, in the same folder and on the same ports, when it has ended.
+    pub async fn again(self) -> Rig {
+        let Rig { ports, folder, .. } = self;
+        let config = folder.0.join("trunkline.toml");
+        Rig::serve(ports, folder, config).await
     }
 
     /// Asks it to end.
