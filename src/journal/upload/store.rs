@@ -147,7 +147,8 @@ impl Destination {
             Destination::S3(s3) => s3.open(),
             Destination::Folder(folder) => match LocalFileSystem::new_with_prefix(folder) {
                 Ok(store) => Ok(Arc::new(store)),
-                Err(e) => Err(format!("{} is not there: {}; mount it", folder.display(), one_line(&chain(&e)))),
+                Err(_) if !folder.is_dir() => Err(format!("{} is not there; mount it", folder.display())),
+                Err(e) => Err(format!("{} cannot be used: {}", folder.display(), one_line(&chain(&e)))),
             },
         }
     }
