@@ -1,7 +1,7 @@
 //! HTTP for `object_store`: HTTP/1.1 (RFC 9112) over TCP or TLS, a connection for each request.
 //!
-//! Its own way would be `reqwest`, which brings some sixty crates and a second TLS library along; a recording takes one request, a long
-//! one one for each part of 5 MiB, so that there is next to nothing to gain from keeping connections.
+//! Its own way would be `reqwest`, which brings HTTP/2 and a second TLS library along; a recording takes one request, a long one one for
+//! each part of 5 MiB, so that there is next to nothing to gain from keeping connections.
 
 use std::error::Error;
 use std::future::Future;
