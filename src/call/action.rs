@@ -35,7 +35,12 @@ pub enum Action {
     /// Put the far end on hold, or resume.
     Hold(bool),
     /// Pause the recording, from the next frame, or resume it.
-    PauseRecording(bool),
+    PauseRecording {
+        /// Pause.
+        on: bool,
+        /// What is said and pressed meanwhile is shown and kept all the same.
+        keep_text: bool,
+    },
     /// Change knobs.
     Set(KnobChange),
     /// Send partial results to the dialogue, or no longer.

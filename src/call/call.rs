@@ -833,6 +833,7 @@ impl Call {
             labels: told.labels,
             faults: told.faults,
             wav: String::new(),
+            wav_url: String::new(),
             recording_pauses: told.pauses,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),

@@ -37,6 +37,7 @@ use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
 use super::transfer::{Handed, Leaving};
 use crate::ms::Ms;
+use recording::HIDDEN;
 pub use told::Told;
 
 /// From the last sample of the last word to the BYE: what the far end's jitter buffer still has to play.
@@ -413,7 +414,8 @@ impl Conversation {
                 if let Some((_, onset)) = self.speaking.filter(|(speaking, _)| *speaking == utterance) {
                     self.interrupts(utterance, onset, &text);
                 }
-                self.event(now, What::Partial { utterance, text: text.clone(), early: false });
+                let shown = if self.hides_utterance(utterance) { HIDDEN.to_owned() } else { text.clone() };
+                self.event(now, What::Partial { utterance, text: shown, early: false });
                 if self.wants_partials {
                     self.tell(now, Line::Partial { utterance, text, early: false });
                 }
@@ -500,7 +502,7 @@ impl Conversation {
             }
             Action::Refer(refer) => self.leave(now, by, Leaving::Refer(refer)),
             Action::Transfer(leg) => self.leave(now, by, Leaving::SecondLeg(leg)),
-            Action::PauseRecording(on) => self.pause_recording(on),
+            Action::PauseRecording { on, keep_text } => self.pause_recording(on, keep_text),
             Action::Set(change) => {
                 for clamp in self.knobs.apply(&change) {
                     self.event(now, What::KnobClamped(clamp));
@@ -608,8 +610,10 @@ impl Conversation {
             let reason = format!("say.prompt_id: prompt {:?} was stopped before its end", prompt.id);
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
-        let takes_turn =
-            !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording(_));
+        let takes_turn = !matches!(
+            action,
+            Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording { .. }
+        );
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
@@ -635,7 +639,7 @@ impl Conversation {
             Action::Say(prompt) if prompt.segments.is_empty() && !self.speaker.goes_on(&prompt.id) => {
                 Err("say.segments: at least one is needed, no prompt of this id goes on".to_owned())
             }
-            Action::PauseRecording(_) => self.may_pause(),
+            Action::PauseRecording { .. } => self.may_pause(),
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }

@@ -198,6 +198,23 @@ pub enum What {
         wav: String,
         /// JSON.
         json: String,
+        /// Where the one will be uploaded; empty: nowhere.
+        wav_url: String,
+        /// And the other.
+        json_url: String,
+    },
+    /// The recording and the record are where they were to go, or could not be brought there yet; after `Ended`.
+    RecordUploaded {
+        /// Where the recording is; empty: there was none, or it is not there.
+        wav: String,
+        /// Where the record is.
+        json: String,
+        /// Of both.
+        bytes: u64,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why not; empty: they are there.
+        reason: String,
     },
     /// A transfer goes its way.
     Transfer {

@@ -116,6 +116,8 @@ pub struct CallRecord {
     pub faults: Vec<String>,
     /// The recording; empty for none.
     pub wav: String,
+    /// Where the recording is to be uploaded; empty: nowhere.
+    pub wav_url: String,
     /// Where the recording was paused, in order: there it holds silence.
     pub recording_pauses: Vec<Pause>,
     /// The orchestrator's id of the request; empty for inbound.

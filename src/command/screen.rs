@@ -131,6 +131,12 @@ impl Screen {
                 let what = if told.on { "paused" } else { "goes on" };
                 self.say(Some(told.from_ms), Voice::Line, &format!("the recording {what}"));
             }
+            What::RecordUploaded(told) if told.reason.is_empty() => {
+                self.say(None, Voice::Note, &format!("uploaded: {}", told.json_url));
+            }
+            What::RecordUploaded(told) => {
+                self.say(None, Voice::Bad, &format!("not uploaded yet: {}", told.reason));
+            }
             What::RecordReady(files) => {
                 let wav = if files.wav.is_empty() { String::new() } else { format!(" and {}", files.wav) };
                 self.say(None, Voice::Note, &format!("record: {}{wav}", files.json));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -14,11 +13,11 @@ use super::reader::{Found, Section, Source};
 use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
-use super::{group, written};
+use super::{group, recording, written};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::call::prompt;
-use crate::journal::{self, Format, Keep, Pattern};
+use crate::journal;
 use crate::ms::Ms;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
@@ -83,7 +82,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     root.need("speech", "write a [[speech]] with name and endpoint: nobody would hear the caller");
     root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
     let (prompts, fallback) = prompts(root.section("prompts"), base);
-    let recording = recording(root.section("recording"), base);
+    let recording = recording::read(root.section("recording"), source.file);
     let profiles = profiles(root.section("profiles"), base);
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
@@ -126,6 +125,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
             folder: recording.folder,
             format: recording.format,
             keep: recording.keep,
+            upload: recording.upload,
             keep_events: number_or(keep, KEEP_EVENTS) as usize,
         },
         switchboard,
@@ -360,52 +360,6 @@ fn playable(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-struct Recording {
-    enabled: bool,
-    folder: PathBuf,
-    format: Format,
-    keep: Keep,
-    names: Pattern,
-}
-
-fn recording(mut recording: Section<'_>, base: &Path) -> Recording {
-    let enabled = recording.flag("enabled");
-    let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
-    let format = or_default(&mut recording, "format", written::recording_format, Format::Pcm16);
-    let names = or_default(&mut recording, "name", written::pattern, Pattern::default());
-    let days = recording.number("keep_days", 1..=36_500);
-    let gib = recording.number("keep_gib", 1..=1_000_000);
-    let keep = Keep {
-        age: days.map(|found| Duration::from_secs(found.value * 86_400)),
-        bytes: gib.map(|found| found.value << 30),
-    };
-    recording.done();
-    let path = absolute(base.join(&folder.value));
-    // It is made with the first file; so something has to be there to make it in.
-    let standing = path.ancestors().find(|folder| folder.exists()).filter(|folder| folder.is_dir());
-    match standing {
-        None => folder.place.wrong(
-            format!("{} cannot be made: a file is in the way", base.join(&folder.value).display()),
-            "name another folder",
-        ),
-        Some(standing) => {
-            if let Err(e) = access(standing, Access::WRITE_OK | Access::EXEC_OK) {
-                folder.place.wrong(
-                    format!("{} cannot be written: {e}", standing.display()),
-                    "give it to the user that runs trunkline, or name another folder",
-                );
-            }
-        }
-    }
-    Recording {
-        enabled: enabled.is_some_and(|found| found.value),
-        folder: path,
-        format: format.value,
-        keep,
-        names: names.value,
-    }
-}
-
 fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
     let folder = or_default(&mut profiles, "folder", written::some, "sip-profiles".to_owned());
     profiles.done();
@@ -550,7 +504,7 @@ pub(super) fn number_or(found: Option<Found<'_, u64>>, default: u64) -> u64 {
     found.map_or(default, |found| found.value)
 }
 
-fn absolute(path: PathBuf) -> PathBuf {
+pub(super) fn absolute(path: PathBuf) -> PathBuf {
     // Fails only without a working directory; the path is then as good as it gets.
     path::absolute(&path).unwrap_or(path)
 }

@@ -11,6 +11,7 @@ mod identity;
 mod numbers;
 mod problem;
 mod reader;
+mod recording;
 mod sip;
 mod tones;
 mod trunk;

@@ -262,7 +262,7 @@ fn media_has_an_address_of_each_family_that_sip_has_unless_it_is_said() {
 
 #[test]
 fn wrong_engine_files() {
-    const FORMS: [(&str, &[&str]); 22] = [
+    const FORMS: [(&str, &[&str]); 28] = [
         ("", &[]),
         (
             "[sip]\nlissen = \"x\"\n",
@@ -368,6 +368,47 @@ fn wrong_engine_files() {
                 "m.toml:4:recording.format: is not known; write \"pcm16\" or \"g711\"",
                 "m.toml:5:recording.name: has no {call_id} in the file's name, so many calls would have one name; write it as \"{date}/{trunk}/{call_id}\", of {call_id}, {date}, {time}, {trunk}, {caller}, {callee} and {direction}",
                 "m.toml:6:recording.keep_days: is out of range; write a whole number from 1 to 36500",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"https://calls\"\nat_a_time = 0\naccess_key = \"AKIA\"\n",
+            &[
+                "m.toml:2:recording.upload.url: is neither s3:// nor file://; write it as s3://bucket/prefix, or file:///folder of a share",
+                "m.toml:3:recording.upload.at_a_time: is out of range; write a whole number from 1 to 64",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"s3://Calls/eu\"\n",
+            &[
+                "m.toml:2:recording.upload.url: names a bucket that cannot be: 3 to 63 of a-z, 0-9, - and ., no - and . at its ends; write it as s3://bucket/prefix, or file:///folder of a share",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"s3://calls/eu/../us\"\n",
+            &[
+                "m.toml:2:recording.upload.url: has a prefix with an empty part, . or ..; write it as s3://bucket/prefix, or file:///folder of a share",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"s3://calls\"\nendpoint = \"minio:9000\"\nsecret_key = \"s3cret\"\nsecret_key_env = \"NOT_SET_ANYWHERE\"\nca = \"m.toml\"\n",
+            &[
+                "m.toml:1:recording.upload.access_key: is missing; write the id of the key that may put objects there",
+                "m.toml:3:recording.upload.endpoint: is no http:// or https:// URL with a host; write it as http://host:port or https://host",
+                "m.toml:5:recording.upload.secret_key_env: stands beside secret_key; keep one of secret_key, secret_key_env and secret_key_file",
+                "m.toml:6:recording.upload.ca: m.toml holds no certificate in PEM form; name a file with the certificate in PEM form",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"file://share\"\n",
+            &[
+                "m.toml:2:recording.upload.url: names no folder from the root on; write it as s3://bucket/prefix, or file:///folder of a share",
+            ],
+        ),
+        (
+            "[recording]\nfolder = \"/recordings\"\n[recording.upload]\nurl = \"file:///recordings/there\"\nregion = \"eu\"\n",
+            &[
+                "m.toml:4:recording.upload.url: is the recordings' own folder, or in it, or around it; name another folder",
+                "m.toml:5:recording.upload.region: means nothing with file://; remove it, or write url = \"s3://…\"",
             ],
         ),
         (

@@ -130,7 +130,12 @@ fn told(what: What) -> Told {
             Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
         }
         What::RecordPaused { on, from } => Told::RecordPaused(happened::RecordPaused { on, from_ms: from.0 }),
-        What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
+        What::RecordReady { wav, json, wav_url, json_url } => {
+            Told::RecordReady(happened::RecordReady { wav, json, wav_url, json_url })
+        }
+        What::RecordUploaded { wav, json, bytes, attempts, reason } => {
+            Told::RecordUploaded(happened::RecordUploaded { wav_url: wav, json_url: json, bytes, attempts, reason })
+        }
         What::Transfer { stage, target, sip_code, reason, call_id } => Told::Transfer(happened::Transfer {
             stage: self::stage(stage).into(),
             target,
@@ -186,6 +191,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         labels: record.labels.into_iter().collect(),
         faults: record.faults,
         wav: record.wav,
+        wav_url: record.wav_url,
         recording_pauses: record.recording_pauses.into_iter().map(pause).collect(),
         request_id: record.request_id,
         correlation: record.correlation,

@@ -107,7 +107,7 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::Label(label)) => convert::label("label", label)?,
         Some(Command::Mute(_)) => return not_built("mute", "mutings"),
         Some(Command::Hold(Hold { on })) => Action::Hold(on),
-        Some(Command::RecordPause(RecordPause { on })) => Action::PauseRecording(on),
+        Some(Command::RecordPause(RecordPause { on, keep_text })) => Action::PauseRecording { on, keep_text },
         Some(Command::AttachDialogue(_)) => return not_built("attach_dialogue", "changes of the dialogue"),
         Some(Command::Refer(refer)) => convert::refer(refer)?,
         None => return Err(Refused::invalid("command", "is unset, or not known to this version")),

@@ -669,7 +669,7 @@ impl Router {
     fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
         let up = self.up(call_id)?;
         let hang_up = matches!(action, Action::Hangup { .. });
-        if matches!(action, Action::PauseRecording(_)) && !up.recorded {
+        if matches!(action, Action::PauseRecording { .. }) && !up.recorded {
             let phase = up.state.phase;
             return Err(Refusal::WrongState(format!("record_pause: call {call_id} is {phase:?} and is not recorded")));
         }
@@ -761,6 +761,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         labels: Default::default(),
         faults: Vec::new(),
         wav: String::new(),
+        wav_url: String::new(),
         recording_pauses: Vec::new(),
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),

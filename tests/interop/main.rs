@@ -48,4 +48,5 @@ mod srtp;
 mod transfer;
 mod transports;
 mod trunks;
+mod uploads;
 mod wire;

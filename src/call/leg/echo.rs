@@ -8,7 +8,6 @@
 //! guard off.
 
 use super::FRAME;
-use crate::dsp::level::dbfs;
 use crate::ms::Ms;
 
 /// Frames for which an echo may be under way: 600 ms.
@@ -21,7 +20,7 @@ const HOLD: u8 = 15;
 /// How loud the robot was lately, and whether what is heard is louder than its echo.
 #[derive(Debug)]
 pub(super) struct Echo {
-    /// In −dBFS; silence is [`SILENT`].
+    /// As [`below_full`] has it.
     said: [u8; REACH],
     next: u8,
     /// Voice that does not count yet.
@@ -31,7 +30,7 @@ pub(super) struct Echo {
 }
 
 const SILENT: u8 = 100;
-/// An echo's frames begin elsewhere than ours, and may be so much louder, in dB, than each of those that they were made of.
+/// A line's filters may raise a peak by so much, in dB.
 const SKEW: u8 = 3;
 
 impl Default for Echo {
@@ -74,9 +73,10 @@ impl Echo {
     }
 }
 
+/// How far the frame's peak is below full scale, in dB: it costs next to nothing, and does not depend on where a frame begins.
 fn below_full(frame: &[i16; FRAME]) -> u8 {
-    // −100 to 0.
-    (-dbfs(frame)).round() as u8
+    let peak = frame.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+    if peak == 0 { SILENT } else { (-20.0 * (f32::from(peak) / 32_768.0).log10()).round() as u8 }
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn at(dbfs: f32) -> [i16; FRAME] {
-        [(32_768.0 * 10f32.powf(dbfs / 20.0)) as i16; FRAME]
+        [(32_768.0 * 10f32.powf(dbfs / 20.0)).round() as i16; FRAME]
     }
 
     #[test]

@@ -247,8 +247,8 @@ async fn every_command() {
         Command::Hold(send_request::Hold { on: true }),
         Command::Hold(send_request::Hold { on: false }),
         Command::Collect(dialogue::Collect { cancel: true, ..Default::default() }),
-        Command::RecordPause(send_request::RecordPause { on: true }),
-        Command::RecordPause(send_request::RecordPause { on: false }),
+        Command::RecordPause(send_request::RecordPause { on: true, keep_text: true }),
+        Command::RecordPause(send_request::RecordPause { on: false, keep_text: false }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
@@ -264,7 +264,13 @@ async fn every_command() {
     );
     assert_eq!(took[5..7], ["send c r Hold(true)", "send c r Hold(false)"]);
     assert_eq!(took[7], "send c r Collect(None)");
-    assert_eq!(took[8..10], ["send c r PauseRecording(true)", "send c r PauseRecording(false)"]);
+    assert_eq!(
+        took[8..10],
+        [
+            "send c r PauseRecording { on: true, keep_text: true }",
+            "send c r PauseRecording { on: false, keep_text: false }"
+        ]
+    );
     assert_eq!(took[10], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };

@@ -149,6 +149,7 @@ async fn serve(keep_events: usize) -> Served {
         folder,
         format: Default::default(),
         keep: Default::default(),
+        upload: None,
         keep_events,
     })
     .expect("threads");

@@ -403,8 +403,34 @@ async fn every_event_is_told_whole() {
             Told::RecordPaused(happened::RecordPaused { on: true, from_ms: 1_240 }),
         ),
         (
-            What::RecordReady { wav: "a.wav".into(), json: "a.json".into() },
-            Told::RecordReady(happened::RecordReady { wav: "a.wav".into(), json: "a.json".into() }),
+            What::RecordReady {
+                wav: "a.wav".into(),
+                json: "a.json".into(),
+                wav_url: "s3://b/a.wav".into(),
+                json_url: "s3://b/a.json".into(),
+            },
+            Told::RecordReady(happened::RecordReady {
+                wav: "a.wav".into(),
+                json: "a.json".into(),
+                wav_url: "s3://b/a.wav".into(),
+                json_url: "s3://b/a.json".into(),
+            }),
+        ),
+        (
+            What::RecordUploaded {
+                wav: "s3://b/a.wav".into(),
+                json: "s3://b/a.json".into(),
+                bytes: 17,
+                attempts: 2,
+                reason: "full".into(),
+            },
+            Told::RecordUploaded(happened::RecordUploaded {
+                wav_url: "s3://b/a.wav".into(),
+                json_url: "s3://b/a.json".into(),
+                bytes: 17,
+                attempts: 2,
+                reason: "full".into(),
+            }),
         ),
         (What::Ended(Box::new(record())), Told::Ended(happened::Ended { record: Some(told_record()) })),
     ];
@@ -494,6 +520,7 @@ fn record() -> CallRecord {
         labels: BTreeMap::from([("intent".to_string(), "x".to_string())]),
         faults: vec!["f".into()],
         wav: "a.wav".into(),
+        wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![Pause { start: Ms(20), stop: Ms(21) }],
         request_id: "r".into(),
         correlation: "z".into(),
@@ -584,6 +611,7 @@ fn told_record() -> proto::CallRecord {
         labels: [("intent".to_string(), "x".to_string())].into(),
         faults: vec!["f".into()],
         wav: "a.wav".into(),
+        wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![proto::call_record::Pause { start_ms: 20, stop_ms: 21 }],
         request_id: "r".into(),
         correlation: "z".into(),

@@ -53,7 +53,7 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
         Some(Asked::Expect(message)) => expect(message),
         Some(Asked::Wait(proto::Wait { for_ms })) => Ok(Action::Wait(span("wait.for_ms", for_ms, 0, 60_000)?)),
         Some(Asked::Label(message)) => label("label", message),
-        Some(Asked::RecordPause(proto::RecordPause { on })) => Ok(Action::PauseRecording(on)),
+        Some(Asked::RecordPause(proto::RecordPause { on, keep_text })) => Ok(Action::PauseRecording { on, keep_text }),
         None => Err(Refused {
             kind: super::Kind::NotBuilt,
             field: "action".into(),
