@@ -5,8 +5,9 @@
 //!
 //! - An utterance is told when its text has come, at the latest [`Rules::final_timeout`] after its end, then with the best partial.
 //! - `no_input` runs from the robot's last sample, while nobody speaks and nobody owes an answer.
-//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there, and a synthesiser
-//!   that cannot speak, end the call politely: fallback prompt, then hang up. Never dead air.
+//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there is taken up anew, elsewhere
+//!   if it can be ([`resuming`]), so many times; then it ends the call politely, as a synthesiser does that cannot speak: fallback prompt,
+//!   then hang up. Never dead air.
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
 
@@ -16,6 +17,7 @@ mod bridging;
 mod collecting;
 mod holding;
 mod recording;
+mod resuming;
 mod telling;
 mod told;
 mod writing;
@@ -29,7 +31,7 @@ use super::event::{Service, Stage, StoppedBy, What};
 use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser, Wanted};
 use super::knobs::{Background, BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
-use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Past, Quality, Utterance};
 use super::prompt::{Prompt, PromptNo, Source};
 use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
@@ -49,6 +51,8 @@ pub struct Rules {
     pub final_timeout: Duration,
     /// Played before the call is given up: path below the prompts folder.
     pub fallback_prompt: Option<String>,
+    /// How many times a call goes on with another stream of its dialogue, when one is lost.
+    pub dialogue_resumes: u32,
     /// There is a dialogue; else the orchestrator holds the conversation by itself.
     pub dialogue: bool,
     /// There is a recogniser; else utterances are told without text.
@@ -102,6 +106,12 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub struct Conversation {
     rules: Rules,
+    /// What a new stream of the dialogue is told again.
+    begin: Box<Begin>,
+    /// The dialogue has done something.
+    acted: bool,
+    /// Streams that have taken the place of a lost one.
+    resumed: u32,
     answered: Instant,
     knobs: Knobs,
     speaker: Speaker,
@@ -174,6 +184,9 @@ impl Conversation {
         let Stream { last_event, wants_partials } = stream.unwrap_or_default();
         let mut conversation = Conversation {
             rules,
+            begin: Box::new(begin.clone()),
+            acted: false,
+            resumed: 0,
             answered: now,
             knobs,
             speaker: Speaker::default(),
@@ -257,10 +270,10 @@ impl Conversation {
         if reached {
             return self.tell(now, result);
         }
-        self.ask(now, result);
         if let Some(reason) = self.gone.take() {
-            self.give_up(now, Service::Dialogue, reason);
+            self.dialogue_lost(now, reason);
         }
+        self.ask(now, result);
         self.rest(now);
     }
 
@@ -309,11 +322,7 @@ impl Conversation {
         }
         self.collection_due(now);
         if self.due(now, Timer::Dialogue) {
-            self.give_up(
-                now,
-                Service::Dialogue,
-                format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()),
-            );
+            self.dialogue_lost(now, format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()));
         }
         if self.due(now, Timer::NoInput) {
             self.silences += 1;
@@ -491,7 +500,7 @@ impl Conversation {
                     let reason = reason.unwrap_or_else(|| "it closed its stream without hanging up".to_owned());
                     match self.is_leaving() {
                         true => self.gone = Some(reason),
-                        false => self.give_up(now, Service::Dialogue, reason),
+                        false => self.dialogue_lost(now, reason),
                     }
                 }
             }
@@ -540,6 +549,7 @@ impl Conversation {
                     self.timers[Timer::NoInput as usize] = None;
                 }
             }
+            Action::Attach(name) => return self.attach(now, name),
             Action::Partials(on) => self.wants_partials = on,
             Action::Wait(time) => {
                 let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
@@ -638,6 +648,7 @@ impl Conversation {
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
+        self.acted = true;
         if takes_turn {
             self.owes_nothing();
         }

@@ -232,6 +232,7 @@ mod tests {
                 background: None,
                 rules: Rules {
                     dialogue_timeout: Duration::from_secs(8),
+                    dialogue_resumes: 0,
                     final_timeout: Duration::from_secs(3),
                     fallback_prompt: None,
                     dialogue: false,

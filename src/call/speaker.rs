@@ -301,6 +301,11 @@ impl Speaker {
         self.prompts.values().flat_map(|entry| &entry.parts).filter(|part| !part.begun).count()
     }
 
+    /// What is being said and what waits to be, in order.
+    pub(super) fn said(&self) -> impl Iterator<Item = &Entry> {
+        self.prompts.values().filter(|entry| !entry.bridging)
+    }
+
     pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {
         self.prompts.get(&no)
     }

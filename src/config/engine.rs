@@ -18,6 +18,7 @@ use super::{group, written};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::call::prompt;
+use crate::channel::pool::Plan as Watch;
 use crate::journal::{self, Format, Keep, Pattern};
 use crate::ms::Ms;
 use crate::switchboard::NONE;
@@ -37,6 +38,7 @@ const DRAIN_S: u64 = 30;
 const RTP_TIMEOUT_S: u64 = 30;
 const ANSWER_TIMEOUT_MS: u64 = 8_000;
 const FINAL_TIMEOUT_MS: u64 = 3_000;
+const DIALOGUE_RESUMES: u64 = 3;
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -102,6 +104,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         knobs,
         background,
         dialogue_timeout: limits.answer_timeout,
+        dialogue_resumes: limits.resumes,
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
         record: recording.enabled,
@@ -232,6 +235,7 @@ struct Limits {
     drain: Duration,
     rtp_timeout: Duration,
     answer_timeout: Duration,
+    resumes: u32,
     final_timeout: Duration,
 }
 
@@ -242,6 +246,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
     let drain = limits.number("drain_s", 0..=86_400);
     let rtp = limits.number("rtp_timeout_s", 5..=3_600);
     let answer = limits.number("answer_timeout_ms", 500..=120_000);
+    let resumes = limits.number("dialogue_resumes", 0..=100);
     let strangers = limits.number("strangers_per_second", 1..=10_000);
     let last_word = limits.number("final_timeout_ms", 200..=30_000);
     limits.done();
@@ -255,6 +260,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
         drain: Duration::from_secs(number_or(drain, DRAIN_S)),
         rtp_timeout: Duration::from_secs(number_or(rtp, RTP_TIMEOUT_S)),
         answer_timeout: Duration::from_millis(number_or(answer, ANSWER_TIMEOUT_MS)),
+        resumes: number_or(resumes, DIALOGUE_RESUMES) as u32,
         final_timeout: Duration::from_millis(number_or(last_word, FINAL_TIMEOUT_MS)),
     }
 }
@@ -262,7 +268,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
 fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
     let mut taken = Vec::new();
     let read = |mut section: Section<'_>| {
-        let (name, endpoint) = service(&mut section, &mut taken);
+        let (name, endpoints, watch) = service(&mut section, &mut taken);
         let language = section.parsed("language", written::some);
         let voice = section.parsed("voice", written::some);
         let connect = section.number("connect_timeout_ms", 100..=60_000);
@@ -277,7 +283,8 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
         section.done();
         speech::ServiceConfig {
             name,
-            endpoint,
+            endpoints,
+            watch,
             language: language.map(|found| found.value).unwrap_or_default(),
             voice: voice.map(|found| found.value).unwrap_or_default(),
             connect_timeout: Duration::from_millis(number_or(connect, 2_000)),
@@ -292,20 +299,30 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
 fn dialogues(sections: Vec<Section<'_>>) -> Vec<dialogue::ServiceConfig> {
     let mut taken = Vec::new();
     let read = |mut section: Section<'_>| {
-        let (name, endpoint) = service(&mut section, &mut taken);
+        let (name, endpoints, watch) = service(&mut section, &mut taken);
         let connect = section.number("connect_timeout_ms", 100..=60_000);
         section.done();
-        dialogue::ServiceConfig { name, endpoint, connect_timeout: Duration::from_millis(number_or(connect, 2_000)) }
+        let connect_timeout = Duration::from_millis(number_or(connect, 2_000));
+        dialogue::ServiceConfig { name, endpoints, watch, connect_timeout }
     };
     sections.into_iter().map(read).collect()
 }
 
-/// Name and endpoint of a service. `taken`: the names before it, and where they stand.
-fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (String, String) {
+/// Name and endpoints of a service, and how they are watched. `taken`: the names before it, and where they stand.
+fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (String, Vec<String>, Watch) {
     let name = section.parsed("name", written::name);
-    let endpoint = section.parsed("endpoint", written::endpoint);
+    let endpoints = endpoints(section);
+    let every = section.number("check_s", 1..=3_600);
+    let down = section.number("check_down_after", 1..=100);
+    let up = section.number("check_up_after", 1..=100);
+    let usual = Watch::default();
+    let count = |found: Option<Found<'_, u64>>, usual| found.map_or(usual, |found| found.value as u32);
+    let watch = Watch {
+        interval: every.map_or(usual.interval, |found| Duration::from_secs(found.value)),
+        down_after: count(down, usual.down_after),
+        up_after: count(up, usual.up_after),
+    };
     section.need("name", "give it a name by which profiles and Dial choose it");
-    section.need("endpoint", "write endpoint = \"http://host:port\"");
     if let Some(Found { value: name, place }) = &name {
         if name == NONE {
             place.wrong(
@@ -319,7 +336,34 @@ fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (Str
         taken.push((name.clone(), place.named()));
     }
     let text = |found: Option<Found<'_, String>>| found.map(|f| f.value).unwrap_or_default();
-    (text(name), text(endpoint))
+    (text(name), endpoints, watch)
+}
+
+/// `endpoint` for one, `endpoints` for several.
+fn endpoints(section: &mut Section<'_>) -> Vec<String> {
+    let one = section.parsed("endpoint", written::endpoint);
+    let several = section.list("endpoints", written::endpoint);
+    if section.has("endpoint") && section.has("endpoints") {
+        section.place_of("endpoints").wrong("stands beside `endpoint`", "write all of them in `endpoints`");
+    } else if !section.has("endpoints") {
+        section.need(
+            "endpoint",
+            "write endpoint = \"http://host:port\", or endpoints = [\"http://a:port\", \"http://b:port\"]",
+        );
+    } else if several.as_ref().is_some_and(Vec::is_empty) {
+        section
+            .place_of("endpoints")
+            .wrong("names no endpoint", "write them as [\"http://a:port\", \"http://b:port\"]");
+    }
+    let mut endpoints: Vec<String> = Vec::new();
+    for Found { value, place } in one.into_iter().chain(several.unwrap_or_default()) {
+        if endpoints.contains(&value) {
+            place.wrong(format!("names {value} twice"), "name each endpoint once");
+        } else {
+            endpoints.push(value);
+        }
+    }
+    endpoints
 }
 
 fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<String>) {

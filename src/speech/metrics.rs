@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::channel::pool;
+
 /// Counters of all services. Cheap to clone; the clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -15,6 +17,8 @@ pub struct Metrics {
     nonsense: Family<ByService, Counter>,
     to_final: Family<ByService, Histogram>,
     to_sound: Family<ByService, Histogram>,
+    /// Of the endpoints.
+    pub(super) endpoints: pool::Metrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,6 +58,7 @@ impl Default for Metrics {
             nonsense: Family::default(),
             to_final: Family::new_with_constructor(seconds),
             to_sound: Family::new_with_constructor(seconds),
+            endpoints: pool::Metrics::default(),
         }
     }
 }
@@ -61,6 +66,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Adds all to a registry.
     pub fn register(&self, registry: &mut Registry) {
+        self.endpoints.register("speech", registry);
         registry.register("speech_dropped_frames", "20 ms of audio that recognition never got", self.dropped.clone());
         registry.register("speech_stream_failures", "Streams that did not end well", self.failures.clone());
         registry.register("speech_reconnects", "Recognition streams that were made anew", self.reconnects.clone());

@@ -109,6 +109,7 @@ impl Scenario {
             background: None,
             rules: Rules {
                 dialogue_timeout: Duration::from_secs(4),
+                dialogue_resumes: 0,
                 final_timeout: Duration::from_millis(1_500),
                 fallback_prompt: Some("fallback.wav".to_owned()),
                 dialogue: true,

@@ -284,7 +284,6 @@ async fn every_command() {
         (Command::Say(tone), "say.segments[0].tone: tones"),
         (Command::Transfer(Default::default()), "transfer: transfers"),
         (Command::Mute(Default::default()), "mute: mutings"),
-        (Command::AttachDialogue(Default::default()), "attach_dialogue: changes of the dialogue"),
     ] {
         assert_eq!(send(Some(command)).await, (Code::Unimplemented, format!("{message} are not built yet")));
     }

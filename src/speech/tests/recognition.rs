@@ -366,3 +366,47 @@ async fn a_final_that_comes_after_the_flush_is_told() {
     assert_eq!(call.text().await, (1, "bye".into()));
     assert_eq!(call.end().await, []);
 }
+
+#[tokio::test]
+async fn a_stream_that_breaks_goes_on_at_another_endpoint() {
+    let dies = |_, mut requests: Streaming<proto::RecognizeRequest>, out: Hear| async move {
+        while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+            if let Told::UtteranceEnd(_) = told {
+                let _ = out.send(Err(Status::unavailable("restarting"))).await;
+                return;
+            }
+        }
+    };
+    let (first, other) =
+        (Fake::new().hearing(dies).serve().await, Fake::new().hearing(|_, r, out| count(r, out)).serve().await);
+    let endpoints = vec![first.endpoint.clone(), other.endpoint.clone()];
+    // The other one has no place yet: the first stream goes to the first endpoint.
+    let speech = Speech::new(vec![ServiceConfig { endpoints, ..first.config() }]).expect("good endpoints");
+    let mut call = Call::on(&speech);
+    call.hear(100);
+    call.say(1, 40).await;
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.contains("restarting") && reason.contains(&first.endpoint) && !lost, "{reason}");
+    let (utterance, text) = call.text().await;
+    assert_eq!(utterance, 1);
+    assert!(text.ends_with(" to 139"), "it hears the utterance again: {text}");
+    // What comes next goes to it as well.
+    call.say(2, 10).await;
+    assert_eq!(call.text().await.0, 2);
+    assert_eq!(call.end().await, []);
+    assert_eq!((first.fake.heard.load(Ordering::Relaxed), other.fake.heard.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[tokio::test]
+async fn one_endpoint_that_does_not_fit_is_not_the_end() {
+    let mut deaf = Fake::new();
+    deaf.can.recognition = None;
+    let (deaf, other) = (deaf.serve().await, Fake::new().hearing(|_, r, out| count(r, out)).serve().await);
+    let endpoints = vec![deaf.endpoint.clone(), other.endpoint.clone()];
+    let speech = Speech::new(vec![ServiceConfig { endpoints, ..deaf.config() }]).expect("good endpoints");
+    let mut call = Call::on(&speech);
+    call.say(1, 10).await;
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.contains(&deaf.endpoint) && !lost, "{reason}");
+    assert_eq!(call.text().await.0, 1);
+}
