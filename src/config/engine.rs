@@ -274,6 +274,9 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
         let connect = section.number("connect_timeout_ms", 100..=60_000);
         let stall = section.number("stall_timeout_ms", 500..=60_000);
         let give_up = section.number("give_up_ms", 1_000..=300_000);
+        let silent = section.number("silent_utterances", 0..=100);
+        let unanswered = section.number("silent_s", 2..=600);
+        let usual = speech::Rule::default();
         let batch = section.number("batch_ms", 20..=100);
         if let Some(batch) = &batch
             && !batch.value.is_multiple_of(20)
@@ -291,6 +294,10 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
             stall_timeout: Duration::from_millis(number_or(stall, 5_000)),
             batch: Duration::from_millis(number_or(batch, 100)),
             give_up: Duration::from_millis(number_or(give_up, 15_000)),
+            silent: speech::Rule {
+                utterances: silent.map_or(usual.utterances, |found| found.value as u32),
+                speech: unanswered.map_or(usual.speech, |found| Duration::from_secs(found.value)),
+            },
         }
     };
     sections.into_iter().map(read).collect()

@@ -18,6 +18,7 @@ mod recognise;
 mod sound;
 mod synthesise;
 mod tape;
+mod watchdog;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 pub use metrics::Metrics;
 pub use synthesise::Synthesis;
+pub use watchdog::Rule;
 
 /// A speech service that calls may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct ServiceConfig {
     pub batch: Duration,
     /// How long recognition may be out of order before it is given up for the call.
     pub give_up: Duration,
+    /// When recognition counts as silent while somebody speaks, and is made anew.
+    pub silent: Rule,
 }
 
 impl ServiceConfig {
@@ -74,6 +78,7 @@ impl ServiceConfig {
             stall_timeout: Duration::from_secs(5),
             batch: Duration::from_millis(100),
             give_up: Duration::from_secs(15),
+            silent: Rule::default(),
         }
     }
 }
@@ -103,6 +108,7 @@ impl Speech {
                     speaking: crate::channel::lazy_sparing(name, endpoint, patience)?,
                     known: watch::Sender::new(None),
                     counted: counted.clone(),
+                    norm: watchdog::Norm::new(),
                     config: config.clone(),
                     endpoint: endpoint.to_owned(),
                 })
@@ -247,6 +253,8 @@ struct Engine {
     /// What it said that it can do; nothing when that has to be asked (anew).
     known: watch::Sender<Option<Arc<CapabilitiesResponse>>>,
     counted: Arc<metrics::OfService>,
+    /// How many of its texts are empty.
+    norm: watchdog::Norm,
 }
 
 /// By which its health is asked for.

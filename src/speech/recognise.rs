@@ -15,6 +15,7 @@ use super::capabilities::{self, Hearing};
 use super::ear::Ear;
 use super::sound::Encoder;
 use super::tape::Piece;
+use super::watchdog::Watchdog;
 use super::{Engine, Service, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::channel::MAX_MESSAGE;
@@ -38,6 +39,7 @@ pub(super) struct Session<T> {
     service: Arc<Service>,
     call_id: String,
     ear: Ear,
+    watchdog: Watchdog,
     teller: Teller<T>,
 }
 
@@ -66,7 +68,9 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         inbox: mpsc::Sender<T>,
     ) -> Session<T> {
         let ear = Ear::new(frames, label, marks, service.config.batch);
-        Session { service, call_id: call_id.to_owned(), ear, teller: Teller { inbox, told: false, gone: false } }
+        let watchdog = Watchdog::new(service.config.silent);
+        let teller = Teller { inbox, told: false, gone: false };
+        Session { service, call_id: call_id.to_owned(), ear, watchdog, teller }
     }
 
     pub(super) async fn run(mut self) {
@@ -167,6 +171,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             }
         };
         self.ear.tape.rewind();
+        self.watchdog.begin();
         self.converse(engine, hearing).await
     }
 
@@ -176,6 +181,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             Ok(encoder) => encoder,
             Err(error) => return End::Broken { trouble: engine.mismatch(error.to_string()), was_up: false },
         };
+        let partials = hearing.partials;
         let (out, requests) = mpsc::channel(UNDER_WAY);
         let config = proto::RecognizeConfig {
             call_id: self.call_id.clone(),
@@ -210,6 +216,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     let broken = match answer {
                         Some(Ok(answer)) => {
                             heard_from = true;
+                            self.watchdog.answered();
                             if let Some(told) = self.understand(engine, answer, &mut no_retry)
                                 && !self.teller.tell(&mut self.ear, told).await
                             {
@@ -237,6 +244,11 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                         let stuck = engine.trouble("does not take the audio: the oldest is dropped");
                         self.teller.trouble(&mut self.ear, stuck.reason, false).await;
                     }
+                    if let Some(why) = self.watchdog.look(&mut self.ear.tape, &engine.norm, partials, Instant::now()) {
+                        engine.counted.silent.inc();
+                        // It takes what it is given: there is nothing to wait for.
+                        return End::Broken { trouble: engine.trouble(why), was_up: true };
+                    }
                 }
                 () = reached(over_at) => return End::Call,
             }
@@ -262,6 +274,9 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     if let Some(message) = message(piece, encoder)? {
                         room.send(request(message));
                     }
+                    if let Piece::End { start, stop, .. } = *piece {
+                        self.watchdog.told(stop.saturating_sub(start));
+                    }
                     self.ear.tape.advance(Instant::now());
                 }
                 None => {
@@ -285,12 +300,16 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 if self.ear.tape.is_waiting(utterance_id) =>
             {
                 self.teller.told = false;
+                if !text.trim().is_empty() {
+                    self.watchdog.text();
+                }
                 Some(FromSpeech::Partial { utterance: utterance_id, text })
             }
             Some(Answer::Final(last)) if self.ear.tape.is_waiting(last.utterance_id) => {
                 self.teller.told = false;
-                if let Some(Some(ended)) = self.ear.tape.done(last.utterance_id) {
-                    engine.counted.to_final.observe(ended.elapsed().as_secs_f64());
+                if let Some(done) = self.ear.tape.done(last.utterance_id) {
+                    done.ended.iter().for_each(|ended| engine.counted.to_final.observe(ended.elapsed().as_secs_f64()));
+                    self.watchdog.last(&engine.norm, &last.text, done.length);
                 }
                 Some(FromSpeech::Final {
                     utterance: last.utterance_id,
