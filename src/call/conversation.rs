@@ -20,6 +20,7 @@ mod recording;
 mod resuming;
 mod telling;
 mod told;
+mod waiting;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -53,6 +54,10 @@ pub struct Rules {
     pub fallback_prompt: Option<String>,
     /// How many times a call goes on with another stream of its dialogue, when one is lost.
     pub dialogue_resumes: u32,
+    /// How long nothing may be heard on the line while somebody of ours is waited for; zero: for ever.
+    pub dead_air: Duration,
+    /// What is looped then: path below the prompts folder; `None`: two soft notes.
+    pub waiting_sound: Option<String>,
     /// There is a dialogue; else the orchestrator holds the conversation by itself.
     pub dialogue: bool,
     /// There is a recogniser; else utterances are told without text.
@@ -116,6 +121,7 @@ pub struct Conversation {
     knobs: Knobs,
     speaker: Speaker,
     background: background::Asked,
+    waiting: waiting::Waiting,
     timers: [Option<Instant>; TIMERS],
     /// The utterance that goes on.
     speaking: Option<(u32, Ms)>,
@@ -191,6 +197,7 @@ impl Conversation {
             knobs,
             speaker: Speaker::default(),
             background: background::Asked::default(),
+            waiting: waiting::Waiting::default(),
             timers: [None; TIMERS],
             speaking: None,
             partials: BTreeMap::new(),
@@ -237,6 +244,9 @@ impl Conversation {
 
     /// What to do next.
     pub fn poll(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.waited();
+        }
         self.out.pop_front()
     }
 
@@ -281,7 +291,7 @@ impl Conversation {
     pub fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.iter().map(|p| p.deadline);
         let collection = self.collection.as_ref().and_then(Collection::deadline);
-        self.timers.iter().copied().flatten().chain(pending).chain(collection).min()
+        self.timers.iter().copied().flatten().chain(pending).chain(collection).chain(self.waiting_deadline()).min()
     }
 
     /// Media time now.
@@ -320,12 +330,14 @@ impl Conversation {
         if self.due(now, Timer::More) {
             self.more_due(now);
         }
+        self.waiting_due(now);
         self.collection_due(now);
         if self.due(now, Timer::Dialogue) {
             self.dialogue_lost(now, format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()));
         }
         if self.due(now, Timer::NoInput) {
             self.silences += 1;
+            self.waits_from(now);
             self.event(now, What::NoInput { count: self.silences });
             self.ask(now, Line::NoInput { count: self.silences });
             self.rest(now);
@@ -397,6 +409,7 @@ impl Conversation {
                 self.rest(now);
             }
             LegEvent::Key { key, .. } => {
+                self.waits_from(now);
                 self.silences = 0;
                 let shown = self.shown(key);
                 self.told.keys.push(shown);
@@ -511,6 +524,9 @@ impl Conversation {
     pub fn act(&mut self, now: Instant, action: Action, by: HungUpBy) {
         if self.ended {
             return;
+        }
+        if by == HungUpBy::Operator {
+            self.waits_from(now);
         }
         match action {
             Action::Say(prompt) => self.say(now, prompt),
@@ -649,6 +665,7 @@ impl Conversation {
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
         self.acted = true;
+        self.waits_from(now);
         if takes_turn {
             self.owes_nothing();
         }
@@ -700,6 +717,7 @@ impl Conversation {
         during_prompt: bool,
     ) {
         self.speaking = None;
+        self.waiting.last_speech = stop;
         self.recogniser(ToRecogniser::UtteranceEnd { utterance, start, stop });
         // A prompt that has paused for it was silent at its end; unless that was an interruption, it lay under the prompt all the same.
         let during_prompt = during_prompt || (self.is_judged(utterance) && self.interrupted.is_none() && !self.ended);

@@ -291,6 +291,18 @@ impl Speaker {
         }
     }
 
+    /// Whether the next thing to be heard is being made, and nothing is heard.
+    pub(super) fn is_making(&self) -> bool {
+        !self.paused && self.prompts.values().next().is_some_and(Entry::is_wanting)
+    }
+
+    /// Since when the prompt that is heard has had no more sound, which is to come.
+    pub(super) fn starved_since(&self) -> Option<Ms> {
+        let entry = self.playing().filter(|entry| entry.is_wanting())?;
+        let samples = entry.parts.iter().map(|part| part.samples).sum::<u64>();
+        Some(entry.started? + Ms::of_samples(samples, 8_000))
+    }
+
     /// Whether nothing is said and nothing waits.
     pub(super) fn idle(&self) -> bool {
         self.prompts.is_empty()

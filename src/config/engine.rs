@@ -39,6 +39,7 @@ const RTP_TIMEOUT_S: u64 = 30;
 const ANSWER_TIMEOUT_MS: u64 = 8_000;
 const FINAL_TIMEOUT_MS: u64 = 3_000;
 const DIALOGUE_RESUMES: u64 = 3;
+const DEAD_AIR_MS: u64 = 2_500;
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -84,7 +85,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let dialogues = dialogues(root.sections("dialogue"));
     root.need("speech", "write a [[speech]] with name and endpoint: nobody would hear the caller");
     root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
-    let (prompts, fallback) = prompts(root.section("prompts"), base);
+    let (prompts, fallback, waiting) = prompts(root.section("prompts"), base);
     let recording = recording(root.section("recording"), base);
     let profiles = profiles(root.section("profiles"), base);
     let mut events = root.section("events");
@@ -105,6 +106,8 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         background,
         dialogue_timeout: limits.answer_timeout,
         dialogue_resumes: limits.resumes,
+        dead_air: limits.dead_air,
+        waiting_sound: waiting,
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
         record: recording.enabled,
@@ -236,6 +239,7 @@ struct Limits {
     rtp_timeout: Duration,
     answer_timeout: Duration,
     resumes: u32,
+    dead_air: Duration,
     final_timeout: Duration,
 }
 
@@ -247,6 +251,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
     let rtp = limits.number("rtp_timeout_s", 5..=3_600);
     let answer = limits.number("answer_timeout_ms", 500..=120_000);
     let resumes = limits.number("dialogue_resumes", 0..=100);
+    let dead_air = limits.number("dead_air_ms", 0..=60_000);
     let strangers = limits.number("strangers_per_second", 1..=10_000);
     let last_word = limits.number("final_timeout_ms", 200..=30_000);
     limits.done();
@@ -260,6 +265,7 @@ fn limits(mut limits: Section<'_>) -> Limits {
         drain: Duration::from_secs(number_or(drain, DRAIN_S)),
         rtp_timeout: Duration::from_secs(number_or(rtp, RTP_TIMEOUT_S)),
         answer_timeout: Duration::from_millis(number_or(answer, ANSWER_TIMEOUT_MS)),
+        dead_air: Duration::from_millis(number_or(dead_air, DEAD_AIR_MS)),
         resumes: number_or(resumes, DIALOGUE_RESUMES) as u32,
         final_timeout: Duration::from_millis(number_or(last_word, FINAL_TIMEOUT_MS)),
     }
@@ -373,28 +379,33 @@ fn endpoints(section: &mut Section<'_>) -> Vec<String> {
     endpoints
 }
 
-fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<String>) {
+fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<String>, Option<String>) {
     let folder = prompts.parsed("folder", written::some);
     let fallback = prompts.parsed("fallback", written::below);
-    if fallback.is_some() {
-        prompts.need("folder", "name the folder in which the fallback prompt lies");
+    let waiting = prompts.parsed("waiting", written::below);
+    for (key, of) in [("fallback", &fallback), ("waiting", &waiting)] {
+        if of.is_some() {
+            prompts.need("folder", &format!("name the folder in which `{key}` lies"));
+        }
     }
     prompts.done();
     let Some(folder) = folder else {
-        return (None, None);
+        return (None, None, None);
     };
     let path = base.join(&folder.value);
     if !path.is_dir() {
         folder.place.wrong(format!("{} is not a folder", path.display()), "make it, or name another");
-    } else if let Some(fallback) = &fallback
-        && let Err(reason) = playable(&path.join(&fallback.value))
-    {
-        fallback.place.wrong(
-            format!("{} {reason}", path.join(&fallback.value).display()),
-            "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
-        );
+    } else {
+        for file in [&fallback, &waiting].into_iter().flatten() {
+            if let Err(reason) = playable(&path.join(&file.value)) {
+                file.place.wrong(
+                    format!("{} {reason}", path.join(&file.value).display()),
+                    "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
+                );
+            }
+        }
     }
-    (Some(absolute(path)), fallback.map(|found| found.value))
+    (Some(absolute(path)), fallback.map(|found| found.value), waiting.map(|found| found.value))
 }
 
 /// The prompt that is played when all else fails has to be there.

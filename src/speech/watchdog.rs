@@ -222,7 +222,8 @@ mod tests {
     fn all_calls_together_break_before_it_becomes_the_rule() {
         let norm = engine(0.05);
         // Of so many calls, each with a stream that gives nothing any more.
-        let alarms = (0..40).filter(|_| alarm(&mut Watchdog::new(Rule::default()), &norm).is_some_and(|n| n <= 3)).count();
+        let alarms =
+            (0..40).filter(|_| alarm(&mut Watchdog::new(Rule::default()), &norm).is_some_and(|n| n <= 3)).count();
         assert_eq!(alarms, 40);
     }
 }
