@@ -71,7 +71,7 @@ impl Conversation {
     }
 
     pub(super) fn waiting_due(&mut self, now: Instant) {
-        if !self.waiting_deadline().is_some_and(|deadline| deadline <= now) {
+        if self.waiting_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
         self.waiting.on = self.silent_since();
