@@ -47,6 +47,8 @@ pub enum Action {
     Partials(bool),
     /// The dialogue takes more time; zero: the configured time anew.
     Wait(Ms),
+    /// Another dialogue takes the call over; its configured name.
+    Attach(String),
     /// A fact for the record.
     Label {
         /// Name.

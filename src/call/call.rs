@@ -744,6 +744,8 @@ impl Call {
             variables: self.plan.variables.clone(),
             answered_at: Some(self.wall(now)),
             correlation: self.plan.correlation.clone(),
+            resumed: false,
+            history: Vec::new(),
         }
     }
 

@@ -5,8 +5,9 @@
 //!
 //! - An utterance is told when its text has come, at the latest [`Rules::final_timeout`] after its end, then with the best partial.
 //! - `no_input` runs from the robot's last sample, while nobody speaks and nobody owes an answer.
-//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there, and a synthesiser
-//!   that cannot speak, end the call politely: fallback prompt, then hang up. Never dead air.
+//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there is taken up anew, elsewhere
+//!   if it can be ([`resuming`]), so many times; then it ends the call politely, as a synthesiser does that cannot speak: fallback prompt,
+//!   then hang up. Never dead air.
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts. When a second leg is bridged the
 //!   robot has left, and the call goes on.
@@ -18,8 +19,10 @@ mod collecting;
 mod holding;
 mod leaving;
 mod recording;
+mod resuming;
 mod telling;
 mod told;
+mod waiting;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +34,7 @@ use super::event::{Service, Stage, StoppedBy, What};
 use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser, Wanted};
 use super::knobs::{Background, BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
-use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Past, Quality, Utterance};
 use super::prompt::{Prompt, PromptNo, Source};
 use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
@@ -52,6 +55,12 @@ pub struct Rules {
     pub final_timeout: Duration,
     /// Played before the call is given up: path below the prompts folder.
     pub fallback_prompt: Option<String>,
+    /// How many times a call goes on with another stream of its dialogue, when one is lost.
+    pub dialogue_resumes: u32,
+    /// How long nothing may be heard on the line while somebody of ours is waited for; zero: for ever.
+    pub dead_air: Duration,
+    /// What is looped then: path below the prompts folder; `None`: two soft notes.
+    pub waiting_sound: Option<String>,
     /// There is a dialogue; else the orchestrator holds the conversation by itself.
     pub dialogue: bool,
     /// There is a recogniser; else utterances are told without text.
@@ -105,10 +114,17 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub struct Conversation {
     rules: Rules,
+    /// What a new stream of the dialogue is told again.
+    begin: Box<Begin>,
+    /// The dialogue has done something.
+    acted: bool,
+    /// Streams that have taken the place of a lost one.
+    resumed: u32,
     answered: Instant,
     knobs: Knobs,
     speaker: Speaker,
     background: background::Asked,
+    waiting: waiting::Waiting,
     timers: [Option<Instant>; TIMERS],
     /// The utterance that goes on.
     speaking: Option<(u32, Ms)>,
@@ -123,7 +139,7 @@ pub struct Conversation {
     /// The last utterance for which it was decided; 0 for none.
     passed: u32,
     /// Keys that are being collected.
-    collection: Option<Collection>,
+    collection: Option<Box<Collection>>,
     /// Bridging phrases so far.
     bridged: usize,
     /// Prompts that were stopped before all of them had come.
@@ -149,7 +165,7 @@ pub struct Conversation {
     /// Begun, and its result not known.
     referring: bool,
     /// Said again and again until it is.
-    waiting: Option<Box<Prompt>>,
+    waiting_sound: Option<Box<Prompt>>,
     /// Two of our calls talk to each other: the robot has left this one, or never was in it.
     joined: bool,
     /// Who holds whom, as the dialogue was told: we, the far end.
@@ -183,10 +199,14 @@ impl Conversation {
         let Stream { last_event, wants_partials } = stream.unwrap_or_default();
         let mut conversation = Conversation {
             rules,
+            begin: Box::new(begin.clone()),
+            acted: false,
+            resumed: 0,
             answered: now,
             knobs,
             speaker: Speaker::default(),
             background: background::Asked::default(),
+            waiting: waiting::Waiting::default(),
             timers: [None; TIMERS],
             speaking: None,
             partials: BTreeMap::new(),
@@ -210,7 +230,7 @@ impl Conversation {
             leaving: None,
             leaving_due: false,
             referring: false,
-            waiting: None,
+            waiting_sound: None,
             joined,
             told_hold: (false, false),
             held: false,
@@ -235,6 +255,9 @@ impl Conversation {
 
     /// What to do next.
     pub fn poll(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.waited();
+        }
         self.out.pop_front()
     }
 
@@ -249,8 +272,8 @@ impl Conversation {
     /// When [`Conversation::tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.iter().map(|p| p.deadline);
-        let collection = self.collection.as_ref().and_then(Collection::deadline);
-        self.timers.iter().copied().flatten().chain(pending).chain(collection).min()
+        let collection = self.collection.as_ref().and_then(|collection| collection.deadline());
+        self.timers.iter().copied().flatten().chain(pending).chain(collection).chain(self.waiting_deadline()).min()
     }
 
     /// Media time now.
@@ -289,16 +312,14 @@ impl Conversation {
         if self.due(now, Timer::More) {
             self.more_due(now);
         }
+        self.waiting_due(now);
         self.collection_due(now);
         if self.due(now, Timer::Dialogue) {
-            self.give_up(
-                now,
-                Service::Dialogue,
-                format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()),
-            );
+            self.dialogue_lost(now, format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()));
         }
         if self.due(now, Timer::NoInput) {
             self.silences += 1;
+            self.waits_from(now);
             self.event(now, What::NoInput { count: self.silences });
             self.ask(now, Line::NoInput { count: self.silences });
             self.rest(now);
@@ -371,6 +392,7 @@ impl Conversation {
                 self.rest(now);
             }
             LegEvent::Key { key, .. } => {
+                self.waits_from(now);
                 self.silences = 0;
                 let shown = self.shown(key);
                 self.told.keys.push(shown);
@@ -475,7 +497,7 @@ impl Conversation {
                     let reason = reason.unwrap_or_else(|| "it closed its stream without hanging up".to_owned());
                     match self.is_leaving() {
                         true => self.gone = Some(reason),
-                        false => self.give_up(now, Service::Dialogue, reason),
+                        false => self.dialogue_lost(now, reason),
                     }
                 }
             }
@@ -487,10 +509,13 @@ impl Conversation {
         if self.ended {
             return;
         }
+        if by == HungUpBy::Operator {
+            self.waits_from(now);
+        }
         match action {
             Action::Say(prompt) => self.say(now, prompt),
             Action::Stop => {
-                self.waiting = None;
+                self.waiting_sound = None;
                 self.stop(now);
             }
             Action::Collect(collect) => self.collect(now, collect),
@@ -519,6 +544,7 @@ impl Conversation {
                     self.timers[Timer::NoInput as usize] = None;
                 }
             }
+            Action::Attach(name) => return self.attach(now, name),
             Action::Partials(on) => self.wants_partials = on,
             Action::Wait(time) => {
                 let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
@@ -619,6 +645,8 @@ impl Conversation {
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
+        self.acted = true;
+        self.waits_from(now);
         if takes_turn {
             self.owes_nothing();
         }
@@ -657,6 +685,7 @@ impl Conversation {
         during_prompt: bool,
     ) {
         self.speaking = None;
+        self.waiting.last_speech = stop;
         self.recogniser(ToRecogniser::UtteranceEnd { utterance, start, stop });
         // A prompt that has paused for it was silent at its end; unless that was an interruption, it lay under the prompt all the same.
         let during_prompt = during_prompt || (self.is_judged(utterance) && self.interrupted.is_none() && !self.ended);

@@ -31,6 +31,10 @@ pub enum FromDialogue {
 pub enum ToDialogue {
     /// Open the stream.
     Open,
+    /// Leave the stream, which is lost, for a new one, at another endpoint if there is one.
+    Resume,
+    /// Leave the stream for one of another dialogue, of this name.
+    Attach(String),
     /// Tell it.
     Tell(LineEvent),
     /// Close our side, after all that was told.

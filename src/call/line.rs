@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::collection::Collected;
 use super::knobs::Clamp;
-use super::record::AnsweredBy;
+use super::record::{AnsweredBy, Role};
 use crate::ms::Ms;
 
 /// One event for the dialogue.
@@ -124,6 +124,25 @@ pub struct Begin {
     pub answered_at: Option<SystemTime>,
     /// What the orchestrator wants back.
     pub correlation: String,
+    /// Another stream has spoken for the robot before this one.
+    pub resumed: bool,
+    /// What has been said so far; only of a stream that takes the place of another.
+    pub history: Vec<Past>,
+}
+
+/// What has been said, as a dialogue is told that takes over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub text: String,
+    /// Begin; of what waits to be said, 0.
+    pub start: Ms,
+    /// End; `None`: it is being said, or waits to be.
+    pub stop: Option<Ms>,
+    /// It was stopped before its end.
+    pub interrupted: bool,
 }
 
 /// Who calls whom, as the orchestrator writes numbers.

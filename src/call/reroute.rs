@@ -233,6 +233,9 @@ mod tests {
                 background: None,
                 rules: Rules {
                     dialogue_timeout: Duration::from_secs(8),
+                    dialogue_resumes: 0,
+                    dead_air: Duration::ZERO,
+                    waiting_sound: None,
                     final_timeout: Duration::from_secs(3),
                     fallback_prompt: None,
                     dialogue: false,

@@ -304,6 +304,18 @@ impl Speaker {
         self.prompts.get(&no).is_some_and(|entry| entry.bridging)
     }
 
+    /// Whether the next thing to be heard is being made, and nothing is heard.
+    pub(super) fn is_making(&self) -> bool {
+        !self.paused && self.prompts.values().next().is_some_and(|entry| entry.is_wanting())
+    }
+
+    /// Since when the prompt that is heard has had no more sound, which is to come.
+    pub(super) fn starved_since(&self) -> Option<Ms> {
+        let entry = self.playing().filter(|entry| entry.is_wanting())?;
+        let samples = entry.parts.iter().map(|part| part.samples).sum::<u64>();
+        Some(entry.started? + Ms::of_samples(samples, 8_000))
+    }
+
     /// Whether nothing is said and nothing waits.
     pub(super) fn idle(&self) -> bool {
         self.prompts.is_empty()
@@ -312,6 +324,11 @@ impl Speaker {
     /// How many segments wait to be heard.
     pub(super) fn segments(&self) -> usize {
         self.prompts.values().flat_map(|entry| &entry.parts).filter(|part| !part.begun).count()
+    }
+
+    /// What is being said and what waits to be, in order.
+    pub(super) fn said(&self) -> impl Iterator<Item = &Entry> {
+        self.prompts.values().map(|entry| &**entry).filter(|entry| !entry.bridging)
     }
 
     pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {

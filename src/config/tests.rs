@@ -340,7 +340,7 @@ fn wrong_engine_files() {
         (
             "[[dialogue]]\n",
             &[
-                "m.toml:1:dialogue.endpoint: is missing; write endpoint = \"http://host:port\"",
+                "m.toml:1:dialogue.endpoint: is missing; write endpoint = \"http://host:port\", or endpoints = [\"http://a:port\", \"http://b:port\"]",
                 "m.toml:1:dialogue.name: is missing; give it a name by which profiles and Dial choose it",
             ],
         ),
@@ -859,4 +859,37 @@ fn transports_and_certificates_that_cannot_be_used_are_told_where_they_stand() {
         let found = Folder::new(&format!("{main}{ENGINE}"), &trunk).mistakes();
         assert_eq!(found, mistakes, "{main}{trunk}");
     }
+}
+
+#[test]
+fn a_service_may_have_several_endpoints() {
+    let engine = "[[speech]]\nname = \"ears\"\nendpoints = [\"http://a:1\", \"http://b:1\"]\ncheck_s = 2\ncheck_down_after = 3\n\
+                  check_up_after = 4\n[[dialogue]]\nname = \"brain\"\nendpoint = \"http://c:1\"\n";
+    let config = load(&Folder::new(engine, PROFILE).main()).expect("no mistakes");
+    let speech = &config.speech[0];
+    assert_eq!(speech.endpoints, ["http://a:1", "http://b:1"]);
+    let watch = (speech.watch.interval, speech.watch.down_after, speech.watch.up_after);
+    assert_eq!(watch, (Duration::from_secs(2), 3, 4));
+    assert_eq!(
+        (&config.dialogues[0].endpoints[..], config.dialogues[0].watch),
+        (&["http://c:1".to_owned()][..], Default::default())
+    );
+    let both = engine.replace("check_s = 2", "endpoint = \"http://a:1\"");
+    assert_eq!(
+        Folder::new(&both, PROFILE).mistakes(),
+        [
+            "m.toml:3:speech.endpoints: names http://a:1 twice; name each endpoint once",
+            "m.toml:3:speech.endpoints: stands beside `endpoint`; write all of them in `endpoints`",
+        ]
+    );
+    let none = engine.replace("\"http://a:1\", \"http://b:1\"", "");
+    assert_eq!(
+        Folder::new(&none, PROFILE).mistakes(),
+        ["m.toml:3:speech.endpoints: names no endpoint; write them as [\"http://a:port\", \"http://b:port\"]"]
+    );
+    let twice = engine.replace("http://b:1", "http://a:1");
+    assert_eq!(
+        Folder::new(&twice, PROFILE).mistakes(),
+        ["m.toml:3:speech.endpoints: names http://a:1 twice; name each endpoint once"]
+    );
 }

@@ -6,7 +6,7 @@ use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
 use crate::dialogue::convert::{self, MAX_ID, Refused, headers, id, line};
 use crate::proto::control::v1 as proto;
-use crate::proto::control::v1::send_request::{Command, Hold, RecordPause, SendKeys};
+use crate::proto::control::v1::send_request::{AttachDialogue, Command, Hold, RecordPause, SendKeys};
 use crate::proto::dialogue::v1::{Knobs, Stop};
 use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::DialOrder;
@@ -108,7 +108,9 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::Mute(_)) => return not_built("mute", "mutings"),
         Some(Command::Hold(Hold { on })) => Action::Hold(on),
         Some(Command::RecordPause(RecordPause { on, keep_text })) => Action::PauseRecording { on, keep_text },
-        Some(Command::AttachDialogue(_)) => return not_built("attach_dialogue", "changes of the dialogue"),
+        Some(Command::AttachDialogue(AttachDialogue { dialogue })) => {
+            Action::Attach(required("attach_dialogue.dialogue", dialogue)?)
+        }
         Some(Command::Refer(refer)) => convert::refer(refer)?,
         None => return Err(Refused::invalid("command", "is unset, or not known to this version")),
     };

@@ -139,6 +139,9 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         background: settings.background.clone(),
         rules: Rules {
             dialogue_timeout: settings.dialogue_timeout,
+            dead_air: settings.dead_air,
+            waiting_sound: settings.waiting_sound.clone(),
+            dialogue_resumes: settings.dialogue_resumes,
             final_timeout: settings.final_timeout,
             fallback_prompt: settings.fallback_prompt.clone(),
             dialogue: services.dialogue != NONE,

@@ -667,6 +667,12 @@ impl Router {
     }
 
     fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
+        if let Action::Attach(name) = &action
+            && !self.settings.dialogues.contains(name)
+        {
+            let field = "attach_dialogue.dialogue";
+            return Err(Refusal::Invalid { field, reason: format!("no dialogue is configured by the name {name:?}") });
+        }
         let up = self.up(call_id)?;
         let hang_up = matches!(action, Action::Hangup { .. });
         if matches!(action, Action::PauseRecording { .. }) && !up.recorded {

@@ -44,6 +44,12 @@ pub struct Settings {
     pub background: Option<Background>,
     /// How long the dialogue may take to answer an utterance or a silence.
     pub dialogue_timeout: Duration,
+    /// How long nothing may be heard while somebody of ours is waited for; zero: for ever.
+    pub dead_air: Duration,
+    /// What is looped then: path below the prompts folder.
+    pub waiting_sound: Option<String>,
+    /// How many times a call goes on with another stream of its dialogue.
+    pub dialogue_resumes: u32,
     /// How long the recogniser may take from the end of an utterance to its final text.
     pub final_timeout: Duration,
     /// Played before a call is given up for a fault of ours: path below the prompts folder.

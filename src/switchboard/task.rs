@@ -17,7 +17,7 @@ use super::{Metrics, NONE, Shells};
 use crate::call::Route;
 use crate::call::call::{Answering, Call, Phase, Plan};
 use crate::call::event::{Event, What};
-use crate::call::io::{FromDialogue, FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
+use crate::call::io::{FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
 use crate::call::knobs::KnobChange;
 use crate::call::leg::{LegEvent, Setup};
 use crate::call::prompt::PromptNo;
@@ -135,6 +135,8 @@ impl Task {
             media: Some(media),
             link,
             dialogue: None,
+            streams: 0,
+            left: Vec::new(),
             recogniser: None,
             early: None,
             synthesis: HashMap::new(),
@@ -192,6 +194,9 @@ impl Task {
                     wires.services.dialogue = dialogue.unwrap_or(wires.services.dialogue);
                     call.handle(Instant::now(), Input::Answer { knobs, dialogue: choice, headers });
                 }
+                // What a stream still says that the call has left is for nobody.
+                Some(ToTask::Dialogue(told)) if told.stream != wires.streams => continue,
+                Some(ToTask::Dialogue(told)) => call.handle(Instant::now(), Input::Dialogue(told.from)),
                 Some(ToTask::Call(input)) => {
                     wires.done_with(&input);
                     call.handle(Instant::now(), *input);
@@ -303,6 +308,9 @@ struct Wires<'a> {
     /// To the other call of a transfer.
     link: Option<Box<Link>>,
     dialogue: Option<dialogue::Handle>,
+    /// Streams that it has had, and the endpoints of those that were lost.
+    streams: u32,
+    left: Vec<String>,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
     /// What is heard before the answer; in a box, since most calls have none.
     early: Option<Box<Early>>,
@@ -345,8 +353,15 @@ impl Wires<'_> {
             Output::OpenLeg(setup) => self.open_leg(*setup),
             Output::Leg(command) => self.port.command(command),
             Output::CloseLeg => self.port.close(),
-            Output::Dialogue(ToDialogue::Open) => {
-                self.dialogue = Some(shells.dialogues.open(&self.services.dialogue, self.task.inbox.clone()));
+            Output::Dialogue(ToDialogue::Open) => self.open_dialogue(),
+            Output::Dialogue(ToDialogue::Resume) => {
+                let left = self.dialogue.take().map(|dialogue| dialogue.endpoint().to_owned());
+                self.left.extend(left);
+                self.open_dialogue();
+            }
+            Output::Dialogue(ToDialogue::Attach(name)) => {
+                (self.services.dialogue, self.left) = (name, Vec::new());
+                self.open_dialogue();
             }
             Output::Dialogue(ToDialogue::Tell(event)) => {
                 if let Some(dialogue) = &mut self.dialogue {
@@ -427,6 +442,12 @@ impl Wires<'_> {
         self.port.open(setup, Wiring { events, heard, recorded: None });
     }
 
+    fn open_dialogue(&mut self) {
+        self.streams += 1;
+        let (name, inbox) = (&self.services.dialogue, self.task.inbox.clone());
+        self.dialogue = Some(self.task.shells.dialogues.open(name, self.streams, &self.left, inbox));
+    }
+
     fn open_leg(&mut self, setup: Setup) {
         let Some(media) = self.media.take() else { return };
         let shells = &self.task.shells;
@@ -469,6 +490,8 @@ impl Wires<'_> {
 pub(super) enum ToTask {
     /// For the call.
     Call(Box<Input>),
+    /// From its dialogue.
+    Dialogue(Box<dialogue::Told>),
     /// The orchestrator answers.
     Answer(Box<Answer>),
 }
@@ -490,9 +513,9 @@ impl From<Input> for ToTask {
     }
 }
 
-impl From<FromDialogue> for ToTask {
-    fn from(from: FromDialogue) -> ToTask {
-        Input::Dialogue(from).into()
+impl From<dialogue::Told> for ToTask {
+    fn from(told: dialogue::Told) -> ToTask {
+        ToTask::Dialogue(Box::new(told))
     }
 }
 

@@ -113,6 +113,9 @@ impl Scenario {
             background: None,
             rules: Rules {
                 dialogue_timeout: Duration::from_secs(4),
+                dialogue_resumes: 0,
+                dead_air: Duration::ZERO,
+                waiting_sound: None,
                 final_timeout: Duration::from_millis(1_500),
                 fallback_prompt: Some("fallback.wav".to_owned()),
                 dialogue: true,

@@ -36,6 +36,8 @@ pub struct Seen {
     pub told: Vec<(Duration, Ms, What)>,
     pub line: Vec<(Duration, LineEvent)>,
     pub dialogue_opened: u32,
+    /// Streams that took the place of another.
+    pub dialogue_resumed: u32,
     pub dialogue_closed: u32,
     pub recogniser: Vec<(Duration, ToRecogniser)>,
     pub wanted: Vec<(Duration, PromptNo, u32)>,
@@ -249,11 +251,11 @@ impl Seen {
             assert_eq!(matches!(event.what, Line::Early(_)), early && n == 1, "{event:?}");
             let first =
                 if early { self.line.iter().position(|(_, e)| matches!(e.what, Line::Begin(_))) } else { Some(0) };
-            assert_eq!(
-                matches!(event.what, Line::Begin(_)),
-                first.is_some_and(|first| first as u64 + 1 == n),
-                "{event:?}"
-            );
+            let begins = first.is_some_and(|first| first as u64 + 1 == n);
+            // A stream that takes the place of another begins anew.
+            let again = self.dialogue_resumed > 0 && n > 1;
+            let begun = matches!(event.what, Line::Begin(_));
+            assert!(begun == begins || (begun && again), "{event:?}");
             assert_eq!(matches!(event.what, Line::End { .. }), n == self.line.len() as u64, "{event:?}");
         }
         let order = |two: &[(Duration, LineEvent)]| {

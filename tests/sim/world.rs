@@ -469,6 +469,7 @@ impl World {
             Output::Leg(command) => self.hand_over(1, Happening::ToLeg(ToLeg::Command(command))),
             Output::CloseLeg => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
             Output::Dialogue(ToDialogue::Open) => self.seen.dialogue_opened += 1,
+            Output::Dialogue(ToDialogue::Resume | ToDialogue::Attach(_)) => self.seen.dialogue_resumed += 1,
             Output::Dialogue(ToDialogue::Tell(event)) => {
                 assert_eq!(self.seen.dialogue_closed, 0, "told after the close: {event:?}");
                 self.seen.trace(now, "dialogue", format!("{event:?}").as_bytes());

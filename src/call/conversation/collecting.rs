@@ -14,7 +14,7 @@ impl Conversation {
     pub(super) fn collect(&mut self, now: Instant, collect: Option<Box<Collect>>) {
         let Some(collect) = collect else { return self.collected(now, Collected::NotInTime) };
         let (collection, prompt) = Collection::new(collect);
-        self.collection = Some(collection);
+        self.collection = Some(Box::new(collection));
         self.recording.key = false;
         self.timers[Timer::NoInput as usize] = None;
         self.say_for_collection(prompt);
@@ -24,7 +24,7 @@ impl Conversation {
     pub(super) fn shown(&mut self, key: char) -> char {
         let paused = self.recording.hides_now();
         self.recording.key |= paused;
-        if paused || self.collection.as_ref().is_some_and(Collection::masked) { MASK } else { key }
+        if paused || self.collection.as_ref().is_some_and(|collection| collection.masked()) { MASK } else { key }
     }
 
     /// A key came: whether it was the collection's.

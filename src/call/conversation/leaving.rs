@@ -23,7 +23,8 @@ impl Conversation {
         {
             let (id, segments) = ("waiting".to_owned(), leg.waiting.clone());
             let barge_in = Some(BargeIn::Never);
-            self.waiting = Some(Box::new(Prompt { id, segments, barge_in, protect: None, silent: false, more: false }));
+            self.waiting_sound =
+                Some(Box::new(Prompt { id, segments, barge_in, protect: None, silent: false, more: false }));
             self.wait_on();
         }
         leaving
@@ -32,7 +33,7 @@ impl Conversation {
     /// The result of a transfer. By REFER, one that reached its target ends the call; after any other the conversation goes on.
     pub fn referred(&mut self, now: Instant, reached: bool, sip_code: u16, reason: String) {
         self.referring = false;
-        if self.waiting.take().is_some() {
+        if self.waiting_sound.take().is_some() {
             self.speaker.unbridge(&mut self.out);
         }
         if self.ended {
@@ -42,16 +43,16 @@ impl Conversation {
         if reached {
             return self.tell(now, result);
         }
-        self.ask(now, result);
         if let Some(reason) = self.gone.take() {
-            self.give_up(now, Service::Dialogue, reason);
+            self.dialogue_lost(now, reason);
         }
+        self.ask(now, result);
         self.rest(now);
     }
 
     /// The second leg is answered: the robot leaves, and the call goes on without it.
     pub fn bridged(&mut self, now: Instant, by: HungUpBy, reason: &str, transcript: bool) {
-        (self.referring, self.joined, self.waiting) = (false, true, None);
+        (self.referring, self.joined, self.waiting_sound) = (false, true, None);
         if self.ended {
             return;
         }
@@ -115,7 +116,7 @@ impl Conversation {
 
     /// Nothing is said while somebody is called: the waiting sound is.
     pub(super) fn wait_on(&mut self) {
-        if let Some(sound) = self.waiting.as_deref().filter(|_| self.referring && !self.held && !self.ended)
+        if let Some(sound) = self.waiting_sound.as_deref().filter(|_| self.referring && !self.held && !self.ended)
             && self.speaker.idle()
         {
             self.speaker.bridge(sound.clone(), &self.knobs, &mut self.out);
@@ -125,11 +126,11 @@ impl Conversation {
     /// A waiting sound has come to its end. One without sound would begin anew without end.
     pub(super) fn waits_on(&mut self, entry: &Entry, length: Ms) {
         if entry.bridging && (length < SHORTEST || !entry.fault.is_empty()) {
-            self.waiting = None;
+            self.waiting_sound = None;
         }
     }
 
     pub(super) fn is_waiting_sound(&self, prompt: PromptNo) -> bool {
-        self.waiting.is_some() && self.speaker.is_bridging(prompt)
+        self.waiting_sound.is_some() && self.speaker.is_bridging(prompt)
     }
 }

@@ -1,8 +1,8 @@
 //! What the dialogue is told.
 
 use crate::call::collection::Collected;
-use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Quality, Utterance};
-use crate::call::record::AnsweredBy;
+use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Past, Quality, Utterance};
+use crate::call::record::{AnsweredBy, Role};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use crate::proto::dialogue::v1::fault::Which;
@@ -66,7 +66,20 @@ fn begin(begin: Begin) -> proto::Begin {
         variables: begin.variables.into_iter().collect(),
         answered_at: begin.answered_at.map(Into::into),
         correlation: begin.correlation,
+        resumed: begin.resumed,
+        history: begin.history.into_iter().map(past).collect(),
         user_to_user_values: super::received(begin.user_to_user),
+    }
+}
+
+fn past(turn: Past) -> proto::PastTurn {
+    proto::PastTurn {
+        by_robot: turn.role == Role::Speech,
+        text: turn.text,
+        start_ms: turn.start.0,
+        stop_ms: turn.stop.unwrap_or(turn.start).0,
+        interrupted: turn.interrupted,
+        unfinished: turn.stop.is_none(),
     }
 }
 

@@ -9,9 +9,10 @@ use crate::call::collection::{Collect, Collected};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, BargeIn, Clamp, KnobChange, OnBargeIn};
 use crate::call::line::Parties;
-use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Past, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::call::record::AnsweredBy;
+use crate::call::record::Role;
 use crate::call::transfer::Refer;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
@@ -333,6 +334,8 @@ fn every_line_event() {
         variables: vec![("k".into(), "v".into())],
         answered_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
         correlation: "z".into(),
+        resumed: true,
+        history: vec![Past { role: Role::Speech, text: "h".into(), start: Ms(7), stop: None, interrupted: false }],
     };
     let begun = proto::Begin {
         call_id: "c".into(),
@@ -352,6 +355,15 @@ fn every_line_event() {
         variables: [("k".to_string(), "v".to_string())].into(),
         answered_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
         correlation: "z".into(),
+        resumed: true,
+        history: vec![proto::PastTurn {
+            by_robot: true,
+            text: "h".into(),
+            start_ms: 7,
+            stop_ms: 7,
+            interrupted: false,
+            unfinished: true,
+        }],
     };
     assert_eq!(tell(Line::Begin(Box::new(begin.clone()))), Event::Begin(begun.clone()));
     let (early, told_early) = (Begin { answered_at: None, ..begin }, proto::Begin { answered_at: None, ..begun });
