@@ -11,6 +11,8 @@
 //! machine or unknown it is waited for `beep_wait` longer: then a message may be left. A beep is a single steady tone of 400 to 2000 Hz, of 150 ms to
 //! 2 s, after a word.
 
+use std::ops::RangeInclusive;
+
 use super::tone::FRAME;
 use super::tone::beep::Beep;
 use crate::ms::Ms;
@@ -34,6 +36,8 @@ pub struct Rules {
     pub longest: Ms,
     /// How long a beep is waited for after that.
     pub beep_wait: Ms,
+    /// Before the answer: it rings, so nothing is counted until somebody speaks.
+    pub patient: bool,
 }
 
 impl Default for Rules {
@@ -47,11 +51,26 @@ impl Default for Rules {
             most_words: 5,
             longest: Ms(6_000),
             beep_wait: Ms(30_000),
+            patient: false,
         }
     }
 }
 
 impl Rules {
+    /// Each by the name that profiles and orders write, with its range.
+    pub fn named(&mut self) -> [(&'static str, RangeInclusive<u32>, &mut u32); 8] {
+        [
+            ("initial_silence_ms", 500..=30_000, &mut self.initial_silence.0),
+            ("greeting_ms", 500..=30_000, &mut self.greeting.0),
+            ("after_greeting_ms", 200..=5_000, &mut self.after_greeting.0),
+            ("min_word_ms", 20..=1_000, &mut self.min_word.0),
+            ("word_pause_ms", 40..=1_000, &mut self.word_pause.0),
+            ("most_words", 1..=100, &mut self.most_words),
+            ("longest_ms", 1_000..=60_000, &mut self.longest.0),
+            ("beep_wait_ms", 0..=120_000, &mut self.beep_wait.0),
+        ]
+    }
+
     /// What keeps a verdict from ever being reached: the rule that is wrong, and why.
     pub fn unreachable(&self) -> Option<(&'static str, &'static str)> {
         if self.min_word >= self.greeting {
@@ -154,6 +173,10 @@ impl Answerer {
         if self.is_over() {
             return None;
         }
+        if self.rules.patient && self.onset.is_none() && self.voice == Ms(0) && !voiced {
+            self.beep.push(frame);
+            return None;
+        }
         self.passed += Ms(20);
         let beeped = self.beep.push(frame);
         if beeped && self.onset.is_some() {
@@ -244,6 +267,16 @@ mod tests {
         assert_eq!(told(rules, &[9_000]), [(3_500, "unknown", "no_voice")]);
         let late = Rules { greeting: Ms(5_000), most_words: 100, ..rules };
         assert_eq!(told(late, &[3_000, 900, 500, 900, 500, 900]), [(6_000, "unknown", "time_over")]);
+    }
+
+    #[test]
+    fn before_the_answer_silence_and_ringing_are_waited_out() {
+        let rules = Rules { patient: true, ..Rules::default() };
+        assert_eq!(told(rules, &[60_000]), []);
+        assert_eq!(told(rules, &[20_000, 500, 3_000]), [(21_400, "human", "short_greeting")]);
+        assert_eq!(told(rules, &[20_000, 2_600, 1_000]), [(22_400, "machine", "long_greeting")]);
+        // Of clicks nothing is made, as after the answer.
+        assert_eq!(told(rules, &[1_000, 60, 500, 60, 2_000, 2_600]), [(6_020, "machine", "long_greeting")]);
     }
 
     #[test]
