@@ -60,7 +60,7 @@ fn table(mut root: Section<'_>, name: &str) -> Option<Table> {
     root.done();
     let tones = country(tones);
     let announcements: Vec<Rule> = rules.into_iter().filter_map(|section| rule(section, name)).collect();
-    let whole = tones.len() == count.0 && announcements.len() == count.1;
+    let whole = tones.len() == count.0 && announcements.len() == count.1 && count != (0, 0);
     let tones = (!tones.is_empty()).then(|| Arc::new(Country::new(tones)));
     whole.then_some(Table { tones, announcements })
 }

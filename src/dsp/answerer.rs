@@ -15,7 +15,13 @@ use std::ops::RangeInclusive;
 
 use super::tone::FRAME;
 use super::tone::beep::Beep;
+use super::tone::steady::is_steady;
 use crate::ms::Ms;
+
+/// Frames of steady tones that are ringing.
+const RINGS: u32 = 3;
+/// After it nothing is a voice for so long.
+const AFTER_RINGING: Ms = Ms(500);
 
 /// What it is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +147,9 @@ pub struct Answerer {
     end: Ms,
     decided: Option<Who>,
     beep: Beep,
+    /// Frames in a row of steady tones; and for how long yet it rings.
+    steady: u32,
+    ringing: Ms,
 }
 
 impl Answerer {
@@ -156,6 +165,8 @@ impl Answerer {
             end: Ms(0),
             decided: None,
             beep: Beep::default(),
+            steady: 0,
+            ringing: Ms(0),
         }
     }
 
@@ -173,6 +184,7 @@ impl Answerer {
         if self.is_over() {
             return None;
         }
+        let voiced = voiced && !(self.rules.patient && self.rings(frame));
         if self.rules.patient && self.onset.is_none() && self.voice == Ms(0) && !voiced {
             self.beep.push(frame);
             return None;
@@ -204,6 +216,13 @@ impl Answerer {
             }
         }
         self.judge()
+    }
+
+    /// Whether this is ringing, or the moment after it, in which the voice's judge still hears what it took for a voice.
+    fn rings(&mut self, frame: &[i16; FRAME]) -> bool {
+        self.steady = if is_steady(frame) { self.steady + 1 } else { 0 };
+        self.ringing = if self.steady >= RINGS { AFTER_RINGING } else { self.ringing.saturating_sub(Ms(20)) };
+        self.ringing > Ms(0)
     }
 
     fn judge(&mut self) -> Option<Verdict> {

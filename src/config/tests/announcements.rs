@@ -154,10 +154,10 @@ fn mistakes_in_announcements_are_told_with_their_place() {
         "sip-profiles/tones/yy.toml:7:announcement.outcome: is missing; write what it means, as outcome = \"notexist\", or \"none\"",
         "sip-profiles/tones/yy.toml:7:announcement.contains: is missing; write phrases of which one has to be there, or all = [...] for those that all have to",
         "sip-profiles/tones/yy.toml:8:announcement.level: is not known; remove it, or choose from: contains, all, outcome",
-        "sip-profiles/t.toml:9:media.announcements: there is no sound table tones/xx.toml; write one of: cn, quiet, silent",
-        "sip-profiles/t.toml:9:media.announcements: tones/quiet.toml has no announcement; write an [[announcement]] there, or name another table",
-        "sip-profiles/t.toml:9:media.announcements: is understood by nobody; write a [[speech]] into the main file, or remove it",
-        "sip-profiles/t.toml:10:media.tones: tones/silent.toml has no tone; write a [[tone]] there, or name another table",
+        "sip-profiles/t.toml:8:media.announcements: there is no sound table tones/xx.toml; write one of: cn, quiet, silent",
+        "sip-profiles/t.toml:8:media.announcements: tones/quiet.toml has no announcement; write an [[announcement]] there, or name another table",
+        "sip-profiles/t.toml:8:media.announcements: is understood by nobody; write a [[speech]] into the main file, or remove it",
+        "sip-profiles/t.toml:9:media.tones: tones/silent.toml has no tone; write a [[tone]] there, or name another table",
     ] {
         assert!(mistakes.iter().any(|mistake| mistake == told), "{told}\n{mistakes:#?}");
     }
