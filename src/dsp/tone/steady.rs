@@ -48,13 +48,18 @@ mod tests {
 
     #[test]
     fn ringing_is_steady_and_a_voice_is_not() {
-        for tones in [[(440.0, -19.0), (480.0, -19.0)], [(400.0, -15.0), (450.0, -15.0)], [(425.0, -15.0), (0.0, -100.0)]] {
+        for tones in
+            [[(440.0, -19.0), (480.0, -19.0)], [(400.0, -15.0), (450.0, -15.0)], [(425.0, -15.0), (0.0, -100.0)]]
+        {
             assert!(steady(tones) >= 43, "{tones:?}: {} of 45", steady(tones));
         }
         for recording in ["answer-human-hello", "answer-machine-english", "human-password"] {
             let path = format!("{}/test-audio/{recording}.wav", env!("CARGO_MANIFEST_DIR"));
-            let samples: Vec<i16> =
-                hound::WavReader::open(path).expect("it is there").into_samples().map(|s| s.expect("16 bits")).collect();
+            let samples: Vec<i16> = hound::WavReader::open(path)
+                .expect("it is there")
+                .into_samples()
+                .map(|s| s.expect("16 bits"))
+                .collect();
             // Up to the beep.
             let frames: Vec<&[i16; FRAME]> =
                 samples.chunks_exact(FRAME).filter_map(|frame| frame.try_into().ok()).take(150).collect();
