@@ -6,6 +6,7 @@
 //! ```
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
+mod announced;
 mod bridged;
 mod early;
 mod handing_over;
@@ -22,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::action::{Action, Farewell};
+use super::announcement::Announcements;
 use super::conversation::{Conversation, Rules};
 use super::event::{Stage, What};
 use super::info;
@@ -42,6 +44,7 @@ use crate::sip::message::{HeaderName, Request, Target, Uri};
 use crate::sip::refer::{Progress, Replaces};
 use crate::sip::session::{self, Carrier, Dial, Event, ExtraHeaders, Session};
 
+use announced::Why;
 use offers::media;
 pub use secured::{SrtpPlan, srtp};
 
@@ -102,8 +105,15 @@ pub struct Plan {
     pub tones: Option<Arc<Country>>,
     /// Who answers a call that we place is judged by these.
     pub answerer: Option<crate::dsp::answerer::Rules>,
+    /// And what is heard before the answer.
+    pub answerer_early: bool,
     /// One that says that there is nobody ends the call.
     pub hang_up_on_tone: bool,
+    /// What operators announce before the answer of a call that we place: it goes to recognition for that, also where the dialogue is not
+    /// told of it; only with a recogniser.
+    pub announcements: Option<Arc<Announcements>>,
+    /// One that is known ends the call.
+    pub hang_up_on_announcement: bool,
 }
 
 /// When an inbound call is answered.
@@ -165,7 +175,8 @@ pub struct Call {
     agreed: Option<Negotiated>,
     hold: offers::Hold,
     leg_open: bool,
-    listening: listening::Listening,
+    /// In a box: most calls hear nothing that it is for.
+    listening: Box<listening::Listening>,
     pub(super) phase: Phase,
     pub(super) timers: [Option<Instant>; TIMERS],
     pub(super) rng: StdRng,
@@ -181,7 +192,7 @@ pub struct Call {
     /// Who ends the call and why, from the moment that somebody wants to.
     pub(super) ending: Option<(HungUpBy, String)>,
     /// How the way so far failed, while another one is asked for.
-    pub(super) failed: Option<Event>,
+    pub(super) failed: Option<Box<Event>>,
     /// What the leg left behind.
     quality: Option<Box<LineQuality>>,
     watch: LineWatch,
@@ -275,7 +286,7 @@ impl Call {
             agreed: None,
             hold: offers::Hold::default(),
             leg_open: false,
-            listening: listening::Listening::default(),
+            listening: Box::default(),
             phase: Phase::Dialling,
             timers: [None; TIMERS],
             rng,
@@ -415,7 +426,7 @@ impl Call {
         if self.due(now, Timer::Ring) {
             match self.session.is_outgoing() {
                 true => {
-                    self.outcome = outcome::of_silence(self.rang.is_some(), self.listening.tone());
+                    self.unanswered(Why::Silence);
                     self.tell_first_of_end(HungUpBy::Network, 408, "nobody answered in time");
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
                 }
@@ -584,8 +595,7 @@ impl Call {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
                 if self.ending.is_none() {
-                    self.outcome =
-                        outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some(), self.listening.tone());
+                    self.unanswered(Why::Refused(refusal.code, refusal.reasons));
                 }
                 let reason = format!("{} {}", refusal.code, refusal.reason);
                 self.over(now, HungUpBy::CallerRinging, reason);
@@ -844,6 +854,7 @@ impl Call {
             user_to_user: self.user_to_user.clone(),
             early_media_at,
             early_text,
+            announcement: self.listening.announced.said_most(),
             srtp: self.srtp(),
             tones: self.listening.told(),
             answered_by: self.listening.answered_by(),

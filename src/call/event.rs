@@ -7,7 +7,7 @@ use super::collection::Collected;
 use super::knobs::Clamp;
 use super::line::{Heard, Parties, Utterance};
 use super::quality::Occasion;
-use super::record::{AnsweredBy, CallRecord, Look};
+use super::record::{Announcement, AnsweredBy, CallRecord, Look};
 use super::transfer::Handed;
 use crate::ms::Ms;
 
@@ -174,6 +174,8 @@ pub enum What {
         /// It was heard before the answer.
         before_answer: bool,
     },
+    /// An operator says before the answer why there will be none.
+    Announcement(Announcement),
     /// Who has answered.
     AnsweredBy(AnsweredBy),
     /// A knob was clamped.

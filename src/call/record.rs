@@ -143,6 +143,8 @@ pub struct CallRecord {
     pub early_media_at: Option<SystemTime>,
     /// What was understood of it.
     pub early_text: Vec<EarlyText>,
+    /// The announcement before the answer that says most of why there is none.
+    pub announcement: Option<Announcement>,
 }
 
 /// Something that was said before the answer.
@@ -153,6 +155,21 @@ pub struct EarlyText {
     /// Begin, since the first frame of early media.
     pub start: Ms,
     /// End.
+    pub stop: Ms,
+}
+
+/// An announcement before the answer that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Announcement {
+    /// What was understood of it so far.
+    pub text: String,
+    /// By which rule it is known.
+    pub rule: String,
+    /// What it means.
+    pub outcome: Outcome,
+    /// Begin, since the first frame of early media.
+    pub start: Ms,
+    /// End, or how far it had come.
     pub stop: Ms,
 }
 
@@ -172,9 +189,11 @@ pub struct AnsweredBy {
     pub who: &'static str,
     /// As [`Verdict::reason`](crate::dsp::answerer::Verdict::reason).
     pub reason: &'static str,
-    /// When that was clear.
+    /// When that was clear: media time; before the answer since the call began.
     #[serde(rename = "at")]
     pub at: Ms,
+    /// It was heard before the answer.
+    pub before_answer: bool,
 }
 
 /// What an exchange said in tones.

@@ -66,8 +66,8 @@ impl Call {
         // Of one failure two may tell: our patience and the transaction's own.
         if let Some(failed) = &mut self.failed {
             // Silence was no end yet: what comes after it may be.
-            if *failed == Event::Silent && event != Event::Trying {
-                *failed = event;
+            if **failed == Event::Silent && event != Event::Trying {
+                **failed = event;
             }
             return None;
         }
@@ -78,7 +78,7 @@ impl Call {
         if event != Event::Silent {
             self.timers = Default::default();
         }
-        self.failed = Some(event);
+        self.failed = Some(Box::new(event));
         self.out.push_back(Output::Reroute);
         None
     }
@@ -87,7 +87,7 @@ impl Call {
     pub(super) fn unheard(&mut self, now: Instant) {
         if self.phase != Phase::Dialling
             || self.ending.is_some()
-            || self.failed.as_ref().is_some_and(|failed| *failed != Event::Silent)
+            || self.failed.as_ref().is_some_and(|failed| **failed != Event::Silent)
         {
             return;
         }
@@ -98,7 +98,7 @@ impl Call {
 
     /// The switchboard has found another way, or none.
     pub(super) fn route(&mut self, now: Instant, route: Result<Box<Route>, String>) {
-        let Some(failed) = self.failed.take() else { return };
+        let Some(failed) = self.failed.take().map(|failed| *failed) else { return };
         // Whoever did not want the call any more meanwhile does not want it elsewhere either.
         if self.phase != Phase::Dialling {
             return;
@@ -250,7 +250,10 @@ mod tests {
                 inband_keys: Default::default(),
                 tones: None,
                 answerer: None,
+                answerer_early: false,
                 hang_up_on_tone: true,
+                announcements: None,
+                hang_up_on_announcement: true,
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
                 line: LineRules::default(),

@@ -114,6 +114,10 @@ impl Screen {
                 let when = if tone.before_answer { " before the answer" } else { "" };
                 self.say(at, Voice::Line, &format!("{}{when}", tone.what));
             }
+            What::Announcement(said) => {
+                let outcome = said.outcome().as_str_name();
+                self.say(None, Voice::Line, &format!("announced before the answer: {outcome} ({})", said.rule));
+            }
             What::AnsweredBy(by) => {
                 self.say(Some(by.at_ms), Voice::Line, &format!("answered by: {} ({})", by.who, by.reason));
             }

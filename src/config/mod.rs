@@ -60,12 +60,12 @@ fn read(path: &Path, problems: &RefCell<Vec<Problem>>) -> Option<Config> {
     let source = Source { problems: if sound { problems } else { &unheard }, ..source };
     let engine = engine::read(&source, &tree);
     let services = sound.then(|| engine.services());
-    let countries = tones::read(&engine.profiles, problems);
+    let tables = tones::read(&engine.profiles, problems);
     let mut trunks = Vec::new();
     let mut disabled = Vec::new();
     let mut files = Vec::new();
     for file in profiles(&engine.profiles, path, problems) {
-        match profile(&file, services.as_ref(), &countries, problems) {
+        match profile(&file, services.as_ref(), &tables, problems) {
             Some(Profile::On(trunk)) => {
                 trunks.push(*trunk);
                 files.push(file);
@@ -104,7 +104,7 @@ fn ways_out(config: &Config, files: &[PathBuf], problems: &RefCell<Vec<Problem>>
 fn profile(
     path: &Path,
     services: Option<&trunk::Services>,
-    countries: &tones::Countries,
+    tables: &tones::Tables,
     problems: &RefCell<Vec<Problem>>,
 ) -> Option<Profile> {
     let text = contents(path, problems)?;
@@ -113,7 +113,7 @@ fn profile(
     if !sound {
         return None;
     }
-    trunk::read(&source, &tree, services, Some(countries))
+    trunk::read(&source, &tree, services, Some(tables))
 }
 
 /// The profiles, in the order of their names.

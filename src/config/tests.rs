@@ -1,5 +1,6 @@
 //! The files of the repository, and wrong ones.
 
+mod announcements;
 mod trunks;
 
 use std::fs;

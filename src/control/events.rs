@@ -3,7 +3,7 @@
 use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
 use crate::call::record::{
-    CallRecord, EarlyText, HeardTone, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn,
+    Announcement, CallRecord, EarlyText, HeardTone, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn,
 };
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
@@ -120,6 +120,7 @@ fn told(what: What) -> Told {
         What::Tone { heard, start, before_answer } => {
             Told::Tone(happened::Tone { what: heard.as_str().into(), start_ms: start.0, before_answer })
         }
+        What::Announcement(said) => Told::Announcement(announcement(said)),
         What::AnsweredBy(by) => Told::AnsweredBy(convert::answered_by(by)),
         What::KnobClamped(clamp) => Told::KnobClamped(happened::KnobClamped {
             knob: clamp.knob.into(),
@@ -200,6 +201,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
         early_media_at: record.early_media_at.map(Into::into),
         early_text: record.early_text.into_iter().map(early_text).collect(),
+        announcement: record.announcement.map(announcement),
         srtp: record.srtp.into(),
         tones: record.tones.into_iter().map(tone).collect(),
         answered_by: record.answered_by.into_iter().map(convert::answered_by).collect(),
@@ -209,6 +211,16 @@ fn record(record: CallRecord) -> proto::CallRecord {
 
 fn early_text(said: EarlyText) -> proto::call_record::EarlyText {
     proto::call_record::EarlyText { text: said.text, start_ms: said.start.0, stop_ms: said.stop.0 }
+}
+
+fn announcement(said: Announcement) -> happened::Announcement {
+    happened::Announcement {
+        text: said.text,
+        rule: said.rule.to_string(),
+        outcome: outcome(said.outcome).into(),
+        start_ms: said.start.0,
+        stop_ms: said.stop.0,
+    }
 }
 
 fn pause(pause: Pause) -> proto::call_record::Pause {

@@ -38,7 +38,9 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         correlation,
         user_to_user_values,
         answering_machine,
+        answering_machine_rules,
     } = message;
+    let rules = answering_machine_rules.unwrap_or_default();
     let mut headers = self::headers("headers", headers)?;
     headers.user_to_user(&convert::user_to_user("user_to_user_values", user_to_user_values)?);
     let recording = recording.unwrap_or_default();
@@ -57,6 +59,8 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         early_media_asr,
         record: recording.enabled,
         answering_machine,
+        answerer_rules: answerer_rules(&rules),
+        answerer_early_media: rules.early_media,
         recording_name: file_name("recording.name", recording.name)?,
         headers: headers.into_list(),
         user_to_user: line("user_to_user", user_to_user)?,
@@ -66,6 +70,23 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         knobs: self::knobs(knobs)?,
         correlation: id("correlation", correlation)?,
     })
+}
+
+/// The rules that an order has of its own, by the names of [`Rules::named`](crate::dsp::answerer::Rules::named).
+fn answerer_rules(rules: &proto::dial_request::AnsweringMachineRules) -> Vec<(&'static str, u32)> {
+    [
+        ("initial_silence_ms", rules.initial_silence_ms),
+        ("greeting_ms", rules.greeting_ms),
+        ("after_greeting_ms", rules.after_greeting_ms),
+        ("min_word_ms", rules.min_word_ms),
+        ("word_pause_ms", rules.word_pause_ms),
+        ("most_words", rules.most_words),
+        ("longest_ms", rules.longest_ms),
+        ("beep_wait_ms", rules.beep_wait_ms),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
 }
 
 /// An inbound call to be answered: its id, the dialogue's name, the knobs, headers of the 200.

@@ -102,6 +102,7 @@ pub(super) fn record(call_id: &str) -> CallRecord {
         user_to_user: Vec::new(),
         early_media_at: None,
         early_text: Vec::new(),
+        announcement: None,
         srtp: "",
         tones: Vec::new(),
         answered_by: Vec::new(),

@@ -240,6 +240,12 @@ async fn wrong_arguments_of_dial_are_refused_with_the_field_named() {
     refused(rig.control().dial(unknown).await, Code::InvalidArgument, "knobs.on_barge_in");
     let early = DialRequest { early_media_asr: Some(true), ..good.clone() };
     refused(rig.control().dial(early).await, Code::InvalidArgument, "early_media_asr");
+    let rules = trunkline::proto::control::v1::dial_request::AnsweringMachineRules {
+        greeting_ms: Some(9_000),
+        ..Default::default()
+    };
+    let unreachable = DialRequest { answering_machine_rules: Some(rules), ..good.clone() };
+    refused(rig.control().dial(unreachable).await, Code::InvalidArgument, "answering_machine_rules");
     let past = prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 };
     let late = DialRequest { not_after: Some(past), ..good.clone() };
     refused(rig.control().dial(late).await, Code::FailedPrecondition, "not_after");

@@ -44,6 +44,7 @@ mod process;
 mod recording;
 mod rig;
 mod sessions;
+mod sounds;
 mod srtp;
 mod transfer;
 mod transports;

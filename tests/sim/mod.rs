@@ -72,7 +72,10 @@ pub struct Scenario {
     pub inband_keys: InbandKeys,
     pub tones: Option<std::sync::Arc<trunkline::dsp::tone::progress::Country>>,
     pub hang_up_on_tone: bool,
+    pub announcements: Option<std::sync::Arc<trunkline::call::announcement::Announcements>>,
+    pub hang_up_on_announcement: bool,
     pub answerer: Option<trunkline::dsp::answerer::Rules>,
+    pub answerer_early: bool,
     /// What is heard of the phone before the answer: 183 with SDP instead of 180.
     pub early_sound: Vec<i16>,
     /// Its line gives back what comes, after a while and by a factor.
@@ -129,7 +132,10 @@ impl Scenario {
             inband_keys: InbandKeys::Auto,
             tones: None,
             hang_up_on_tone: true,
+            announcements: None,
+            hang_up_on_announcement: true,
             answerer: None,
+            answerer_early: false,
             early_sound: Vec::new(),
             echo: None,
             phone_events: true,

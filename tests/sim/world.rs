@@ -218,7 +218,10 @@ impl World {
             inband_keys: self.scenario.inband_keys,
             tones: self.scenario.tones.clone(),
             hang_up_on_tone: self.scenario.hang_up_on_tone,
+            announcements: self.scenario.announcements.clone(),
+            hang_up_on_announcement: self.scenario.hang_up_on_announcement,
             answerer: self.scenario.answerer,
+            answerer_early: self.scenario.answerer_early,
         }
     }
 

@@ -45,6 +45,17 @@ async fn an_order_with_everything_comes_through() {
         knobs: Some(dialogue::Knobs { endpoint_ms: Some(50), ..Default::default() }),
         correlation: "c".into(),
         answering_machine: Some(true),
+        answering_machine_rules: Some(proto::dial_request::AnsweringMachineRules {
+            initial_silence_ms: Some(1),
+            greeting_ms: Some(2),
+            after_greeting_ms: Some(3),
+            min_word_ms: Some(4),
+            word_pause_ms: Some(5),
+            most_words: Some(6),
+            longest_ms: Some(7),
+            beep_wait_ms: Some(8),
+            early_media: Some(true),
+        }),
         user_to_user_values: vec![dialogue::UserToUser { bytes: vec![4], ..Default::default() }],
     };
     let answer = served.client.dial(request).await.expect("is dialled").into_inner();
@@ -61,6 +72,12 @@ async fn an_order_with_everything_comes_through() {
     let headers = [("X-Task", "a\tb"), ("User-to-User", "04;encoding=hex")];
     assert_eq!(order.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(order.variables, [("a".into(), "1".into()), ("b".into(), "2".into())]);
+    // By the names that the rules have, each its own; the switchboard looks at the values.
+    let mut rules = crate::dsp::answerer::Rules::default();
+    let given: Vec<_> = order.answerer_rules.iter().map(|(name, _)| *name).collect();
+    assert_eq!(given, rules.named().map(|(name, ..)| name));
+    assert_eq!(order.answerer_rules.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!((order.answering_machine, order.answerer_early_media), (Some(true), Some(true)));
     assert_eq!(order.knobs.endpoint, Some(Ms(50)), "the call clamps and reports it");
 }
 

@@ -12,8 +12,8 @@ use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
 use crate::call::quality::Occasion;
 use crate::call::record::{
-    AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality, ReceivedUui,
-    Role, Transfer, Turn,
+    Announcement, AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality,
+    ReceivedUui, Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
 use crate::dsp::tone::progress;
@@ -381,9 +381,15 @@ async fn every_event_is_told_whole() {
             What::KeysCollected { result: Collected::NotInTime, digits: "xx".into() },
             Told::KeysCollected(dialogue::Keys { result: -1, digits: "xx".into() }),
         ),
+        (What::Announcement(announcement()), Told::Announcement(announcement_told())),
         (
-            What::AnsweredBy(AnsweredBy { who: "machine", reason: "long_greeting", at: Ms(22) }),
-            Told::AnsweredBy(dialogue::AnsweredBy { who: "machine".into(), reason: "long_greeting".into(), at_ms: 22 }),
+            What::AnsweredBy(AnsweredBy { who: "machine", reason: "long_greeting", at: Ms(22), before_answer: false }),
+            Told::AnsweredBy(dialogue::AnsweredBy {
+                who: "machine".into(),
+                reason: "long_greeting".into(),
+                at_ms: 22,
+                before_answer: false,
+            }),
         ),
         (
             What::Tone { heard: progress::Heard::Busy, start: Ms(21), before_answer: true },
@@ -539,9 +545,10 @@ fn record() -> CallRecord {
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
         early_media_at: Some(SystemTime::UNIX_EPOCH),
         early_text: vec![EarlyText { text: "no such number".into(), start: Ms(1), stop: Ms(2) }],
+        announcement: Some(announcement()),
         srtp: "AES_CM_128_HMAC_SHA1_80",
         tones: vec![HeardTone { what: "busy", start: Ms(21), before_answer: true }],
-        answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22) }],
+        answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22), before_answer: false }],
         transferred_from: "first".into(),
     }
 }
@@ -630,9 +637,35 @@ fn told_record() -> proto::CallRecord {
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
         early_media_at: Some(prost_types::Timestamp::default()),
         early_text: vec![proto::call_record::EarlyText { text: "no such number".into(), start_ms: 1, stop_ms: 2 }],
+        announcement: Some(announcement_told()),
         srtp: "AES_CM_128_HMAC_SHA1_80".into(),
         tones: vec![happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }],
-        answered_by: vec![dialogue::AnsweredBy { who: "human".into(), reason: "short_greeting".into(), at_ms: 22 }],
+        answered_by: vec![dialogue::AnsweredBy {
+            who: "human".into(),
+            reason: "short_greeting".into(),
+            at_ms: 22,
+            before_answer: false,
+        }],
         transferred_from: "first".into(),
+    }
+}
+
+fn announcement() -> Announcement {
+    Announcement {
+        text: "it is switched off".into(),
+        rule: "us: switched off".into(),
+        outcome: Outcome::Poweroff,
+        start: Ms(23),
+        stop: Ms(24),
+    }
+}
+
+fn announcement_told() -> happened::Announcement {
+    happened::Announcement {
+        text: "it is switched off".into(),
+        rule: "us: switched off".into(),
+        outcome: proto::Outcome::Poweroff.into(),
+        start_ms: 23,
+        stop_ms: 24,
     }
 }

@@ -45,7 +45,7 @@ fn line(what: Line) -> Event {
 
 /// Who has answered.
 pub fn answered_by(by: AnsweredBy) -> proto::AnsweredBy {
-    proto::AnsweredBy { who: by.who.into(), reason: by.reason.into(), at_ms: by.at.0 }
+    proto::AnsweredBy { who: by.who.into(), reason: by.reason.into(), at_ms: by.at.0, before_answer: by.before_answer }
 }
 
 fn begin(begin: Begin) -> proto::Begin {

@@ -424,8 +424,13 @@ fn every_line_event() {
         Event::Mark(proto::Mark { prompt_id: "p".into(), mark: "m".into() })
     );
     assert_eq!(
-        tell(Line::AnsweredBy(AnsweredBy { who: "beep", reason: "beep", at: Ms(5) })),
-        Event::AnsweredBy(proto::AnsweredBy { who: "beep".into(), reason: "beep".into(), at_ms: 5 })
+        tell(Line::AnsweredBy(AnsweredBy { who: "beep", reason: "beep", at: Ms(5), before_answer: true })),
+        Event::AnsweredBy(proto::AnsweredBy {
+            who: "beep".into(),
+            reason: "beep".into(),
+            at_ms: 5,
+            before_answer: true
+        })
     );
     assert_eq!(
         tell(Line::Hold { by_us: false, by_far_end: true }),

@@ -154,7 +154,12 @@ impl Setup {
             let peer = if peer.contains("address") { peer.to_owned() } else { (address + peer).trim_end().to_owned() };
             format!("[peer]\n{peer}\n[identity]\ncaller = \"4930123456\"\n{more}\n")
         };
-        fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
+        fs::create_dir_all(folder.join("sip-profiles/tones")).expect("a folder");
+        for table in ["cn.toml", "us.toml"] {
+            let table = Path::new("sip-profiles/tones").join(table);
+            fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(&table), folder.join(&table))
+                .expect("a table of tones");
+        }
         fs::write(
             folder.join("sip-profiles/lab.toml"),
             profile(if *proxied { ports.proxy() } else { phone }, peer, trunk),
