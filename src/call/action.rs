@@ -3,7 +3,7 @@
 use super::collection::Collect;
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
-use super::transfer::Refer;
+use super::transfer::{Decision, Refer};
 use crate::ms::Ms;
 use crate::sip::message::Reason;
 use crate::sip::session::ExtraHeaders;
@@ -29,6 +29,8 @@ pub enum Action {
     },
     /// Have the far end call somebody else.
     Refer(Box<Refer>),
+    /// Whether a REFER of the far end is followed.
+    ReferAnswer(Decision),
     /// Put the far end on hold, or resume.
     Hold(bool),
     /// Pause the recording, from the next frame, or resume it.

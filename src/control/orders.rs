@@ -110,6 +110,7 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::RecordPause(RecordPause { on })) => Action::PauseRecording(on),
         Some(Command::AttachDialogue(_)) => return not_built("attach_dialogue", "changes of the dialogue"),
         Some(Command::Refer(refer)) => convert::refer(refer)?,
+        Some(Command::ReferAnswer(answer)) => convert::refer_answer(answer)?,
         None => return Err(Refused::invalid("command", "is unset, or not known to this version")),
     };
     Ok((call_id, request_id, action))

@@ -204,6 +204,7 @@ impl World {
                 referred_by: true,
                 patience: Duration::from_secs(60),
                 refuse_refer: 603,
+                inbound: Default::default(),
             },
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
