@@ -103,6 +103,8 @@ impl Session {
         }
         self.respond_with(now, at, Fault::new(code, default_reason(code)), &headers, b"");
         if accepted && subscription {
+            // There are far ends for whom a NOTIFY that comes before the 202 is one of nothing.
+            self.settle(now);
             let id = std::mem::replace(&mut self.referee.before, true).then_some(cseq);
             self.referee.subscription = Some(Subscription { id, flying: false, next: None, last: false });
             self.notify(now, 100, default_reason(100).to_owned(), false);
