@@ -333,11 +333,11 @@ impl Call {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Sip { message, source } if self.is_of_target(message.call_id().ok()) => {
-                self.to_target(now, session::Input::Message { message, source });
+                self.tell_target(now, session::Input::Message { message, source });
             }
             Input::Sip { message, source } => self.session.handle(now, session::Input::Message { message, source }),
             Input::Unsent { to } => {
-                self.to_target(now, session::Input::TransportError { to: to.clone() });
+                self.tell_target(now, session::Input::TransportError { to: to.clone() });
                 self.session.handle(now, session::Input::TransportError { to });
             }
             Input::Leg(event) => self.leg(now, event),

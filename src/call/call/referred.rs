@@ -235,7 +235,7 @@ impl Call {
     }
 
     /// Something for our call to the target.
-    pub(super) fn to_target(&mut self, now: Instant, input: session::Input) {
+    pub(super) fn tell_target(&mut self, now: Instant, input: session::Input) {
         if let Some(second) = self.referred.second() {
             second.session.handle(now, input);
         }
@@ -257,7 +257,7 @@ impl Call {
                     let reason = if silent { "no answer to the INVITE" } else { "nobody answered in ring_timeout" };
                     return self.not_reached(now, 408, reason.to_owned(), Handed::TimedOut);
                 }
-                self.to_target(now, session::Input::Timer);
+                self.tell_target(now, session::Input::Timer);
             }
         }
     }
