@@ -4,7 +4,7 @@ use super::collection::Collect;
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
 use super::second_leg::SecondLeg;
-use super::transfer::Refer;
+use super::transfer::{Decision, Refer};
 use crate::ms::Ms;
 use crate::sip::message::Reason;
 use crate::sip::session::ExtraHeaders;
@@ -32,6 +32,8 @@ pub enum Action {
     Refer(Box<Refer>),
     /// Call somebody else ourselves, and join the two.
     Transfer(Box<SecondLeg>),
+    /// Whether a REFER of the far end is followed.
+    ReferAnswer(Decision),
     /// Put the far end on hold, or resume.
     Hold(bool),
     /// Pause the recording, from the next frame, or resume it.

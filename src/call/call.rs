@@ -12,6 +12,7 @@ mod early;
 mod handing_over;
 mod listening;
 mod offers;
+mod referred;
 mod secured;
 
 use std::collections::VecDeque;
@@ -22,12 +23,12 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::action::{Action, Farewell};
+use super::action::{Action, Asked, Farewell};
 use super::announcement::Announcements;
 use super::conversation::{Conversation, Rules};
 use super::event::{Stage, What};
 use super::info;
-use super::io::{Input, Output};
+use super::io::{FromDialogue, Input, Output};
 use super::knobs::{Background, Knobs};
 use super::leg::{self, LegEvent};
 use super::line::{Begin, HungUpBy, Parties};
@@ -82,7 +83,7 @@ pub struct Plan {
     /// For the conversation.
     pub rules: Rules,
     /// For transfers.
-    pub transfer: transfer::Rules,
+    pub transfer: Arc<transfer::Rules>,
     /// Of a second leg: the call that is handed over.
     pub transferred_from: Option<Arc<str>>,
     /// Hang up when no RTP came for this long.
@@ -202,6 +203,8 @@ pub struct Call {
     second: Option<Box<bridged::Second>>,
     /// Of a second leg: its end has been told to the first one.
     parted: bool,
+    /// What has come of the far end's REFERs.
+    referred: Box<referred::Referred>,
     /// The line fell silent meanwhile.
     dead: bool,
     transfers: Vec<Transfer>,
@@ -266,16 +269,8 @@ impl Call {
         call
     }
 
-    fn new(
-        now: Instant,
-        wall: SystemTime,
-        plan: Plan,
-        mut session: Session,
-        negotiator: Negotiator,
-        rng: StdRng,
-    ) -> Call {
-        session.refuse_refers_with(plan.transfer.refuse_refer);
-        Call {
+    fn new(now: Instant, wall: SystemTime, plan: Plan, session: Session, negotiator: Negotiator, rng: StdRng) -> Call {
+        let mut call = Call {
             plan,
             session,
             conversation: None,
@@ -305,11 +300,14 @@ impl Call {
             referring: None,
             second: None,
             parted: false,
+            referred: Box::default(),
             dead: false,
             transfers: Vec::new(),
             user_to_user: Vec::new(),
             out: VecDeque::new(),
-        }
+        };
+        call.teach();
+        call
     }
 
     /// The Call-ID by which its messages are known.
@@ -355,8 +353,14 @@ impl Call {
     /// Something came in.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
+            Input::Sip { message, source } if self.is_of_target(message.call_id().ok()) => {
+                self.tell_target(now, session::Input::Message { message, source });
+            }
             Input::Sip { message, source } => self.session.handle(now, session::Input::Message { message, source }),
-            Input::Unsent { to } => self.session.handle(now, session::Input::TransportError { to }),
+            Input::Unsent { to } => {
+                self.tell_target(now, session::Input::TransportError { to: to.clone() });
+                self.session.handle(now, session::Input::TransportError { to });
+            }
             Input::Leg(event) => self.leg(now, event),
             Input::LegClosed(quality) => {
                 self.quality = Some(quality);
@@ -367,6 +371,13 @@ impl Call {
                 let reason = "media: the thread that carried the call has died";
                 self.converse(|c| c.fault(reason));
                 self.hang_up(now, HungUpBy::Network, reason);
+            }
+            Input::Dialogue(FromDialogue::Asked(Asked {
+                action_id,
+                action: Ok(Action::ReferAnswer(decision)),
+                ..
+            })) if self.conversation.is_some() => {
+                self.refer_decided(now, action_id, decision);
             }
             Input::Dialogue(from) => match &mut self.conversation {
                 Some(conversation) => conversation.dialogue(now, from),
@@ -401,6 +412,7 @@ impl Call {
             Input::Route(route) => self.route(now, route),
             Input::Transferred(news) => self.second_told(now, news),
             Input::First(told) => self.first_told(now, told),
+            Input::Followed(route) => self.followed(now, route),
             Input::Shutdown if self.ending.is_some() => {
                 // There is no time left for what the far end or the recogniser still owes.
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
@@ -423,6 +435,7 @@ impl Call {
         self.session.handle(now, session::Input::Timer);
         self.converse(|c| c.tick(now));
         self.early_tick(now);
+        self.tick_referred(now);
         if self.due(now, Timer::Ring) {
             match self.session.is_outgoing() {
                 true => {
@@ -463,7 +476,8 @@ impl Call {
     pub fn deadline(&self) -> Option<Instant> {
         let conversation = self.conversation.as_ref().and_then(Conversation::deadline);
         let early = self.early.as_ref().and_then(|early| early.deadline());
-        self.timers.iter().copied().flatten().chain(conversation).chain(early).chain(self.session.deadline()).min()
+        let sessions = [self.session.deadline(), self.referred.deadline()].into_iter().flatten();
+        self.timers.iter().copied().flatten().chain(conversation).chain(early).chain(sessions).min()
     }
 
     fn converse(&mut self, with: impl FnOnce(&mut Conversation)) {
@@ -495,6 +509,9 @@ impl Call {
                     session::Output::Event(event) => self.signalled(now, event),
                 }
             }
+            if self.pump_referred(now) {
+                continue;
+            }
             let Some(conversation) = &mut self.conversation else { break };
             while let Some(output) = conversation.poll() {
                 self.out.push_back(output);
@@ -520,7 +537,7 @@ impl Call {
         }
         if let LegEvent::LineDead { .. } = event {
             // Whoever is being handed over may hear nothing of the far end; afterwards it counts.
-            if self.referring.is_some() {
+            if self.referring.is_some() || self.referred.is_open() {
                 self.dead = true;
                 return;
             }
@@ -546,6 +563,7 @@ impl Call {
                 self.say_goodbye(now, HungUpBy::Operator, reason, farewell);
             }
             (Action::Hold(on), Some(_)) => self.hold(now, on),
+            (Action::ReferAnswer(decision), Some(_)) => self.refer_ordered(now, decision),
             // A far end that takes no RTP events gets them by signalling; one that takes no INFO either, as tones.
             (Action::SendKeys(keys), Some(_))
                 if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none())
@@ -615,6 +633,7 @@ impl Call {
                 let by = if by_peer { HungUpBy::CallerRinging } else { HungUpBy::Operator };
                 self.over(now, by, "cancelled before the answer".to_owned());
             }
+            Event::Ended { by_peer: true, reasons } if self.goes_on_without(now, &outcome::told("BYE", &reasons)) => {}
             Event::Ended { by_peer, reasons } => {
                 let by = self.ended_by(by_peer);
                 self.over(now, by, outcome::told("BYE", &reasons));
@@ -633,9 +652,11 @@ impl Call {
                 self.out.extend(key.map(|key| Output::Leg(leg::Command::Pressed(key))));
             }
             Event::Refer(progress) => self.referred(now, progress),
-            Event::ReferRefused { target, code } => {
-                self.tell(now, What::ReferRefused { target: target.as_str().to_owned(), sip_code: code });
+            Event::ReferRefused { target, code, why } => {
+                self.tell(now, What::ReferRefused { target: target.as_str().to_owned(), sip_code: code, why });
             }
+            Event::ReferAsked(asked) => self.refer_asked(now, asked),
+            Event::NotifyRefused { code } => self.notify_refused(now, code),
             Event::UserToUser { carrier, values } => {
                 let carrier = match carrier {
                     Carrier::Ringing => "ringing",
@@ -776,6 +797,10 @@ impl Call {
         }
         self.ending = Some((by, reason.to_owned()));
         self.part(now, by, reason);
+        self.give_referral_up(now);
+        if self.has_parted() {
+            return self.over(now, by, reason.to_owned());
+        }
         let reason = farewell.reason().or(Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some())));
         self.session.handle(now, session::Input::Bye { headers: farewell.headers, reason });
     }
@@ -788,9 +813,10 @@ impl Call {
         self.ended = Some(now);
         self.phase = Phase::Ending;
         self.timers = [None; TIMERS];
+        self.give_referral_up(now);
         let (by, reason) = self.ending.get_or_insert((by, reason)).clone();
         self.part(now, by, &reason);
-        if let Some(last) = self.transfers.last().filter(|last| last.result > 0) {
+        if let Some(last) = self.transfers.last().filter(|last| last.result > 0 && last.kind != "refer_in") {
             let (target, sip_code, call_id) = (last.target.clone(), last.sip_code, bridged::id(&last.call_id));
             self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone(), call_id });
         }
@@ -824,7 +850,7 @@ impl Call {
         let told = before.and(self.conversation.take().map(Conversation::into_told).unwrap_or_default());
         CallRecord {
             call_id: self.plan.call_id.to_string(),
-            direction: if self.session.is_outgoing() { "outbound" } else { "inbound" },
+            direction: if self.origin().0 { "outbound" } else { "inbound" },
             trunk: self.plan.trunk.clone(),
             caller: self.plan.parties.caller.clone(),
             callee: self.plan.parties.callee.clone(),
@@ -849,7 +875,7 @@ impl Call {
             recording_pauses: told.pauses,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
-            sip_call_id: self.session.call_id().to_owned(),
+            sip_call_id: self.origin().1.to_owned(),
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
             early_media_at,

@@ -520,7 +520,7 @@ impl Conversation {
             }
             Action::Collect(collect) => self.collect(now, collect),
             // The call's own business.
-            Action::Hold(_) => {}
+            Action::Hold(_) | Action::ReferAnswer(_) => {}
             Action::Hangup { now: at_once, reason, farewell } => {
                 self.hangup = Some((by, reason, farewell));
                 self.hangup_due |= at_once;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::collection::Collected;
 use super::knobs::Clamp;
-use super::line::{Heard, Parties, Utterance};
+use super::line::{Heard, Parties, ReferAsked, Utterance};
 use super::quality::Occasion;
 use super::record::{Announcement, AnsweredBy, CallRecord, Look};
 use super::transfer::Handed;
@@ -257,6 +257,21 @@ pub enum What {
         target: String,
         /// What it was answered.
         sip_code: u16,
+        /// Why: "policy", "target", "busy", "limit", "malformed", "declined", "no_decision" or "call_ended".
+        why: &'static str,
+    },
+    /// The far end wants to refer us to somebody else, and a decision is waited for.
+    ReferAsked(Box<ReferAsked>),
+    /// A REFER of the far end is followed.
+    Referred {
+        /// How far.
+        stage: Stage,
+        /// To whom.
+        target: String,
+        /// What was told; 0 for nothing.
+        sip_code: u16,
+        /// In words.
+        reason: String,
     },
     /// A response or BYE carried User-to-User.
     UserToUser {

@@ -11,6 +11,7 @@ use super::line::LineEvent;
 use super::prompt::{PromptNo, Text};
 use super::record::{CallRecord, LineQuality};
 use super::second_leg::{News, SecondLeg, ToSecond};
+use super::transfer::Follow;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::sip::message::{Message, Request, Target};
@@ -243,6 +244,8 @@ pub enum Input {
     Transferred(News),
     /// To a second leg, from the call that is handed over.
     First(ToSecond),
+    /// How the target of a REFER is called, or why it cannot be; to [`Output::Follow`].
+    Followed(Result<Box<Route>, String>),
     /// We are going down.
     Shutdown,
 }
@@ -267,6 +270,17 @@ pub enum Output {
         /// The new one.
         sip_call_id: String,
     },
+    /// The target of the far end's REFER is to be called.
+    Follow(Box<Follow>),
+    /// And this is the Call-ID of that call, until [`Output::Moved`] or [`Output::Left`].
+    Known {
+        /// It.
+        sip_call_id: String,
+        /// It goes to a host that need not be one of the trunk's.
+        direct: bool,
+    },
+    /// It came to nothing; its signalling may still have to repeat itself.
+    Left(Option<Box<Session>>),
     /// Early media is to be heard: a leg before the answer, and without a recorder; where it is recognised, by a stream of its own that
     /// labels all of it.
     Listen {

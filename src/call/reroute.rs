@@ -7,6 +7,7 @@
 //! ```
 //! From the first 18x on there is somebody at the other end, and no other way any more.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
@@ -16,6 +17,7 @@ use super::event::What;
 use super::io::Output;
 use super::line::HungUpBy;
 use super::quality::LineRules;
+use super::transfer;
 use crate::sdp::{AudioFormat, Direction};
 use crate::sip::Local;
 use crate::sip::session::{self, Dial, Event, Failure, Session};
@@ -43,6 +45,8 @@ pub struct Route {
     pub srtp: Option<Box<SrtpPlan>>,
     /// Upon which answers there may be yet another way; empty: this is the last one.
     pub failover: Vec<u16>,
+    /// For transfers.
+    pub transfer: Arc<transfer::Rules>,
 }
 
 impl Call {
@@ -119,8 +123,19 @@ impl Call {
     }
 
     fn go(&mut self, now: Instant, route: Route, failed: &Event) {
-        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, line, srtp, failover } =
-            route;
+        let Route {
+            trunk,
+            local,
+            mut dial,
+            ring_timeout,
+            setup_timeout,
+            longest,
+            formats,
+            line,
+            srtp,
+            failover,
+            transfer,
+        } = route;
         let reason = match failed {
             Event::Refused(refusal) => format!("{} {}", refusal.code, refusal.reason),
             Event::TimedOut | Event::Silent => "no answer to the INVITE".to_owned(),
@@ -129,13 +144,14 @@ impl Call {
         self.tell(now, What::Rerouted { trunk: self.plan.trunk.clone(), reason });
         (self.plan.trunk, self.plan.formats, self.plan.failover) = (trunk, formats, failover);
         (self.plan.setup_timeout, self.plan.longest, self.plan.line) = (setup_timeout, longest, line);
-        self.plan.srtp = srtp;
+        (self.plan.srtp, self.plan.transfer) = (srtp, transfer);
         self.negotiator = negotiator(&self.plan, &mut self.rng);
         dial.offer = self.negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
         let next = Session::dial(now, local, dial, rng);
         let sip_call_id = next.call_id().to_owned();
         let mut left = Box::new(std::mem::replace(&mut self.session, next));
+        self.teach();
         // Should it be answered after all, it says goodbye: its end is told no more.
         left.handle(now, session::Input::Cancel);
         while let Some(output) = left.poll() {
@@ -161,7 +177,6 @@ mod tests {
     use crate::call::knobs::Knobs;
     use crate::call::line::Parties;
     use crate::call::record::{CallRecord, Outcome};
-    use crate::call::transfer;
     use crate::ms::epoch;
     use crate::sip::Ways;
     use crate::sip::message::{Message, NameAddr, Request, Target, Writer, parse};
@@ -206,6 +221,7 @@ mod tests {
             line: LineRules::default(),
             srtp: None,
             failover: Vec::new(),
+            transfer: Arc::new(transfer::Rules::bare()),
         })
     }
 
@@ -242,7 +258,7 @@ mod tests {
                     recogniser: false,
                     recorded: false,
                 },
-                transfer: transfer::Rules::bare(),
+                transfer: Arc::new(transfer::Rules::bare()),
                 transferred_from: None,
                 early_media: false,
                 early_media_asr: false,

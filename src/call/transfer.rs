@@ -9,7 +9,7 @@ use super::line::HungUpBy;
 use super::record::Transfer;
 use super::second_leg::SecondLeg;
 use crate::ms::Ms;
-use crate::sip::message::Uri;
+use crate::sip::message::{Scheme, Uri};
 use crate::sip::refer::{self, Outcome, ReferTarget, Replaces};
 use crate::sip::session::ExtraHeaders;
 use crate::sip::uui::Uui;
@@ -104,8 +104,85 @@ pub struct Rules {
     pub referred_by: bool,
     /// From the far end's consent to its last word; and how long a second leg may ring.
     pub patience: Duration,
-    /// What a REFER of the far end is answered: 403, 405, 501 or 603.
+    /// What a REFER of the far end is answered that is not followed: 403, 405, 501 or 603.
     pub refuse_refer: u16,
+    /// What becomes of a REFER of the far end.
+    pub inbound: Inbound,
+}
+
+/// What becomes of a REFER of the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Whether it is followed.
+    pub way: Way,
+    /// Hosts of the trunk: a target there is called over the trunk.
+    pub home: Vec<String>,
+    /// More hosts that may be called; a target there is called directly.
+    pub hosts: Vec<String>,
+    /// How long a decision is waited for.
+    pub decide: Duration,
+}
+
+/// Whether a REFER of the far end is followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// Dialogue and orchestrator are told, and decide.
+    Tell,
+    /// It is followed.
+    Follow,
+}
+
+impl Default for Inbound {
+    fn default() -> Inbound {
+        Inbound { way: Way::Refuse, home: Vec::new(), hosts: Vec::new(), decide: DECIDE }
+    }
+}
+
+impl Inbound {
+    /// Whether the target may be called.
+    pub(super) fn allows(&self, target: &Uri) -> bool {
+        // A number is one of the trunk's own.
+        target.scheme() == Scheme::Tel || lists(&self.home, target) || lists(&self.hosts, target)
+    }
+
+    /// Whether the target is called directly, and not over the trunk.
+    pub(super) fn is_direct(&self, target: &Uri) -> bool {
+        target.scheme() != Scheme::Tel && lists(&self.hosts, target)
+    }
+}
+
+/// `maddr` would send the call elsewhere than its host says (RFC 3261 §19.1.1).
+fn lists(hosts: &[String], target: &Uri) -> bool {
+    let at = |host: &str| hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host));
+    at(target.host()) && target.params().value("maddr").is_none_or(|maddr| at(&maddr))
+}
+
+/// How long a decision is waited for, unless the profile says otherwise.
+pub const DECIDE: Duration = Duration::from_secs(5);
+
+/// What dialogue or orchestrator say to a REFER of the far end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The target is called.
+    Accept,
+    /// It is refused with this status.
+    Decline(u16),
+}
+
+/// A call to the target of a REFER that is to be placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follow {
+    /// Whom.
+    pub target: Uri,
+    /// What the far end wants in its INVITE, User-to-User, Referred-By and Replaces among them.
+    pub headers: ExtraHeaders,
+    /// The number that we show: our own in the call.
+    pub caller: String,
+    /// To the target's own host, and not over the trunk.
+    pub direct: bool,
 }
 
 #[cfg(test)]
@@ -119,6 +196,7 @@ impl Rules {
             referred_by: true,
             patience: Duration::from_secs(60),
             refuse_refer: 603,
+            inbound: Inbound::default(),
         }
     }
 }

@@ -175,7 +175,17 @@ impl Screen {
                 self.say(at, voice, &text);
             }
             What::ReferRefused(refer) => {
-                self.say(at, Voice::Line, &format!("REFER to {} refused with {}", refer.target, refer.sip_code));
+                let text = format!("REFER to {} refused with {} ({})", refer.target, refer.sip_code, refer.why);
+                self.say(at, Voice::Line, &text);
+            }
+            What::ReferAsked(refer) => {
+                let within = refer.answer_within_ms;
+                self.say(at, Voice::Line, &format!("REFER to {}: refer_answer is due in {within} ms", refer.target));
+            }
+            What::Referred(refer) => {
+                let stage = refer.stage().as_str_name().trim_start_matches("STAGE_").to_lowercase();
+                let text = format!("REFER to {} {stage}: {} {}", refer.target, refer.sip_code, refer.reason);
+                self.say(at, Voice::Line, &text);
             }
             What::UserToUser(uui) => {
                 let values = uui.values.iter().map(|value| value.written.as_str()).collect::<Vec<_>>().join(", ");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::call::knobs::{BargeIn, Knobs};
 use crate::call::quality::LineRules;
-use crate::call::transfer::Rules;
+use crate::call::transfer::{Inbound, Rules, Way};
 use crate::ms::Ms;
 use crate::sdp::{AudioFormat, Willing};
 use crate::sip::message::Target;
@@ -141,8 +141,10 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(shown.switchboard.reached, bare.switchboard.reached);
     let trunk = |c: &Config| {
         let t = &c.switchboard.trunks[0];
-        let transfer = (t.transfer.subscription, t.transfer.referred_by, t.transfer.patience, t.transfer.refuse_refer);
-        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.line, t.session, transfer)
+        let rules = &t.transfer;
+        let transfer = (rules.subscription, rules.referred_by, rules.patience, rules.refuse_refer);
+        let inbound = (rules.inbound.way, rules.inbound.hosts.clone(), rules.inbound.decide);
+        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.line, t.session, transfer, inbound)
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
@@ -175,6 +177,9 @@ referred_by = false
 timeout_ms = 30000
 refuse_refer = 405
 trunk = "t"
+inbound_refer = "tell"
+inbound_refer_hosts = ["pbx.example.com", "192.0.2.9"]
+inbound_refer_answer_ms = 800
 [[inbound]]
 answer = "wait"
 "#;
@@ -213,8 +218,14 @@ answer = "wait"
         referred_by: false,
         patience: Duration::from_secs(30),
         refuse_refer: 405,
+        inbound: Inbound {
+            way: Way::Tell,
+            home: vec!["sip.example.com".into(), "sip.example.com".into()],
+            hosts: vec!["pbx.example.com".into(), "192.0.2.9".into()],
+            decide: Duration::from_millis(800),
+        },
     };
-    assert_eq!(trunk.transfer, transfer);
+    assert_eq!(trunk.transfer, transfer.into());
     let route = &trunk.routes[0];
     assert_eq!((route.dialogue.as_str(), route.speech.as_str()), ("brain", "ears"));
     assert_eq!(route.answer, AnswerRule::Wait);
@@ -506,13 +517,17 @@ fn wrong_profiles() {
             &["t.toml:7:media.srtp_suites: names no suite; name one, or remove the key"],
         ),
         (
-            "[transfer]\nsubscription = 1\nreferred_by = \"me\"\ntimeout_ms = 999\nrefuse_refer = 486\nallow = true\n",
+            "[transfer]\nsubscription = 1\nreferred_by = \"me\"\ntimeout_ms = 999\nrefuse_refer = 486\nallow = true\n\
+             inbound_refer = \"yes\"\ninbound_refer_hosts = [\"h\"]\ninbound_refer_answer_ms = 100\n",
             &[
                 "t.toml:6:transfer.subscription: is of type integer, not a truth value; write true or false",
                 "t.toml:7:transfer.referred_by: is of type string, not a truth value; write true or false",
                 "t.toml:8:transfer.timeout_ms: is out of range; write a whole number from 1000 to 300000",
                 "t.toml:9:transfer.refuse_refer: is no way to refuse a REFER; write one of 603, 405, 403, 501",
-                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer, trunk",
+                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer, inbound_refer, inbound_refer_hosts, inbound_refer_answer_ms, trunk",
+                "t.toml:11:transfer.inbound_refer: is nothing that becomes of a REFER; write \"refuse\", \"tell\" or \"follow\"",
+                "t.toml:12:transfer.inbound_refer_hosts: has no meaning where every REFER is refused; write inbound_refer = \"tell\" or \"follow\", or remove it",
+                "t.toml:13:transfer.inbound_refer_answer_ms: is out of range; write a whole number from 500 to 20000",
             ],
         ),
         (

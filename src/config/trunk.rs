@@ -11,7 +11,7 @@ use super::reader::{Found, Section, Source};
 use super::{identity, numbers, sip, tones, written};
 use crate::call::announcement::Announcements;
 use crate::call::quality::LineRules;
-use crate::call::transfer::Rules;
+use crate::call::transfer::{DECIDE, Inbound, Rules, Way};
 use crate::dsp::answerer;
 use crate::net::tls::ClientFiles;
 use crate::sdp::{AudioFormat, SrtpTerms, Suite};
@@ -135,7 +135,8 @@ pub(super) fn read<'a>(
     let mut headers = root.section("headers");
     let pass = headers.list("pass", written::header);
     headers.done();
-    let transfer = transfer(root.section("transfer"), domain.as_deref());
+    let host = host_of(address.as_ref());
+    let transfer = transfer(root.section("transfer"), domain.as_deref(), host);
     let routes = routes(root.sections("inbound"), services);
 
     let inbound_auth =
@@ -180,7 +181,7 @@ pub(super) fn read<'a>(
         inband_keys: inband_keys.map_or_else(Default::default, |found| found.value),
         session,
         pass_headers: values(pass.unwrap_or_default()),
-        transfer: transfer?,
+        transfer: transfer?.into(),
         routes,
     };
     match enabled {
@@ -306,7 +307,7 @@ fn registration(mut section: Section<'_>, user: Option<String>, domain: Option<&
 }
 
 /// `None` when there is no domain, which has been told.
-fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
+fn transfer(mut section: Section<'_>, domain: Option<&str>, peer: Option<String>) -> Option<Rules> {
     let subscription = section.flag("subscription");
     let referred_by = section.flag("referred_by");
     let timeout = section.number("timeout_ms", 1_000..=300_000);
@@ -317,7 +318,23 @@ fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
         let known = REFUSALS.map(|code| code.to_string()).join(", ");
         refuse.place.wrong("is no way to refuse a REFER", format!("write one of {known}"));
     }
+    let way = section.parsed("inbound_refer", written::inbound_refer);
+    let hosts = section.list("inbound_refer_hosts", written::host);
+    let decide = section.number("inbound_refer_answer_ms", 500..=20_000);
+    let way = way.map_or(Way::Refuse, |found| found.value);
+    if hosts.as_ref().is_some_and(|hosts| !hosts.is_empty()) && way == Way::Refuse {
+        section.place_of("inbound_refer_hosts").wrong(
+            "has no meaning where every REFER is refused",
+            "write inbound_refer = \"tell\" or \"follow\", or remove it",
+        );
+    }
     section.done();
+    let inbound = Inbound {
+        way,
+        home: domain.map(str::to_owned).into_iter().chain(peer).collect(),
+        hosts: values(hosts.unwrap_or_default()),
+        decide: decide.map_or(DECIDE, |found| Duration::from_millis(found.value)),
+    };
     let on = |flag: Option<Found<'_, bool>>| flag.is_none_or(|found| found.value);
     Some(Rules {
         domain: domain?.to_owned(),
@@ -327,6 +344,7 @@ fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
         patience: Duration::from_millis(timeout.map_or(TRANSFER_MS, |found| found.value)),
         // Below 700, as just read.
         refuse_refer: refuse.map_or(REFUSALS[0], |found| found.value) as u16,
+        inbound,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::call::fillers::Fillers;
 use crate::call::knobs::{BargeIn, OnBargeIn};
 use crate::call::leg::InbandKeys;
 use crate::call::prompt::{Source, Text};
+use crate::call::transfer::Way;
 use crate::journal::{Format, Pattern};
 use crate::sdp::{AudioFormat, Suite, Willing};
 use crate::sip::message::{Scheme, Target, Uri};
@@ -31,6 +32,16 @@ pub(super) fn inband_keys(text: &str) -> Result<InbandKeys, Wrong> {
         "on" => Ok(InbandKeys::On),
         "off" => Ok(InbandKeys::Off),
         _ => Err(Wrong::new("is no way to hear keys", "write \"auto\", \"on\" or \"off\"")),
+    }
+}
+
+/// What becomes of a REFER of the far end.
+pub(super) fn inbound_refer(text: &str) -> Result<Way, Wrong> {
+    match text {
+        "refuse" => Ok(Way::Refuse),
+        "tell" => Ok(Way::Tell),
+        "follow" => Ok(Way::Follow),
+        _ => Err(Wrong::new("is nothing that becomes of a REFER", "write \"refuse\", \"tell\" or \"follow\"")),
     }
 }
 

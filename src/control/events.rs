@@ -157,9 +157,16 @@ fn told(what: What) -> Told {
                 mos_lq: lately.mos_lq,
             }),
         }),
-        What::ReferRefused { target, sip_code } => {
-            Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into() })
+        What::ReferRefused { target, sip_code, why } => {
+            Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into(), why: why.into() })
         }
+        What::ReferAsked(asked) => Told::ReferAsked(convert::refer_asked(*asked)),
+        What::Referred { stage, target, sip_code, reason } => Told::Referred(happened::Referred {
+            stage: self::stage(stage).into(),
+            target,
+            sip_code: sip_code.into(),
+            reason,
+        }),
         What::UserToUser { carrier, values } => Told::UserToUser(happened::UserToUserReceived {
             carrier: carrier.into(),
             values: convert::received(values),

@@ -133,6 +133,7 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
             Action::Attach(required("attach_dialogue.dialogue", dialogue)?)
         }
         Some(Command::Refer(refer)) => convert::refer(refer)?,
+        Some(Command::ReferAnswer(answer)) => convert::refer_answer(answer)?,
         None => return Err(Refused::invalid("command", "is unset, or not known to this version")),
     };
     Ok((call_id, request_id, action))

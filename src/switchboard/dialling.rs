@@ -282,6 +282,7 @@ pub(super) fn route(order: &DialOrder, settings: &Settings, trunk: &Trunk, dial:
         line: trunk.line,
         srtp: srtp(trunk),
         failover,
+        transfer: trunk.transfer.clone(),
     }
 }
 

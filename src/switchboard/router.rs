@@ -5,6 +5,7 @@
 //! dropped without a word.
 
 mod arriving;
+mod following;
 mod hearing;
 mod lingering;
 mod ordered;
@@ -44,6 +45,7 @@ use crate::call::knobs::KnobChange;
 use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::call::second_leg::SecondLeg;
+use crate::call::transfer::Follow;
 use crate::journal::Standing;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
@@ -176,6 +178,24 @@ pub(super) enum Ask {
         sip_call_id: String,
         inbox: mpsc::Sender<ToTask>,
     },
+    /// A call is to go on with somebody else, by a REFER of its far end: how is that one called?
+    Follow {
+        call_id: Arc<str>,
+        follow: Box<Follow>,
+        reply: oneshot::Sender<Result<Elsewhere, String>>,
+    },
+    /// It is being called, under this Call-ID.
+    Also {
+        call_id: Arc<str>,
+        sip_call_id: String,
+        direct: bool,
+        inbox: mpsc::Sender<ToTask>,
+    },
+    /// It could not be had; its signalling may have to repeat itself.
+    Left {
+        call_id: Arc<str>,
+        left: Option<Box<Session>>,
+    },
     /// How much this process has to do.
     Load(Sample),
 }
@@ -221,6 +241,8 @@ struct Up {
     recorded: bool,
     /// Of a call that we placed.
     placed: Option<placing::Placed>,
+    /// A second channel is kept for the target of a REFER.
+    second: bool,
     inbox: mpsc::Sender<ToTask>,
     sent: VecDeque<String>,
 }
@@ -232,6 +254,8 @@ struct Owned {
     /// Of a trunk whose peer is a name and that lists no sources: who said something first, and from the answer on who
     /// gave it. Nobody else may send requests.
     heard: Option<IpAddr>,
+    /// It goes to a host that a REFER named: that one is held to this as well, whatever the trunk's sources are.
+    direct: bool,
 }
 
 /// Whose a Call-ID is.
@@ -408,7 +432,7 @@ impl Router {
             match pinger::start(outpost, trunk, plan) {
                 Ok(pinger) => {
                     let owner = Owner::Ping(pinger.inbox);
-                    self.owners.insert(pinger.call_id, Owned { owner, trunk: number, heard: None });
+                    self.owners.insert(pinger.call_id, Owned { owner, trunk: number, heard: None, direct: false });
                 }
                 Err(reason) => tracing::error!(trunk = trunk.name, reason, "the trunk cannot be pinged"),
             }
@@ -460,7 +484,7 @@ impl Router {
             Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.caller, up.state.callee) = (caller, callee);
-                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
+                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None, direct: false };
                     self.owners.insert(sip_call_id, owned);
                 }
             }
@@ -483,7 +507,7 @@ impl Router {
             }
             Ask::Registers { trunk, call_id, inbox } => {
                 let owner = Owner::Registration(inbox);
-                self.owners.insert(call_id, Owned { owner, trunk, heard: None });
+                self.owners.insert(call_id, Owned { owner, trunk, heard: None, direct: false });
             }
             Ask::Registered { trunk, state, route } => {
                 self.registrations[trunk] = state;
@@ -500,14 +524,19 @@ impl Router {
             Ask::Transfer { first, leg, link } => self.transfer(first, *leg, link),
             Ask::Moved { call_id, left, sip_call_id, inbox } => {
                 let before = left.call_id().to_owned();
-                if let Some(Owned { trunk, heard, .. }) = self.owners.remove(&before) {
-                    self.linger(before, left, trunk, heard);
+                if let Some(Owned { trunk, heard, direct, .. }) = self.owners.remove(&before) {
+                    self.linger(before, left, trunk, (heard, direct));
                 }
+                self.free_second(&call_id);
                 if let Some(up) = self.calls.get(&call_id) {
-                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
-                    self.owners.insert(sip_call_id, owned);
+                    // That of a REFER's target is known already, and so is who has answered.
+                    let owned = || Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None, direct: false };
+                    self.owners.entry(sip_call_id).or_insert_with(owned);
                 }
             }
+            Ask::Follow { call_id, follow, reply } => drop(reply.send(self.follow(&call_id, *follow))),
+            Ask::Also { call_id, sip_call_id, direct, inbox } => self.also(&call_id, sip_call_id, direct, inbox),
+            Ask::Left { call_id, left } => self.left(&call_id, left),
             Ask::Load(sample) => self.load(sample),
         }
     }
@@ -616,7 +645,8 @@ impl Router {
             Start::Dial(placement, _) => placement.services.record,
             Start::Incoming(.., services) => services.record,
         };
-        let up = Up { state, trunk, recorded, placed: None, inbox: inbox.clone(), sent: VecDeque::new() };
+        let up =
+            Up { state, trunk, recorded, placed: None, second: false, inbox: inbox.clone(), sent: VecDeque::new() };
         self.calls.insert(call_id, up);
         self.channels[trunk] += 1;
         self.metrics.calls.inc();

@@ -205,7 +205,7 @@ pub struct Trunk {
     /// Headers of an INVITE that the dialogue gets to see.
     pub pass_headers: Vec<String>,
     /// How calls are handed over.
-    pub transfer: transfer::Rules,
+    pub transfer: Arc<transfer::Rules>,
     /// What becomes of inbound calls, first match wins; none matches: 404.
     pub routes: Vec<Route>,
 }
@@ -420,7 +420,7 @@ impl Trunk {
             hang_up_on_announcement: true,
             answerer: Default::default(),
             session: Terms::default(),
-            transfer: transfer::Rules::bare(),
+            transfer: Arc::new(transfer::Rules::bare()),
             pass_headers: Vec::new(),
             routes: Vec::new(),
         }

@@ -22,6 +22,7 @@ use crate::call::knobs::KnobChange;
 use crate::call::leg::{LegEvent, Setup};
 use crate::call::prompt::PromptNo;
 use crate::call::second_leg::News;
+use crate::call::transfer::Follow;
 use crate::dialogue;
 use crate::media::{self, MediaEvent, NoPort, Reservation, Wiring};
 use crate::ms::Ms;
@@ -145,10 +146,15 @@ impl Task {
             wires.tell(Ms(0), wall, What::KnobClamped(clamp));
         }
         let (mut phase, mut held, mut srtp) = (Phase::Dialling, (false, false), "");
+        // Which dialog it is: another one after a REFER of the far end.
+        let mut dialog_of = String::new();
         let mut leg_gone = false;
         loop {
             // Before the world hears of it: whoever acts on an event finds the call in that phase.
-            if (call.phase(), call.held(), call.srtp()) != (phase, held, srtp) && call.phase() != Phase::Over {
+            if ((call.phase(), call.held(), call.srtp()) != (phase, held, srtp) || call.sip_call_id() != dialog_of)
+                && call.phase() != Phase::Over
+            {
+                call.sip_call_id().clone_into(&mut dialog_of);
                 (phase, held, srtp) = (call.phase(), call.held(), call.srtp());
                 let (dialog, answered_from) = (call.replaces(), call.answered_from());
                 let _ =
@@ -343,6 +349,15 @@ impl Wires<'_> {
                 let _ =
                     self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
             }
+            Output::Follow(follow) => self.follow(*follow),
+            Output::Known { sip_call_id, direct } => {
+                let call_id = self.call_id.clone();
+                let _ =
+                    self.task.router.send(Ask::Also { call_id, sip_call_id, direct, inbox: self.task.inbox.clone() });
+            }
+            Output::Left(left) => {
+                let _ = self.task.router.send(Ask::Left { call_id: self.call_id.clone(), left });
+            }
             Output::Listen { setup, recognise } => self.listen(*setup, recognise),
             Output::StopListening => self.port.close(),
             Output::EarlyRecogniser(mark) => {
@@ -423,6 +438,30 @@ impl Wires<'_> {
         self.nowhere = found.is_none();
         route.local = found.unwrap_or(route.local);
         route
+    }
+
+    /// The way to the target of a REFER. A name may take seconds to be found: the call does not wait for it.
+    fn follow(&mut self, follow: Follow) {
+        let (router, inbox, call_id) = (self.task.router.clone(), self.task.inbox.clone(), self.call_id.clone());
+        let mut rng = StdRng::seed_from_u64(self.rng.random());
+        tokio::spawn(async move {
+            let (reply, way) = oneshot::channel();
+            let _ = router.send(Ask::Follow { call_id, follow: Box::new(follow), reply });
+            let gone = || Err("the switchboard is gone".to_owned());
+            let route = match way.await.unwrap_or_else(|_| gone()) {
+                Ok(Elsewhere { mut route, net, transport }) => {
+                    match find(&net, &mut rng, &mut route.dial, transport, &route.local).await {
+                        Some(local) => {
+                            route.local = local;
+                            Ok(route)
+                        }
+                        None => Err(format!("{} cannot be found", route.dial.next_hop)),
+                    }
+                }
+                Err(reason) => Err(reason),
+            };
+            let _ = inbox.send(Input::Followed(route).into()).await;
+        });
     }
 
     /// The leg and the recogniser before the answer. They have channels of their own: what still comes of them afterwards is not taken for

@@ -42,6 +42,7 @@ mod outbound;
 mod overload;
 mod process;
 mod recording;
+mod refers;
 mod rig;
 mod sessions;
 mod sounds;

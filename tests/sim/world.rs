@@ -200,14 +200,15 @@ impl World {
             background: self.scenario.background.clone(),
             rules: self.scenario.rules.clone(),
             transferred_from: self.scenario.transferred_from.map(Into::into),
-            transfer: Rules {
+            transfer: std::sync::Arc::new(Rules {
                 domain: "192.0.2.9".to_owned(),
                 trunk: String::new(),
                 subscription: true,
                 referred_by: true,
                 patience: Duration::from_secs(60),
                 refuse_refer: 603,
-            },
+                inbound: Default::default(),
+            }),
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],

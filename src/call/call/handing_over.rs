@@ -20,6 +20,7 @@ impl Call {
         let full = self.transfers.len() >= transfer::MOST;
         let refer = match refer.on(&self.plan.transfer, us.ok().map(|us| us.uri)) {
             _ if full => Err(format!("{} transfers were tried", transfer::MOST)),
+            _ if self.referred.is_open() => Err("a REFER of the far end is being followed".to_owned()),
             other => other,
         };
         let refer = match refer {

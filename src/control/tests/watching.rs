@@ -9,7 +9,7 @@ use super::*;
 use crate::call::collection::Collected;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
-use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
+use crate::call::line::{Heard, HungUpBy, Parties, Quality, ReferAsked, Utterance};
 use crate::call::quality::Occasion;
 use crate::call::record::{
     Announcement, AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality,
@@ -304,8 +304,44 @@ async fn every_event_is_told_whole() {
             }),
         ),
         (
-            What::ReferRefused { target: "sip:8@h".into(), sip_code: 603 },
-            Told::ReferRefused(happened::ReferRefused { target: "sip:8@h".into(), sip_code: 603 }),
+            What::ReferRefused { target: "sip:8@h".into(), sip_code: 603, why: "policy" },
+            Told::ReferRefused(happened::ReferRefused {
+                target: "sip:8@h".into(),
+                sip_code: 603,
+                why: "policy".into(),
+            }),
+        ),
+        (
+            What::ReferAsked(Box::new(ReferAsked {
+                target: "sip:8@h".into(),
+                headers: vec![("X-Task".into(), "7".into())],
+                user_to_user: vec!["u".into()],
+                referred_by: "<sip:9@h>".into(),
+                replaces: "c;to-tag=1;from-tag=2".into(),
+                within: Ms(5_000),
+            })),
+            Told::ReferAsked(dialogue::ReferAsked {
+                target: "sip:8@h".into(),
+                headers: vec![dialogue::Header { name: "X-Task".into(), value: "7".into() }],
+                user_to_user: vec![dialogue::UserToUser { written: "u".into(), ..Default::default() }],
+                referred_by: "<sip:9@h>".into(),
+                replaces: "c;to-tag=1;from-tag=2".into(),
+                answer_within_ms: 5_000,
+            }),
+        ),
+        (
+            What::Referred {
+                stage: Stage::Answered(Handed::Transferred),
+                target: "sip:8@h".into(),
+                sip_code: 200,
+                reason: "r".into(),
+            },
+            Told::Referred(happened::Referred {
+                stage: happened::transfer::Stage::Answered.into(),
+                target: "sip:8@h".into(),
+                sip_code: 200,
+                reason: "r".into(),
+            }),
         ),
         (
             What::UserToUser { carrier: "answer", values: vec!["u".into()] },

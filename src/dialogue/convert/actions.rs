@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::{MAX_ID, Refused, hangup, id, refer, transfer};
+use super::{MAX_ID, Refused, hangup, id, refer, refer_answer, transfer};
 use crate::call::action::{Action, Asked};
 use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
@@ -49,6 +49,7 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
         Some(Asked::Transfer(message)) => transfer(message),
         Some(Asked::Hangup(message)) => hangup(message),
         Some(Asked::Refer(message)) => refer(message),
+        Some(Asked::ReferAnswer(message)) => refer_answer(message),
         Some(Asked::Set(message)) => Ok(Action::Set(knobs("set", message)?)),
         Some(Asked::Expect(message)) => expect(message),
         Some(Asked::Wait(proto::Wait { for_ms })) => Ok(Action::Wait(span("wait.for_ms", for_ms, 0, 60_000)?)),

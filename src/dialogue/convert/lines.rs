@@ -1,7 +1,7 @@
 //! What the dialogue is told.
 
 use crate::call::collection::Collected;
-use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Past, Quality, Utterance};
+use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Past, Quality, ReferAsked, Utterance};
 use crate::call::record::{AnsweredBy, Role};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
@@ -38,6 +38,10 @@ fn line(what: Line) -> Event {
             sip_code: sip_code.into(),
             reason,
         }),
+        Line::ReferAsked(asked) => Event::ReferAsked(refer_asked(*asked)),
+        Line::Referred { target, result, sip_code, reason } => {
+            Event::Referred(proto::Referred { target, result: result.into(), sip_code: sip_code.into(), reason })
+        }
         Line::Fault(fault) => Event::Fault(self::fault(fault)),
         Line::End { by, reason } => Event::End(proto::End { by: by.as_str().into(), reason }),
     }
@@ -46,6 +50,19 @@ fn line(what: Line) -> Event {
 /// Who has answered.
 pub fn answered_by(by: AnsweredBy) -> proto::AnsweredBy {
     proto::AnsweredBy { who: by.who.into(), reason: by.reason.into(), at_ms: by.at.0, before_answer: by.before_answer }
+}
+
+/// A REFER of the far end, as the contract writes it.
+pub fn refer_asked(asked: ReferAsked) -> proto::ReferAsked {
+    let headers = asked.headers.into_iter().map(|(name, value)| proto::Header { name, value });
+    proto::ReferAsked {
+        target: asked.target,
+        headers: headers.collect(),
+        user_to_user: super::received(asked.user_to_user),
+        referred_by: asked.referred_by,
+        replaces: asked.replaces,
+        answer_within_ms: asked.within.0,
+    }
 }
 
 fn begin(begin: Begin) -> proto::Begin {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::headers::{headers, user_to_user};
 use super::{Refused, id};
 use crate::call::action::{Action, Farewell};
-use crate::call::transfer::Refer;
+use crate::call::transfer::{Decision, Refer};
 use crate::proto::dialogue::v1 as proto;
 use crate::sip::message::Uri;
 use crate::sip::refer::{ReferTarget, Replaces};
@@ -21,6 +21,23 @@ pub fn hangup(message: proto::Hangup) -> Result<Action, Refused> {
         _ => return Err(Refused::invalid("hangup.cause", format!("{cause} is out of range, 1 to 127"))),
     };
     Ok(Action::Hangup { now, reason, farewell })
+}
+
+/// Whether a REFER of the far end is followed.
+pub fn refer_answer(message: proto::ReferAnswer) -> Result<Action, Refused> {
+    let decision = match message {
+        proto::ReferAnswer { accept: true, sip_code: 0 } => Decision::Accept,
+        proto::ReferAnswer { accept: true, .. } => {
+            return Err(Refused::invalid("refer_answer.sip_code", "refuses, and does not go with accept"));
+        }
+        proto::ReferAnswer { sip_code: 0, .. } => Decision::Decline(603),
+        // Below 700, as the pattern says.
+        proto::ReferAnswer { sip_code: code @ 400..=699, .. } => Decision::Decline(code as u16),
+        proto::ReferAnswer { sip_code, .. } => {
+            return Err(Refused::invalid("refer_answer.sip_code", format!("{sip_code} is out of range, 400 to 699")));
+        }
+    };
+    Ok(Action::ReferAnswer(decision))
 }
 
 /// A REFER.

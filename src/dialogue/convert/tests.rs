@@ -13,7 +13,7 @@ use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Past, Qu
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::call::record::AnsweredBy;
 use crate::call::record::Role;
-use crate::call::transfer::Refer;
+use crate::call::transfer::{Decision, Refer};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use crate::sip::refer::{ReferTarget, Replaces};
@@ -444,6 +444,9 @@ fn every_line_event() {
     let told_result = |result| proto::TransferResult { result, sip_code: 486, reason: "Busy".into() };
     assert_eq!(tell(result(true)), Event::TransferResult(told_result(1)));
     assert_eq!(tell(result(false)), Event::TransferResult(told_result(-1)));
+    let referred = Line::Referred { target: "sip:8@h".into(), result: -1, sip_code: 486, reason: "Busy".into() };
+    let told_referred = proto::Referred { target: "sip:8@h".into(), result: -1, sip_code: 486, reason: "Busy".into() };
+    assert_eq!(tell(referred), Event::Referred(told_referred));
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
     let faults = [
         (Fault::Recognition("r".into()), proto::fault::Which::Recognition, "r", ""),
@@ -470,6 +473,21 @@ fn hand_over() -> proto::HandOver {
         intent: "i".into(),
         address: "a@h:1".into(),
         more: vec!["vip=1".into()],
+    }
+}
+
+#[test]
+fn what_is_said_to_a_refer_of_the_far_end() {
+    let said = |accept, sip_code| ask(Act::ReferAnswer(proto::ReferAnswer { accept, sip_code }));
+    assert_eq!(said(true, 0), Ok(Action::ReferAnswer(Decision::Accept)));
+    assert_eq!(said(false, 0), Ok(Action::ReferAnswer(Decision::Decline(603))));
+    assert_eq!(said(false, 480), Ok(Action::ReferAnswer(Decision::Decline(480))));
+    for (accept, code, reason) in [
+        (true, 480, "refer_answer.sip_code: refuses, and does not go with accept"),
+        (false, 399, "refer_answer.sip_code: 399 is out of range, 400 to 699"),
+        (false, 700, "refer_answer.sip_code: 700 is out of range, 400 to 699"),
+    ] {
+        assert_eq!(said(accept, code), Err(reason.to_owned()));
     }
 }
 
