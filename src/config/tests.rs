@@ -524,7 +524,7 @@ fn wrong_profiles() {
                 "t.toml:7:transfer.referred_by: is of type string, not a truth value; write true or false",
                 "t.toml:8:transfer.timeout_ms: is out of range; write a whole number from 1000 to 300000",
                 "t.toml:9:transfer.refuse_refer: is no way to refuse a REFER; write one of 603, 405, 403, 501",
-                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer, inbound_refer, inbound_refer_hosts, inbound_refer_answer_ms, trunk",
+                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer, trunk, inbound_refer, inbound_refer_hosts, inbound_refer_answer_ms",
                 "t.toml:11:transfer.inbound_refer: is nothing that becomes of a REFER; write \"refuse\", \"tell\" or \"follow\"",
                 "t.toml:12:transfer.inbound_refer_hosts: has no meaning where every REFER is refused; write inbound_refer = \"tell\" or \"follow\", or remove it",
                 "t.toml:13:transfer.inbound_refer_answer_ms: is out of range; write a whole number from 500 to 20000",

@@ -18,8 +18,10 @@ use super::tone::beep::Beep;
 use super::tone::steady::is_steady;
 use crate::ms::Ms;
 
-/// Frames of steady tones that are ringing.
-const RINGS: u32 = 3;
+/// Frames of steady tones that are ringing: no vowel is so steady for 300 ms, and no ringing is shorter.
+const RINGS: u32 = 15;
+/// What has begun so long before that was told for voice was the ringing.
+const BEFORE_RINGING: Ms = Ms(400);
 /// After it nothing is a voice for so long.
 const AFTER_RINGING: Ms = Ms(500);
 
@@ -184,7 +186,11 @@ impl Answerer {
         if self.is_over() {
             return None;
         }
-        let voiced = voiced && !(self.rules.patient && self.rings(frame));
+        let rings = self.rules.patient && self.rings(frame);
+        let voiced = voiced && !rings;
+        if rings && self.onset.is_none_or(|onset| self.passed.saturating_sub(onset) <= BEFORE_RINGING) {
+            (self.voice, self.words, self.onset) = (Ms(0), 0, None);
+        }
         if self.rules.patient && self.onset.is_none() && self.voice == Ms(0) && !voiced {
             self.beep.push(frame);
             return None;

@@ -487,7 +487,7 @@ fn what_is_said_to_a_refer_of_the_far_end() {
         (false, 399, "refer_answer.sip_code: 399 is out of range, 400 to 699"),
         (false, 700, "refer_answer.sip_code: 700 is out of range, 400 to 699"),
     ] {
-        assert_eq!(said(accept, code), Err(reason.to_owned()));
+        assert_eq!(said(accept, code), Err(format!("INVALID_ARGUMENT: {reason}")));
     }
 }
 

@@ -53,18 +53,18 @@ mod tests {
         {
             assert!(steady(tones) >= 43, "{tones:?}: {} of 45", steady(tones));
         }
-        for recording in ["answer-human-hello", "answer-machine-english", "human-password"] {
+        for recording in ["answer-human-hello", "human-seven", "human-one-moment", "human-password"] {
             let path = format!("{}/test-audio/{recording}.wav", env!("CARGO_MANIFEST_DIR"));
             let samples: Vec<i16> = hound::WavReader::open(path)
                 .expect("it is there")
                 .into_samples()
                 .map(|s| s.expect("16 bits"))
                 .collect();
-            // Up to the beep.
             let frames: Vec<&[i16; FRAME]> =
-                samples.chunks_exact(FRAME).filter_map(|frame| frame.try_into().ok()).take(150).collect();
-            let steady = frames.iter().filter(|frame| is_steady(frame)).count();
-            assert!(20 * steady <= frames.len(), "{recording}: {steady} of {}", frames.len());
+                samples.chunks_exact(FRAME).filter_map(|frame| frame.try_into().ok()).collect();
+            // A vowel may be as steady for some frames; ringing is for a second.
+            let longest = frames.split(|frame| !is_steady(frame)).map(<[_]>::len).max().unwrap_or(0);
+            assert!(longest <= 10, "{recording}: {longest} frames in a row");
         }
         assert!(!is_steady(&[0; FRAME]));
     }
