@@ -67,21 +67,16 @@ impl Outlet for Wire {
 
 fn leg(start: Instant, seed: u64, remote: SocketAddr, mux: bool, xr: bool) -> Leg {
     let media = Media {
-        law: Law::A,
-        payload_type: PayloadType::PCMA,
-        telephone_event: None,
-        telephone_event_in: None,
-        remote,
         rtcp: if mux { remote } else { SocketAddr::new(remote.ip(), remote.port() + 1) },
         rtcp_mux: mux,
         rtcp_xr: xr,
-        sends: true,
-        receives: true,
+        ..Media::g711(Law::A, remote)
     };
     let clock = WallClock { at: start, unix: Duration::from_secs(1_800_000_000) };
     Leg::new(Setup {
         media,
         srtp: None,
+        may_widen: false,
         inband_keys: Default::default(),
         tones: None,
         answerer: None,

@@ -683,6 +683,7 @@ impl Call {
         let setup = leg::Setup {
             media,
             srtp: secured::srtp(&self.negotiator),
+            may_widen: self.plan.formats.iter().any(|format| format.is_wide()),
             knobs: self.plan.knobs.leg(),
             inband_keys: self.plan.inband_keys,
             tones: self.plan.tones.clone(),
@@ -835,7 +836,7 @@ pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
     let capabilities = Capabilities {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),
-        ptime_ms: 20,
+        ptime_ms: plan.line.ptime.0,
         rtcp_mux: plan.line.rtcp_mux,
         rtcp_xr: plan.line.rtcp_xr,
     };

@@ -104,7 +104,7 @@ impl Call {
         };
         if let Some(early) = self.early.as_ref().filter(|early| early.listening || early.let_go) {
             if early.listening {
-                self.out.push_back(Output::Leg(leg::Command::Media(media, srtp)));
+                self.out.push_back(Output::Leg(leg::Command::anew(media, srtp)));
             }
             return;
         }
@@ -114,6 +114,7 @@ impl Call {
         let setup = leg::Setup {
             media,
             srtp,
+            may_widen: self.plan.formats.iter().any(|format| format.is_wide()),
             knobs: self.plan.knobs.leg(),
             inband_keys: leg::InbandKeys::Off,
             tones: self.plan.tones.clone(),
