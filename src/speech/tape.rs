@@ -143,7 +143,7 @@ impl Tape {
             return;
         };
         if let Some(Piece::Audio { coding, sound, .. }) = self.pieces.remove(at) {
-            self.length = self.length - length(coding, &sound);
+            self.length -= length(coding, &sound);
             if at < self.sent {
                 self.sent -= 1;
             } else {
@@ -230,7 +230,7 @@ impl Tape {
                 return;
             }
             if let Some(Piece::Audio { coding, sound, .. }) = self.pieces.pop_front() {
-                self.length = self.length - length(coding, &sound);
+                self.length -= length(coding, &sound);
             }
             self.sent -= 1;
         }

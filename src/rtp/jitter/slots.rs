@@ -168,7 +168,7 @@ impl Slots {
     }
 
     /// How many packets wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held.iter().flatten().count()
     }
 }
