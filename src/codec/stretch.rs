@@ -157,12 +157,12 @@ mod tests {
         let allowed = steepest(&before) * 6 / 5 + 50;
         let mut frame = tone(2 * HISTORY, 320);
         let length = shorten::<2>(&before, &mut frame, 320, 0.9).unwrap();
-        assert!(length < 320 && (320 - length) % 80 == 0, "{length}");
+        assert!(length < 320 && (320 - length).is_multiple_of(80), "{length}");
         assert!(steepest(&[&before, &frame[..length]].concat()) <= allowed);
         let mut room = tone(2 * HISTORY, 320);
         room.resize(600, 0);
         let length = lengthen::<2>(&before, &mut room, 320, 0.9).unwrap();
-        assert!(length > 320 && (length - 320) % 80 == 0, "{length}");
+        assert!(length > 320 && (length - 320).is_multiple_of(80), "{length}");
         assert!(steepest(&[&before, &room[..length]].concat()) <= allowed);
     }
 
