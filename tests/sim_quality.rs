@@ -21,7 +21,7 @@ use trunkline::call::quality::{LineRules, Occasion};
 use trunkline::call::record::{LineQuality, Look};
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
-use trunkline::rtp::packet::{Packet, PayloadType};
+use trunkline::rtp::packet::Packet;
 use trunkline::rtp::xr::VoipMetrics;
 
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 4_000);
