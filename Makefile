@@ -3,6 +3,7 @@
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 trunkline := $(CARGO_TARGET_DIR)/release/trunkline
 cargo := cargo
+SECONDS := 60
 
 # mold links faster; without it everything works the same.
 # Added once: a make within this make must not see other flags, or everything would be built twice.
@@ -13,7 +14,7 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak talk-off
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak talk-off held-out fuzz
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
@@ -23,6 +24,8 @@ help:
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
 	@echo 'make talk-off  how many keys are heard in an hour of speech (docs/tones.md)'
+	@echo 'make held-out  the same, and who answers, by recordings that no threshold has been chosen by'
+	@echo 'make fuzz    each parser for SECONDS=60 with bytes that nobody would send (fuzz/)'
 	@echo 'make guard   that no hot path executes more instructions than it did; make guard-renew: from now on these'
 
 # Setup runs in a make of its own and the rest in another: only then is a mold that it has just installed seen.
@@ -88,3 +91,12 @@ bench:
 
 talk-off:
 	scripts/talk-off
+
+# The same, and who answers, by recordings that no threshold has been chosen by.
+held-out:
+	scripts/held-out
+
+# Each parser that reads the network or a file, for so many seconds: make fuzz SECONDS=600 TARGETS='sdp rtp'. Needs nightly Rust and cargo-fuzz
+# (cargo install cargo-fuzz --locked). The corpora grow in fuzz/corpus; what is found lies in fuzz/artifacts.
+fuzz:
+	scripts/fuzz '$(SECONDS)' $(TARGETS)

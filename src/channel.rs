@@ -1,5 +1,5 @@
 //! How the shells `dialogue` and `speech` reach a gRPC service: one HTTP/2 connection, made when it is first needed, shared by all
-//! calls and made anew when it broke.
+//! calls and made anew when it broke; of a service with several endpoints one for each ([`pool`]).
 //!
 //! Windows: one stream may have 64 KiB under way, one of synthesis 4 KiB (a quarter of a second at 8 kHz: what waits is memory of the call), a connection 16 MiB, so that a stream
 //! which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP keep-alive, within 25 s, also in
@@ -8,6 +8,7 @@
 //! its kernel lives is noticed by the time-outs of those who wait for its answers.
 
 mod coalesce;
+pub mod pool;
 mod slices;
 
 use std::error::Error;

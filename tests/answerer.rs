@@ -20,9 +20,12 @@ const LINES: [(&str, f32, f32, u32); 5] = [
     ("after 2 s of silence", 0.0, 0.0, 2_000),
 ];
 
-fn judged(name: &str, (_, db, noise, before): (&str, f32, f32, u32)) -> Vec<&'static str> {
-    let path = format!("{}/test-audio/{name}.wav", env!("CARGO_MANIFEST_DIR"));
-    let speech = hound::WavReader::open(&path).unwrap_or_else(|error| panic!("{path}: {error}")).into_samples::<i16>();
+fn judged(name: &str, line: (&str, f32, f32, u32)) -> Vec<&'static str> {
+    judged_file(&format!("{}/test-audio/{name}.wav", env!("CARGO_MANIFEST_DIR")), line)
+}
+
+fn judged_file(path: &str, (_, db, noise, before): (&str, f32, f32, u32)) -> Vec<&'static str> {
+    let speech = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{path}: {error}")).into_samples::<i16>();
     let mut line = vec![0.0; before as usize * 8];
     line.extend(speech.map(|sample| f32::from(sample.expect("16 bits")) * 10f32.powf(db / 20.0)));
     line.resize(line.len() + 8_000 * 10, 0.0);
@@ -63,5 +66,38 @@ fn people_and_machines_are_told_apart() {
     // The fourth is beyond what the voice's detector follows; docs/tones.md says so.
     for row in [0, 1, 2, 4] {
         assert_eq!(rows[row], (HUMANS.len(), MACHINES.len(), MACHINES.len()), "{}", LINES[row].0);
+    }
+}
+
+/// By `make held-out`: greetings by which no rule has been chosen. The table is all that it gives: what is in it is no promise.
+#[test]
+#[ignore = "recordings in a folder named by HELD_OUT: human-*.wav, machine-*.wav"]
+fn recordings_that_it_has_not_seen() {
+    let folder = std::env::var("HELD_OUT").expect("HELD_OUT names a folder of WAV files");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect(&folder).map(|entry| entry.expect("read").path()).collect();
+    files.sort();
+    let of = |kind: &str| {
+        files.iter().map(|file| file.to_str().expect("UTF-8")).filter(|file| file.contains(kind)).collect()
+    };
+    let (humans, machines): (Vec<&str>, Vec<&str>) = (of("/human-"), of("/machine-"));
+    assert!(humans.len() >= 15 && machines.len() >= 15, "{folder}: too few");
+    println!("| line | people | machines | their beep |\n|---|---|---|---|");
+    for line in LINES {
+        let told = |files: &[&str]| files.iter().map(|file| judged_file(file, line)).collect::<Vec<_>>();
+        let count = |told: &[Vec<&str>], verdict: &str| told.iter().filter(|told| told.contains(&verdict)).count();
+        let (people, boxes) = (told(&humans), told(&machines));
+        println!(
+            "| {} | {} of {} ({} as machines) | {} of {} ({} as people) | {} of {} |",
+            line.0,
+            count(&people, "human"),
+            humans.len(),
+            count(&people, "machine"),
+            count(&boxes, "machine"),
+            machines.len(),
+            count(&boxes, "human"),
+            count(&boxes, "beep"),
+            machines.len()
+        );
     }
 }

@@ -35,9 +35,15 @@ fn every_metric_is_explained() {
     Speech::new(Vec::new()).expect("no endpoint is wrong").metrics().register(&mut registry);
     Dialogues::new(Vec::new()).expect("no endpoint is wrong").metrics().register(&mut registry);
     let folder = std::env::temp_dir();
-    journal::start(&journal::Settings { folder, format: Default::default(), keep: Default::default(), keep_events: 1 })
-        .expect("threads")
-        .register(&mut registry);
+    journal::start(&journal::Settings {
+        folder,
+        format: Default::default(),
+        keep: Default::default(),
+        upload: None,
+        keep_events: 1,
+    })
+    .expect("threads")
+    .register(&mut registry);
     // The encoded text leaves out what has labels and was not counted yet; the registry's own description has all.
     let described = format!("{registry:?}");
     let there: BTreeSet<_> = described.split("name: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

@@ -12,9 +12,9 @@ use sim::{Order, Scenario, Seen, voice};
 use trunkline::call::action::{Action, Asked};
 use trunkline::call::conversation::Rules;
 use trunkline::call::event::{Service, What};
-use trunkline::call::io::{FromDialogue, FromSpeech, Input, ToRecogniser};
+use trunkline::call::io::{FromDialogue, FromSpeech, Input, ToRecogniser, Wanted};
 use trunkline::call::knobs::Knobs;
-use trunkline::call::line::{Fault, HungUpBy, Line, Quality};
+use trunkline::call::line::{Fault, HungUpBy, Line, LineEvent, Quality};
 use trunkline::call::record::{Outcome, Role};
 use trunkline::ms::Ms;
 
@@ -276,6 +276,167 @@ fn a_dialogue_that_dies_in_mid_prompt_lets_it_finish() {
     let seen = scenario.run(1);
     assert_eq!(seen.talk(), ["robot: Good morning.", "robot: [fallback.wav]"]);
     assert_polite_end(&seen, Service::Dialogue);
+}
+
+/// The caller has said something and the robot has answered; then the dialogue is lost, in each way that there is.
+#[test]
+fn a_dialogue_that_is_lost_is_taken_up_anew_and_told_what_was_said() {
+    type Loss = fn() -> Vec<Reply>;
+    let table: [(&str, Loss); 3] = [
+        ("breaks", || vec![Reply(50, FromDialogue::Closed(Some("reset".to_owned())))]),
+        ("closes", || vec![Reply(50, FromDialogue::Closed(None))]),
+        ("hangs", Vec::new),
+    ];
+    for (name, loss) in table {
+        let rules = Rules { dialogue_resumes: 1, ..Scenario::outbound().rules };
+        let dialogue = Box::new(move |event: &LineEvent| match &event.what {
+            Line::Begin(begin) if begin.resumed => vec![say("Where were we?"), hang_up("done").after(21)],
+            Line::Begin(_) => vec![say("Good morning.")],
+            Line::Utterance(_) => loss(),
+            _ => Vec::new(),
+        });
+        let seen = Scenario { dialogue, rules, ..short_talk() }.run(1);
+        assert_eq!(seen.dialogue_resumed, 1, "{name}");
+        assert_eq!(seen.talk().last().map(String::as_str), Some("robot: Where were we?"), "{name}");
+        assert_eq!(seen.record().end_reason, "done", "{name}");
+        assert_eq!(troubles(&seen), [Service::Dialogue], "{name}");
+        assert!(seen.record().faults[0].starts_with("dialogue: "), "{name}: {:?}", seen.record().faults);
+        let begun: Vec<_> = seen
+            .line
+            .iter()
+            .filter_map(|(_, e)| match &e.what {
+                Line::Begin(begin) => Some((e.id, begin)),
+                _ => None,
+            })
+            .collect();
+        let [(1, first), (id, again)] = &begun[..] else { panic!("{name}: {begun:?}") };
+        assert!(!first.resumed && first.history.is_empty() && *id > 1, "{name}");
+        let told: Vec<_> =
+            again.history.iter().map(|past| (past.role, past.text.as_str(), past.stop.is_some())).collect();
+        let heard = &seen.turns(Role::Voice)[0].text;
+        assert_eq!(told, [(Role::Speech, "Good morning.", true), (Role::Voice, heard.as_str(), true)], "{name}");
+        assert_eq!((&again.call_id, &again.parties), (&first.call_id, &first.parties), "{name}");
+    }
+}
+
+#[test]
+fn a_dialogue_that_never_works_is_taken_up_so_often_and_then_the_call_ends_politely() {
+    let rules = Rules { dialogue_resumes: 2, ..Scenario::outbound().rules };
+    let dialogue = Box::new(|event: &LineEvent| match &event.what {
+        Line::Begin(begin) => {
+            assert!(!begin.resumed, "no stream has said anything yet");
+            vec![Reply(5, FromDialogue::Closed(Some("connection refused".to_owned())))]
+        }
+        _ => Vec::new(),
+    });
+    let seen = Scenario { dialogue, rules, ..Scenario::outbound() }.run(1);
+    assert_polite_end(&seen, Service::Dialogue);
+    assert_eq!((seen.dialogue_resumed, troubles(&seen).len()), (2, 3));
+}
+
+#[test]
+fn what_is_being_said_goes_on_when_the_dialogue_is_lost_and_the_next_one_knows_of_it() {
+    let rules = Rules { dialogue_resumes: 1, ..Scenario::outbound().rules };
+    let dialogue = Box::new(|event: &LineEvent| match &event.what {
+        Line::Begin(begin) if begin.resumed => {
+            let texts: Vec<_> = begin.history.iter().map(|past| (past.text.as_str(), past.stop)).collect();
+            assert_eq!(texts, [("Good morning.", None), ("How are you?", None)]);
+            vec![hang_up("done")]
+        }
+        Line::Begin(_) => {
+            let lost = Reply(300, FromDialogue::Closed(Some("reset".to_owned())));
+            vec![say("Good morning."), say("How are you?").after(21), lost]
+        }
+        _ => Vec::new(),
+    });
+    let seen = Scenario { dialogue, rules, ..Scenario::outbound() }.run(1);
+    assert_eq!(seen.talk(), ["robot: Good morning.", "robot: How are you?"]);
+    assert_eq!(seen.record().end_reason, "done");
+}
+
+#[test]
+fn another_dialogue_takes_over() {
+    let dialogue = Box::new(|event: &LineEvent| match &event.what {
+        Line::Begin(begin) if begin.resumed => vec![say("I take over."), hang_up("done").after(21)],
+        Line::Begin(_) => vec![say("Good morning.")],
+        _ => Vec::new(),
+    });
+    let orders = vec![(4_000, Order::Do(Action::Attach("other".to_owned())))];
+    let rules = Rules { dialogue_timeout: Duration::from_secs(60), ..Scenario::outbound().rules };
+    let seen = Scenario { dialogue, orders, rules, ..Scenario::outbound() }.run(1);
+    assert_eq!(seen.talk(), ["robot: Good morning.", "robot: I take over."]);
+    assert_eq!((seen.dialogue_resumed, troubles(&seen).len(), seen.record().faults.len()), (1, 0, 0));
+}
+
+/// The longest stretch between two sounds that were sent, from the answer to the last.
+fn longest_silence(seen: &Seen) -> Ms {
+    let loud = |frame: &&trunkline::call::io::RecordedFrame| frame.robot.iter().any(|s| s.unsigned_abs() > 64);
+    let sounds: Vec<_> = seen.recorded.iter().filter(loud).map(|frame| frame.robot_at).collect();
+    let gaps = sounds.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.chain(sounds.first().copied()).max().expect("a sound")
+}
+
+/// Each service is slow, or hangs until it is given up: the caller hears something all the same, and the answer when it comes.
+#[test]
+fn there_is_no_dead_air_while_a_service_is_waited_for() {
+    let hello = |at: u32| -> sim::services::Dialogue {
+        Box::new(move |event| match &event.what {
+            Line::Begin(begin) if !begin.resumed => vec![say("Good morning.").after(at), hang_up("done").after(at + 1)],
+            _ => Vec::new(),
+        })
+    };
+    let nothing = || -> sim::services::Dialogue { Box::new(|_| Vec::new()) };
+    let slow = |first: u32| -> sim::services::Synthesiser {
+        Box::new(move |place, wanted, _| match wanted {
+            Wanted::Text(_) => spoken(place, wanted, first),
+            file => spoken(place, file, 80),
+        })
+    };
+    // It stalls in the middle, after a second.
+    let halting = || -> sim::services::Synthesiser {
+        Box::new(|place, wanted, _| {
+            let of = |(ms, from)| if ms < 400 { (ms, from) } else { (ms + 6_000, from) };
+            spoken(place, wanted, 80).into_iter().map(of).collect()
+        })
+    };
+    let table: [(&str, sim::services::Dialogue, sim::services::Synthesiser, &str); 4] = [
+        ("a slow dialogue", hello(7_000), slow(80), "robot: Good morning."),
+        ("a dialogue that hangs", nothing(), slow(80), "robot: [fallback.wav]"),
+        ("a slow synthesiser", hello(20), slow(9_000), "robot: Good morning."),
+        ("a synthesiser that halts", hello(20), halting(), "robot: Good morning."),
+    ];
+    for (name, dialogue, synthesiser, last) in table {
+        let scenario = Scenario { dialogue, synthesiser, ..Scenario::outbound() };
+        let rules = Rules {
+            dead_air: Duration::from_millis(2_500),
+            dialogue_timeout: Duration::from_secs(8),
+            dialogue_resumes: 1,
+            ..Scenario::outbound().rules
+        };
+        let seen = Scenario { rules, ..scenario }.run(1);
+        let silence = longest_silence(&seen);
+        assert!(silence < Ms(3_000), "{name}: {silence}");
+        assert_eq!(seen.talk().last().map(String::as_str), Some(last), "{name}");
+        assert!(seen.record().faults.iter().any(|fault| fault.contains("the waiting sound")), "{name}");
+    }
+}
+
+/// Nobody is waited for: then the line is silent, as long as it likes.
+#[test]
+fn a_caller_who_says_nothing_hears_nothing() {
+    let rules = Rules { dead_air: Duration::from_millis(2_500), ..Scenario::outbound().rules };
+    let knobs = Knobs { no_input: Ms(6_000), ..Knobs::default() };
+    let scenario = Scenario {
+        dialogue: Box::new(|event| match &event.what {
+            Line::Begin(_) => vec![say("Good morning.")],
+            Line::NoInput { .. } => vec![say("Goodbye."), hang_up("done").after(21)],
+            _ => Vec::new(),
+        }),
+        ..Scenario::outbound()
+    };
+    let seen = Scenario { rules, knobs, ..scenario }.run(1);
+    assert!((Ms(6_000)..Ms(6_300)).contains(&longest_silence(&seen)), "{}", longest_silence(&seen));
+    assert_eq!(seen.record().faults, Vec::<String>::new());
 }
 
 #[test]

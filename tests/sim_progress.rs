@@ -163,3 +163,32 @@ fn who_answers_is_told_to_the_world_to_the_dialogue_and_to_the_record() {
     assert_eq!(inbound.run(1).record().answered_by, []);
     assert_eq!(Scenario { talk: talk(), ..Scenario::outbound() }.run(1).record().answered_by, []);
 }
+
+#[test]
+fn what_is_heard_before_the_answer_is_judged_for_itself_where_that_is_asked_for() {
+    let scenario = || Scenario {
+        answerer: Some(Default::default()),
+        answerer_early: true,
+        pickup: Pickup::Early(12_000),
+        // It rings for 5 s, a machine of the network speaks and beeps, then somebody answers.
+        talk: vec![
+            (100, Act::Speak(voice::cadence([440.0, 480.0], &[2_000, 3_000], 1))),
+            (5_200, Act::Speak(voice::recorded("answer-machine-english"))),
+            (12_600, Act::Speak(voice::recorded("answer-human-hello"))),
+            (18_000, Act::HangUp),
+        ],
+        ..Scenario::outbound()
+    };
+    let told =
+        |seen: &sim::Seen| seen.record().answered_by.iter().map(|by| (by.who, by.before_answer)).collect::<Vec<_>>();
+    let seen = scenario().run(1);
+    assert_eq!(told(&seen), [("machine", true), ("beep", true), ("human", false)]);
+    let first = seen.record().answered_by[0];
+    assert!((7_000..10_000).contains(&first.at.0), "since the call began: {first:?}");
+    let heard = |seen: &sim::Seen| seen.line.iter().filter(|(_, e)| matches!(e.what, Line::AnsweredBy(_))).count();
+    assert_eq!(heard(&seen), 1, "the dialogue has no stream before the answer");
+    let seen = Scenario { early_media_asr: true, ..scenario() }.run(1);
+    assert_eq!(heard(&seen), 3);
+    let seen = Scenario { answerer_early: false, ..scenario() }.run(1);
+    assert_eq!(told(&seen), [("human", false)]);
+}

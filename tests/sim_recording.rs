@@ -5,17 +5,18 @@ mod sim;
 use std::time::Duration;
 
 use sim::phone::Act;
-use sim::services::{act, say, talks};
+use sim::services::{act, final_text, partial, say, talks};
 use sim::{Order, Scenario, Seen, voice};
 use trunkline::call::action::Action;
 use trunkline::call::conversation::Rules;
 use trunkline::call::event::What;
+use trunkline::call::io::ToRecogniser;
 use trunkline::call::line::{Fault, Line};
 use trunkline::call::record::Pause;
 use trunkline::ms::Ms;
 
-const PAUSE: Order = Order::Do(Action::PauseRecording(true));
-const RESUME: Order = Order::Do(Action::PauseRecording(false));
+const PAUSE: Order = Order::Do(Action::PauseRecording { on: true, keep_text: false });
+const RESUME: Order = Order::Do(Action::PauseRecording { on: false, keep_text: false });
 
 /// Each pause and resume as it was told.
 fn told(seen: &Seen) -> Vec<(bool, Ms)> {
@@ -62,8 +63,10 @@ fn the_orchestrator_pauses_and_resumes_and_what_is_so_already_does_nothing() {
 fn the_dialogue_pauses_and_resumes_and_still_owes_its_answer() {
     let seen = Scenario {
         dialogue: Box::new(|event| match &event.what {
-            Line::Begin(_) => vec![act(Action::PauseRecording(true)), say("Hello.").after(300)],
-            Line::PromptDone { .. } => vec![act(Action::PauseRecording(false))],
+            Line::Begin(_) => {
+                vec![act(Action::PauseRecording { on: true, keep_text: false }), say("Hello.").after(300)]
+            }
+            Line::PromptDone { .. } => vec![act(Action::PauseRecording { on: false, keep_text: false })],
             _ => Vec::new(),
         }),
         talk: vec![(6_000, Act::HangUp)],
@@ -81,7 +84,7 @@ fn a_call_that_is_not_recorded_cannot_be_paused_and_says_so() {
     let seen = Scenario {
         rules: Rules { recorded: false, ..Scenario::outbound().rules },
         dialogue: Box::new(|event| match &event.what {
-            Line::Begin(_) => vec![act(Action::PauseRecording(true)), say("Hello.")],
+            Line::Begin(_) => vec![act(Action::PauseRecording { on: true, keep_text: false }), say("Hello.")],
             _ => Vec::new(),
         }),
         talk: vec![(4_000, Act::HangUp)],
@@ -95,4 +98,122 @@ fn a_call_that_is_not_recorded_cannot_be_paused_and_says_so() {
     });
     assert_eq!(fault, Some("record_pause: the call is not recorded"));
     assert_paused_in(&seen, &[]);
+}
+
+/// A card number, said and pressed while the recording is paused, and repeated by the robot.
+fn card(keep_text: bool) -> Seen {
+    let pause = move |on| Order::Do(Action::PauseRecording { on, keep_text });
+    Scenario {
+        dialogue: Box::new(|event| match &event.what {
+            Line::Begin(_) => vec![say("Please tell me the number of your card.")],
+            Line::Utterance(_) => vec![say("It is a secret number.")],
+            _ => Vec::new(),
+        }),
+        talk: vec![
+            (6_000, Act::Speak(voice::recorded("human-thank-you"))),
+            (12_000, Act::Press('4')),
+            (13_000, Act::Press('7')),
+            (16_000, Act::Press('1')),
+            (18_000, Act::Speak(voice::recorded("human-thank-you"))),
+            (26_000, Act::HangUp),
+        ],
+        // From the beginning of the call; it is answered some 2 s later.
+        orders: vec![(7_500, pause(true)), (17_000, pause(false))],
+        recogniser: Box::new(|told| {
+            let text = |utterance| if utterance == 1 { "four seven" } else { "thank you" };
+            match told {
+                ToRecogniser::UtteranceStart { utterance, .. } => vec![(300, partial(utterance, text(utterance)))],
+                ToRecogniser::UtteranceEnd { utterance, .. } => vec![(150, final_text(utterance, text(utterance)))],
+                _ => Vec::new(),
+            }
+        }),
+        // It has nothing to say to keys and silence.
+        rules: Rules { dialogue_timeout: Duration::from_secs(60), ..Scenario::outbound().rules },
+        ..Scenario::outbound()
+    }
+    .run(4)
+}
+
+/// What the caller said and what he pressed, as the dialogue got it.
+fn heard(seen: &Seen) -> (Vec<String>, String) {
+    let said = |event: &trunkline::call::line::LineEvent| match &event.what {
+        Line::Utterance(utterance) => Some(utterance.text.clone()),
+        _ => None,
+    };
+    let pressed = |event: &trunkline::call::line::LineEvent| match event.what {
+        Line::Key { key, .. } => Some(key),
+        _ => None,
+    };
+    let line = || seen.line.iter().map(|(_, event)| event);
+    (line().filter_map(said).collect(), line().filter_map(pressed).collect())
+}
+
+/// Everything that the orchestrator is told, and the record, as one text.
+fn world(seen: &Seen) -> String {
+    let told: Vec<_> = seen.told.iter().map(|(_, _, what)| format!("{what:?}")).collect();
+    told.join("\n") + &serde_json::to_string(seen.record()).expect("JSON")
+}
+
+#[test]
+fn what_is_said_and_pressed_while_it_is_paused_is_seen_by_the_dialogue_alone() {
+    let seen = card(false);
+    let (said, pressed) = heard(&seen);
+    assert_eq!((said, pressed.as_str()), (vec!["four seven".to_owned(), "thank you".to_owned()], "471"));
+    let record = seen.record();
+    assert_eq!(record.keys, "xx1");
+    let turns: Vec<_> = record.turns.iter().map(|turn| turn.text.as_str()).collect();
+    let secret = "It is a secret number.";
+    assert_eq!(turns, ["Please tell me the number of your card.", "[masked]", "[masked]", "thank you", secret]);
+    let world = world(&seen);
+    assert!(!world.contains("Key { key: '4' }") && !world.contains("Key { key: '7' }"), "{world}");
+    assert!(world.contains("Key { key: '1' }") && world.contains("thank you"));
+    assert!(!world.contains("four"), "neither the partial nor the final: {world}");
+    let begun = seen.told.iter().filter_map(|(_, _, what)| match what {
+        What::PromptStarted { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(begun.collect::<Vec<_>>(), [turns[0], "[masked]", secret]);
+    // And with nothing hidden all of it is there.
+    let seen = card(true);
+    let record = seen.record();
+    assert_eq!(record.keys, "471");
+    assert!(record.turns.iter().all(|turn| turn.text != "[masked]"), "{:?}", record.turns);
+    assert_eq!(record.recording_pauses.len(), 1);
+}
+
+#[test]
+fn the_digits_of_a_collection_of_which_one_was_pressed_meanwhile_are_all_hidden() {
+    let collect = trunkline::call::collection::Collect {
+        max_digits: 3,
+        timeout: Ms(60_000),
+        attempts: 1,
+        terminator: None,
+        inter_digit: None,
+        allowed: String::new(),
+        prompts: Vec::new(),
+        masked: false,
+    };
+    let collect = Action::Collect(Some(Box::new(collect)));
+    let seen = Scenario {
+        dialogue: Box::new(move |event| match &event.what {
+            Line::Begin(_) => vec![act(collect.clone())],
+            _ => Vec::new(),
+        }),
+        talk: vec![(2_000, Act::Press('4')), (4_000, Act::Press('7')), (6_000, Act::Press('1')), (9_000, Act::HangUp)],
+        orders: vec![(5_000, PAUSE), (7_000, RESUME)],
+        rules: Rules { dialogue_timeout: Duration::from_secs(60), ..Scenario::outbound().rules },
+        ..Scenario::outbound()
+    }
+    .run(5);
+    let collected = seen.line.iter().find_map(|(_, event)| match &event.what {
+        Line::Keys { digits, .. } => Some(digits.as_str()),
+        _ => None,
+    });
+    assert_eq!(collected, Some("471"), "the dialogue has them");
+    let told = seen.told.iter().find_map(|(_, _, what)| match what {
+        What::KeysCollected { digits, .. } => Some(digits.as_str()),
+        _ => None,
+    });
+    assert_eq!(told, Some("xxx"));
+    assert_eq!(seen.record().keys, "4x1");
 }

@@ -35,6 +35,7 @@ fn refer() -> Refer {
         headers: ExtraHeaders::default(),
         patience: None,
         now: false,
+        bridge_on_refusal: false,
     }
 }
 

@@ -3,7 +3,8 @@
 use super::collection::Collect;
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
-use super::transfer::Refer;
+use super::second_leg::SecondLeg;
+use super::transfer::{Decision, Refer};
 use crate::ms::Ms;
 use crate::sip::message::Reason;
 use crate::sip::session::ExtraHeaders;
@@ -29,16 +30,27 @@ pub enum Action {
     },
     /// Have the far end call somebody else.
     Refer(Box<Refer>),
+    /// Call somebody else ourselves, and join the two.
+    Transfer(Box<SecondLeg>),
+    /// Whether a REFER of the far end is followed.
+    ReferAnswer(Decision),
     /// Put the far end on hold, or resume.
     Hold(bool),
     /// Pause the recording, from the next frame, or resume it.
-    PauseRecording(bool),
+    PauseRecording {
+        /// Pause.
+        on: bool,
+        /// What is said and pressed meanwhile is shown and kept all the same.
+        keep_text: bool,
+    },
     /// Change knobs.
     Set(KnobChange),
     /// Send partial results to the dialogue, or no longer.
     Partials(bool),
     /// The dialogue takes more time; zero: the configured time anew.
     Wait(Ms),
+    /// Another dialogue takes the call over; its configured name.
+    Attach(String),
     /// A fact for the record.
     Label {
         /// Name.

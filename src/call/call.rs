@@ -6,10 +6,13 @@
 //! ```
 //! Media and conversation begin with the 2xx on a call that we placed, and with the ACK on one that we answered.
 
+mod announced;
+mod bridged;
 mod early;
 mod handing_over;
 mod listening;
 mod offers;
+mod referred;
 mod secured;
 
 use std::collections::VecDeque;
@@ -20,17 +23,19 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::action::{Action, Farewell};
+use super::action::{Action, Asked, Farewell};
+use super::announcement::Announcements;
 use super::conversation::{Conversation, Rules};
 use super::event::{Stage, What};
 use super::info;
-use super::io::{Input, Output};
+use super::io::{FromDialogue, Input, Output};
 use super::knobs::{Background, Knobs};
 use super::leg::{self, LegEvent};
 use super::line::{Begin, HungUpBy, Parties};
 use super::outcome;
 use super::quality::{LineRules, LineWatch};
 use super::record::{CallRecord, LineQuality, Outcome, ReceivedUui, Transfer};
+use super::second_leg::News;
 use super::transfer;
 use crate::dsp::tone::progress::Country;
 use crate::ms::Ms;
@@ -40,6 +45,7 @@ use crate::sip::message::{HeaderName, Request, Target, Uri};
 use crate::sip::refer::{Progress, Replaces};
 use crate::sip::session::{self, Carrier, Dial, Event, ExtraHeaders, Session};
 
+use announced::Why;
 use offers::media;
 pub use secured::{SrtpPlan, srtp};
 
@@ -77,7 +83,9 @@ pub struct Plan {
     /// For the conversation.
     pub rules: Rules,
     /// For transfers.
-    pub transfer: transfer::Rules,
+    pub transfer: Arc<transfer::Rules>,
+    /// Of a second leg: the call that is handed over.
+    pub transferred_from: Option<Arc<str>>,
     /// Hang up when no RTP came for this long.
     pub rtp_timeout: Duration,
     /// Where our media is reached.
@@ -98,8 +106,15 @@ pub struct Plan {
     pub tones: Option<Arc<Country>>,
     /// Who answers a call that we place is judged by these.
     pub answerer: Option<crate::dsp::answerer::Rules>,
+    /// And what is heard before the answer.
+    pub answerer_early: bool,
     /// One that says that there is nobody ends the call.
     pub hang_up_on_tone: bool,
+    /// What operators announce before the answer of a call that we place: it goes to recognition for that, also where the dialogue is not
+    /// told of it; only with a recogniser.
+    pub announcements: Option<Arc<Announcements>>,
+    /// One that is known ends the call.
+    pub hang_up_on_announcement: bool,
 }
 
 /// When an inbound call is answered.
@@ -153,15 +168,16 @@ pub struct Call {
     pub(super) session: Session,
     conversation: Option<Conversation>,
     early: Option<Box<early::Early>>,
-    pub(super) negotiator: Negotiator,
+    pub(super) negotiator: Box<Negotiator>,
     /// As it was before a callee changed things that has not answered yet: another one of the fork may, to our first offer.
-    first: Option<Negotiator>,
+    first: Option<Box<Negotiator>>,
     /// The SDP answer to the offer that was read.
     reply: Option<Vec<u8>>,
     agreed: Option<Negotiated>,
     hold: offers::Hold,
     leg_open: bool,
-    listening: listening::Listening,
+    /// In a box: most calls hear nothing that it is for.
+    listening: Box<listening::Listening>,
     pub(super) phase: Phase,
     pub(super) timers: [Option<Instant>; TIMERS],
     pub(super) rng: StdRng,
@@ -177,12 +193,18 @@ pub struct Call {
     /// Who ends the call and why, from the moment that somebody wants to.
     pub(super) ending: Option<(HungUpBy, String)>,
     /// How the way so far failed, while another one is asked for.
-    pub(super) failed: Option<Event>,
+    pub(super) failed: Option<Box<Event>>,
     /// What the leg left behind.
     quality: Option<Box<LineQuality>>,
     watch: LineWatch,
-    /// Who asked for the transfer that is under way, to whom it goes, since when.
-    referring: Option<(HungUpBy, String, Ms)>,
+    /// The transfer by REFER that is under way.
+    referring: Option<Box<transfer::Referring>>,
+    /// The second leg.
+    second: Option<Box<bridged::Second>>,
+    /// Of a second leg: its end has been told to the first one.
+    parted: bool,
+    /// What has come of the far end's REFERs.
+    referred: Box<referred::Referred>,
     /// The line fell silent meanwhile.
     dead: bool,
     transfers: Vec<Transfer>,
@@ -251,12 +273,11 @@ impl Call {
         now: Instant,
         wall: SystemTime,
         plan: Plan,
-        mut session: Session,
-        negotiator: Negotiator,
+        session: Session,
+        negotiator: Box<Negotiator>,
         rng: StdRng,
     ) -> Call {
-        session.refuse_refers_with(plan.transfer.refuse_refer);
-        Call {
+        let mut call = Call {
             plan,
             session,
             conversation: None,
@@ -267,7 +288,7 @@ impl Call {
             agreed: None,
             hold: offers::Hold::default(),
             leg_open: false,
-            listening: listening::Listening::default(),
+            listening: Box::default(),
             phase: Phase::Dialling,
             timers: [None; TIMERS],
             rng,
@@ -284,11 +305,16 @@ impl Call {
             quality: None,
             watch: LineWatch::default(),
             referring: None,
+            second: None,
+            parted: false,
+            referred: Box::default(),
             dead: false,
             transfers: Vec::new(),
             user_to_user: Vec::new(),
             out: VecDeque::new(),
-        }
+        };
+        call.teach();
+        call
     }
 
     /// The Call-ID by which its messages are known.
@@ -334,8 +360,14 @@ impl Call {
     /// Something came in.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
+            Input::Sip { message, source } if self.is_of_target(message.call_id().ok()) => {
+                self.tell_target(now, session::Input::Message { message, source });
+            }
             Input::Sip { message, source } => self.session.handle(now, session::Input::Message { message, source }),
-            Input::Unsent { to } => self.session.handle(now, session::Input::TransportError { to }),
+            Input::Unsent { to } => {
+                self.tell_target(now, session::Input::TransportError { to: to.clone() });
+                self.session.handle(now, session::Input::TransportError { to });
+            }
             Input::Leg(event) => self.leg(now, event),
             Input::LegClosed(quality) => {
                 self.quality = Some(quality);
@@ -346,6 +378,13 @@ impl Call {
                 let reason = "media: the thread that carried the call has died";
                 self.converse(|c| c.fault(reason));
                 self.hang_up(now, HungUpBy::Network, reason);
+            }
+            Input::Dialogue(FromDialogue::Asked(Asked {
+                action_id,
+                action: Ok(Action::ReferAnswer(decision)),
+                ..
+            })) if self.conversation.is_some() => {
+                self.refer_decided(now, action_id, decision);
             }
             Input::Dialogue(from) => match &mut self.conversation {
                 Some(conversation) => conversation.dialogue(now, from),
@@ -378,6 +417,9 @@ impl Call {
                 }
             }
             Input::Route(route) => self.route(now, route),
+            Input::Transferred(news) => self.second_told(now, news),
+            Input::First(told) => self.first_told(now, told),
+            Input::Followed(route) => self.followed(now, route),
             Input::Shutdown if self.ending.is_some() => {
                 // There is no time left for what the far end or the recogniser still owes.
                 self.over(now, HungUpBy::Operator, "shutting down".to_owned());
@@ -400,10 +442,12 @@ impl Call {
         self.session.handle(now, session::Input::Timer);
         self.converse(|c| c.tick(now));
         self.early_tick(now);
+        self.tick_referred(now);
         if self.due(now, Timer::Ring) {
             match self.session.is_outgoing() {
                 true => {
-                    self.outcome = outcome::of_silence(self.rang.is_some(), self.listening.tone());
+                    self.unanswered(Why::Silence);
+                    self.tell_first_of_end(HungUpBy::Network, 408, "nobody answered in time");
                     self.hang_up(now, HungUpBy::Network, "nobody answered in ring_timeout");
                 }
                 false if self.phase == Phase::Waiting => {
@@ -439,7 +483,8 @@ impl Call {
     pub fn deadline(&self) -> Option<Instant> {
         let conversation = self.conversation.as_ref().and_then(Conversation::deadline);
         let early = self.early.as_ref().and_then(|early| early.deadline());
-        self.timers.iter().copied().flatten().chain(conversation).chain(early).chain(self.session.deadline()).min()
+        let sessions = [self.session.deadline(), self.referred.deadline()].into_iter().flatten();
+        self.timers.iter().copied().flatten().chain(conversation).chain(early).chain(sessions).min()
     }
 
     fn converse(&mut self, with: impl FnOnce(&mut Conversation)) {
@@ -471,14 +516,18 @@ impl Call {
                     session::Output::Event(event) => self.signalled(now, event),
                 }
             }
+            if self.pump_referred(now) {
+                continue;
+            }
             let Some(conversation) = &mut self.conversation else { break };
             while let Some(output) = conversation.poll() {
                 self.out.push_back(output);
             }
             match conversation.take_hangup() {
                 Some((by, reason, farewell)) => self.say_goodbye(now, by, &reason, farewell),
-                None => match self.conversation.as_mut().and_then(Conversation::take_refer) {
-                    Some((by, refer)) => self.refer(now, by, *refer),
+                None => match self.conversation.as_mut().and_then(Conversation::take_leaving) {
+                    Some((by, transfer::Leaving::Refer(refer))) => self.refer(now, by, *refer),
+                    Some((by, transfer::Leaving::SecondLeg(leg))) => self.transfer(now, by, leg),
                     None => break,
                 },
             }
@@ -495,7 +544,7 @@ impl Call {
         }
         if let LegEvent::LineDead { .. } = event {
             // Whoever is being handed over may hear nothing of the far end; afterwards it counts.
-            if self.referring.is_some() {
+            if self.referring.is_some() || self.referred.is_open() {
                 self.dead = true;
                 return;
             }
@@ -509,6 +558,7 @@ impl Call {
             }
             return;
         }
+        self.pass_key(&event);
         self.converse(|c| c.leg(now, event));
     }
 
@@ -520,6 +570,7 @@ impl Call {
                 self.say_goodbye(now, HungUpBy::Operator, reason, farewell);
             }
             (Action::Hold(on), Some(_)) => self.hold(now, on),
+            (Action::ReferAnswer(decision), Some(_)) => self.refer_ordered(now, decision),
             // A far end that takes no RTP events gets them by signalling; one that takes no INFO either, as tones.
             (Action::SendKeys(keys), Some(_))
                 if self.agreed.is_some_and(|agreed| agreed.telephone_event.is_none())
@@ -550,6 +601,7 @@ impl Call {
                 if let Some(sdp) = sdp.filter(|_| self.session.invite().session_body().sdp().is_some()) {
                     self.early_media(now, Some(&sdp));
                 }
+                self.tell_first(News::Ringing { code });
             }
             Event::Answered { sdp } => {
                 self.sip_code = 200;
@@ -568,8 +620,7 @@ impl Call {
                 self.sip_code = refusal.code;
                 self.sip_reason = outcome::told(&refusal.reason, &refusal.reasons);
                 if self.ending.is_none() {
-                    self.outcome =
-                        outcome::of_refusal(refusal.code, &refusal.reasons, self.rang.is_some(), self.listening.tone());
+                    self.unanswered(Why::Refused(refusal.code, refusal.reasons));
                 }
                 let reason = format!("{} {}", refusal.code, refusal.reason);
                 self.over(now, HungUpBy::CallerRinging, reason);
@@ -589,8 +640,9 @@ impl Call {
                 let by = if by_peer { HungUpBy::CallerRinging } else { HungUpBy::Operator };
                 self.over(now, by, "cancelled before the answer".to_owned());
             }
+            Event::Ended { by_peer: true, reasons } if self.goes_on_without(now, &outcome::told("BYE", &reasons)) => {}
             Event::Ended { by_peer, reasons } => {
-                let by = if by_peer { HungUpBy::Caller } else { HungUpBy::Network };
+                let by = self.ended_by(by_peer);
                 self.over(now, by, outcome::told("BYE", &reasons));
             }
             Event::Failed(failure) => {
@@ -607,9 +659,11 @@ impl Call {
                 self.out.extend(key.map(|key| Output::Leg(leg::Command::Pressed(key))));
             }
             Event::Refer(progress) => self.referred(now, progress),
-            Event::ReferRefused { target, code } => {
-                self.tell(now, What::ReferRefused { target: target.as_str().to_owned(), sip_code: code });
+            Event::ReferRefused { target, code, why } => {
+                self.tell(now, What::ReferRefused { target: target.as_str().to_owned(), sip_code: code, why });
             }
+            Event::ReferAsked(asked) => self.refer_asked(now, asked),
+            Event::NotifyRefused { code } => self.notify_refused(now, code),
             Event::UserToUser { carrier, values } => {
                 let carrier = match carrier {
                     Carrier::Ringing => "ringing",
@@ -667,7 +721,7 @@ impl Call {
         let stream = self.early_over(now);
         let first = self.first.take();
         if let Some(sdp) = sdp {
-            self.negotiator = first.unwrap_or_else(|| self.negotiator.clone());
+            self.negotiator = first.map_or_else(|| self.negotiator.clone(), |first| first);
             match self.negotiator.accept(&sdp) {
                 Ok(agreed) => self.agreed = Some(agreed),
                 Err(error) => return self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
@@ -703,8 +757,10 @@ impl Call {
             begin,
             self.plan.background.take(),
             stream,
+            self.plan.transferred_from.is_some(),
         ));
         self.note_hold(now);
+        self.tell_first(News::Answered);
     }
 
     fn wall_clock(&self, now: Instant) -> leg::WallClock {
@@ -727,6 +783,8 @@ impl Call {
             variables: self.plan.variables.clone(),
             answered_at: Some(self.wall(now)),
             correlation: self.plan.correlation.clone(),
+            resumed: false,
+            history: Vec::new(),
         }
     }
 
@@ -746,6 +804,11 @@ impl Call {
             return;
         }
         self.ending = Some((by, reason.to_owned()));
+        self.part(now, by, reason);
+        self.give_referral_up(now);
+        if self.has_parted() {
+            return self.over(now, by, reason.to_owned());
+        }
         let reason = farewell.reason().or(Some(outcome::of_goodbye(by, self.rang.is_some(), self.answered.is_some())));
         self.session.handle(now, session::Input::Bye { headers: farewell.headers, reason });
     }
@@ -758,10 +821,12 @@ impl Call {
         self.ended = Some(now);
         self.phase = Phase::Ending;
         self.timers = [None; TIMERS];
+        self.give_referral_up(now);
         let (by, reason) = self.ending.get_or_insert((by, reason)).clone();
-        if let Some(last) = self.transfers.last().filter(|last| last.result > 0) {
-            let (target, sip_code) = (last.target.clone(), last.sip_code);
-            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone() });
+        self.part(now, by, &reason);
+        if let Some(last) = self.transfers.last().filter(|last| last.result > 0 && last.kind != "refer_in") {
+            let (target, sip_code, call_id) = (last.target.clone(), last.sip_code, bridged::id(&last.call_id));
+            self.tell(now, What::Transfer { stage: Stage::Ended, target, sip_code, reason: reason.clone(), call_id });
         }
         self.converse(|c| c.end(now, by, &reason));
         self.early_end(now, by, &reason);
@@ -793,7 +858,7 @@ impl Call {
         let told = before.and(self.conversation.take().map(Conversation::into_told).unwrap_or_default());
         CallRecord {
             call_id: self.plan.call_id.to_string(),
-            direction: if self.session.is_outgoing() { "outbound" } else { "inbound" },
+            direction: if self.origin().0 { "outbound" } else { "inbound" },
             trunk: self.plan.trunk.clone(),
             caller: self.plan.parties.caller.clone(),
             callee: self.plan.parties.callee.clone(),
@@ -814,17 +879,20 @@ impl Call {
             labels: told.labels,
             faults: told.faults,
             wav: String::new(),
+            wav_url: String::new(),
             recording_pauses: told.pauses,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
-            sip_call_id: self.session.call_id().to_owned(),
+            sip_call_id: self.origin().1.to_owned(),
             transfers: self.transfers.clone(),
             user_to_user: self.user_to_user.clone(),
             early_media_at,
             early_text,
+            announcement: self.listening.announced.said_most(),
             srtp: self.srtp(),
             tones: self.listening.told(),
             answered_by: self.listening.answered_by(),
+            transferred_from: self.plan.transferred_from.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }
@@ -832,7 +900,7 @@ impl Call {
 /// The payload type at which we take RFC 4733 events, whatever the far end's is.
 const TELEPHONE_EVENT: u8 = 101;
 
-pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
+pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Box<Negotiator> {
     let capabilities = Capabilities {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),
@@ -843,8 +911,8 @@ pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
     // RFC 8866 §5.2: a number that fits into 63 bits.
     let negotiator = Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities);
     match &plan.srtp {
-        Some(srtp) => negotiator.with_srtp(&srtp.terms, srtp.seed.clone()),
-        None => negotiator,
+        Some(srtp) => Box::new(negotiator.with_srtp(&srtp.terms, srtp.seed.clone())),
+        None => Box::new(negotiator),
     }
 }
 

@@ -5,19 +5,24 @@
 //!
 //! - An utterance is told when its text has come, at the latest [`Rules::final_timeout`] after its end, then with the best partial.
 //! - `no_input` runs from the robot's last sample, while nobody speaks and nobody owes an answer.
-//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there, and a synthesiser
-//!   that cannot speak, end the call politely: fallback prompt, then hang up. Never dead air.
+//! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there is taken up anew, elsewhere
+//!   if it can be ([`resuming`]), so many times; then it ends the call politely, as a synthesiser does that cannot speak: fallback prompt,
+//!   then hang up. Never dead air.
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
-//!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts.
+//!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts. When a second leg is bridged the
+//!   robot has left, and the call goes on.
 
 mod background;
 mod barge_in;
 mod bridging;
 mod collecting;
 mod holding;
+mod leaving;
 mod recording;
+mod resuming;
 mod telling;
 mod told;
+mod waiting;
 mod writing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,12 +34,13 @@ use super::event::{Service, Stage, StoppedBy, What};
 use super::io::{FromDialogue, FromSpeech, Output, ToDialogue, ToRecogniser, Wanted};
 use super::knobs::{Background, BargeIn, Knobs};
 use super::leg::{self, LegEvent, Sound, Stopped};
-use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use super::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Past, Quality, Utterance};
 use super::prompt::{Prompt, PromptNo, Source};
 use super::record::{Pause, Role, Turn};
 use super::speaker::{Entry, Speaker};
-use super::transfer::{Handed, Refer};
+use super::transfer::{Handed, Leaving};
 use crate::ms::Ms;
+use recording::HIDDEN;
 pub use told::Told;
 
 /// From the last sample of the last word to the BYE: what the far end's jitter buffer still has to play.
@@ -49,6 +55,12 @@ pub struct Rules {
     pub final_timeout: Duration,
     /// Played before the call is given up: path below the prompts folder.
     pub fallback_prompt: Option<String>,
+    /// How many times a call goes on with another stream of its dialogue, when one is lost.
+    pub dialogue_resumes: u32,
+    /// How long nothing may be heard on the line while somebody of ours is waited for; zero: for ever.
+    pub dead_air: Duration,
+    /// What is looped then: path below the prompts folder; `None`: two soft notes.
+    pub waiting_sound: Option<String>,
     /// There is a dialogue; else the orchestrator holds the conversation by itself.
     pub dialogue: bool,
     /// There is a recogniser; else utterances are told without text.
@@ -102,10 +114,17 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub struct Conversation {
     rules: Rules,
+    /// What a new stream of the dialogue is told again.
+    begin: Box<Begin>,
+    /// The dialogue has done something.
+    acted: bool,
+    /// Streams that have taken the place of a lost one.
+    resumed: u32,
     answered: Instant,
     knobs: Knobs,
     speaker: Speaker,
     background: background::Asked,
+    waiting: waiting::Waiting,
     timers: [Option<Instant>; TIMERS],
     /// The utterance that goes on.
     speaking: Option<(u32, Ms)>,
@@ -120,7 +139,7 @@ pub struct Conversation {
     /// The last utterance for which it was decided; 0 for none.
     passed: u32,
     /// Keys that are being collected.
-    collection: Option<Collection>,
+    collection: Option<Box<Collection>>,
     /// Bridging phrases so far.
     bridged: usize,
     /// Prompts that were stopped before all of them had come.
@@ -140,11 +159,15 @@ pub struct Conversation {
     /// Nothing is left to wait for.
     hangup_due: bool,
     /// Asked for, and not begun.
-    refer: Option<(HungUpBy, Box<Refer>)>,
+    leaving: Option<(HungUpBy, Leaving)>,
     /// Nothing is left to wait for.
-    refer_due: bool,
+    leaving_due: bool,
     /// Begun, and its result not known.
     referring: bool,
+    /// Said again and again until it is.
+    waiting_sound: Option<Box<Prompt>>,
+    /// Two of our calls talk to each other: the robot has left this one, or never was in it.
+    joined: bool,
     /// Who holds whom, as the dialogue was told: we, the far end.
     told_hold: (bool, bool),
     /// The far end is on hold; and the dialogue owes an answer after the resume.
@@ -161,7 +184,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// The call has been answered. `stream`: the dialogue's, if it was opened before and goes on.
+    /// The call has been answered. `stream`: the dialogue's, if it was opened before and goes on. `joined`: by a human, who talks to another caller
+    /// of ours and never to the robot.
     pub(super) fn new(
         now: Instant,
         rules: Rules,
@@ -169,15 +193,20 @@ impl Conversation {
         begin: Begin,
         background: Option<Background>,
         stream: Option<Stream>,
+        joined: bool,
     ) -> Conversation {
         let open = stream.is_some();
         let Stream { last_event, wants_partials } = stream.unwrap_or_default();
         let mut conversation = Conversation {
             rules,
+            begin: Box::new(begin.clone()),
+            acted: false,
+            resumed: 0,
             answered: now,
             knobs,
             speaker: Speaker::default(),
             background: background::Asked::default(),
+            waiting: waiting::Waiting::default(),
             timers: [None; TIMERS],
             speaking: None,
             partials: BTreeMap::new(),
@@ -198,9 +227,11 @@ impl Conversation {
             recogniser_lost: false,
             hangup: None,
             hangup_due: false,
-            refer: None,
-            refer_due: false,
+            leaving: None,
+            leaving_due: false,
             referring: false,
+            waiting_sound: None,
+            joined,
             told_hold: (false, false),
             held: false,
             owed: false,
@@ -224,6 +255,9 @@ impl Conversation {
 
     /// What to do next.
     pub fn poll(&mut self) -> Option<Output> {
+        if self.out.is_empty() {
+            self.waited();
+        }
         self.out.pop_front()
     }
 
@@ -235,40 +269,11 @@ impl Conversation {
         self.hangup.clone()
     }
 
-    /// The transfer that was asked for, when nothing is left to wait for; [`Conversation::referred`] is due for it.
-    pub fn take_refer(&mut self) -> Option<(HungUpBy, Box<Refer>)> {
-        if !std::mem::take(&mut self.refer_due) {
-            return None;
-        }
-        let refer = self.refer.take();
-        self.referring |= refer.is_some();
-        // From now on silence is no answer that is missing.
-        self.timers[Timer::NoInput as usize] = None;
-        refer
-    }
-
-    /// The result of a transfer. One that reached its target ends the call; after any other the conversation goes on.
-    pub fn referred(&mut self, now: Instant, reached: bool, sip_code: u16, reason: String) {
-        self.referring = false;
-        if self.ended {
-            return;
-        }
-        let result = Line::TransferResult { reached, sip_code, reason };
-        if reached {
-            return self.tell(now, result);
-        }
-        self.ask(now, result);
-        if let Some(reason) = self.gone.take() {
-            self.give_up(now, Service::Dialogue, reason);
-        }
-        self.rest(now);
-    }
-
     /// When [`Conversation::tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         let pending = self.pending.iter().map(|p| p.deadline);
-        let collection = self.collection.as_ref().and_then(Collection::deadline);
-        self.timers.iter().copied().flatten().chain(pending).chain(collection).min()
+        let collection = self.collection.as_ref().and_then(|collection| collection.deadline());
+        self.timers.iter().copied().flatten().chain(pending).chain(collection).chain(self.waiting_deadline()).min()
     }
 
     /// Media time now.
@@ -293,8 +298,8 @@ impl Conversation {
             }
         }
         if self.due(now, Timer::Grace) {
-            match self.refer {
-                Some(_) => self.refer_due = true,
+            match self.leaving {
+                Some(_) => self.leaving_due = true,
                 None => self.hangup_due = true,
             }
         }
@@ -307,16 +312,14 @@ impl Conversation {
         if self.due(now, Timer::More) {
             self.more_due(now);
         }
+        self.waiting_due(now);
         self.collection_due(now);
         if self.due(now, Timer::Dialogue) {
-            self.give_up(
-                now,
-                Service::Dialogue,
-                format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()),
-            );
+            self.dialogue_lost(now, format!("no answer within {} ms", self.rules.dialogue_timeout.as_millis()));
         }
         if self.due(now, Timer::NoInput) {
             self.silences += 1;
+            self.waits_from(now);
             self.event(now, What::NoInput { count: self.silences });
             self.ask(now, Line::NoInput { count: self.silences });
             self.rest(now);
@@ -332,7 +335,7 @@ impl Conversation {
 
     /// The leg heard or said something.
     pub fn leg(&mut self, now: Instant, event: LegEvent) {
-        if self.ended {
+        if self.ended || self.is_deaf_to(&event) {
             return;
         }
         match event {
@@ -365,6 +368,7 @@ impl Conversation {
             LegEvent::PromptFinished { prompt, at, length } => {
                 self.last_word = at;
                 if let Some(entry) = self.speaker.over(prompt, &mut self.out) {
+                    self.waits_on(&entry, length);
                     self.robot_turn(&entry, at, false);
                     let (prompt_id, fault, bridging) = (entry.prompt.id, entry.fault, entry.bridging);
                     self.event(
@@ -388,6 +392,7 @@ impl Conversation {
                 self.rest(now);
             }
             LegEvent::Key { key, .. } => {
+                self.waits_from(now);
                 self.silences = 0;
                 let shown = self.shown(key);
                 self.told.keys.push(shown);
@@ -431,7 +436,8 @@ impl Conversation {
                 if let Some((_, onset)) = self.speaking.filter(|(speaking, _)| *speaking == utterance) {
                     self.interrupts(utterance, onset, &text);
                 }
-                self.event(now, What::Partial { utterance, text: text.clone(), early: false });
+                let shown = if self.hides_utterance(utterance) { HIDDEN.to_owned() } else { text.clone() };
+                self.event(now, What::Partial { utterance, text: shown, early: false });
                 if self.wants_partials {
                     self.tell(now, Line::Partial { utterance, text, early: false });
                 }
@@ -470,7 +476,7 @@ impl Conversation {
                 if self.speaker.sound_failed(prompt, segment, &reason, &mut self.out) {
                     self.tell(now, Line::Fault(Fault::Synthesis(reason.clone())));
                     // A recording that is not there spoils its prompt; a voice that is not there ends the talk.
-                    match self.speaker.is_recording(prompt, segment) {
+                    match self.speaker.is_recording(prompt, segment) || self.is_waiting_sound(prompt) {
                         true => self.trouble(now, Service::Synthesis, reason),
                         false => self.give_up(now, Service::Synthesis, reason),
                     }
@@ -491,7 +497,7 @@ impl Conversation {
                     let reason = reason.unwrap_or_else(|| "it closed its stream without hanging up".to_owned());
                     match self.is_leaving() {
                         true => self.gone = Some(reason),
-                        false => self.give_up(now, Service::Dialogue, reason),
+                        false => self.dialogue_lost(now, reason),
                     }
                 }
             }
@@ -503,27 +509,25 @@ impl Conversation {
         if self.ended {
             return;
         }
+        if by == HungUpBy::Operator {
+            self.waits_from(now);
+        }
         match action {
             Action::Say(prompt) => self.say(now, prompt),
-            Action::Stop => self.stop(now),
+            Action::Stop => {
+                self.waiting_sound = None;
+                self.stop(now);
+            }
             Action::Collect(collect) => self.collect(now, collect),
             // The call's own business.
-            Action::Hold(_) => {}
+            Action::Hold(_) | Action::ReferAnswer(_) => {}
             Action::Hangup { now: at_once, reason, farewell } => {
                 self.hangup = Some((by, reason, farewell));
                 self.hangup_due |= at_once;
             }
-            Action::Refer(refer) => match self.may_refer() {
-                Ok(()) => {
-                    self.refer_due |= refer.now;
-                    self.refer = Some((by, refer));
-                }
-                Err(reason) => {
-                    let (stage, target) = (Stage::Failed(Handed::Refused), refer.target.to_string());
-                    self.event(now, What::Transfer { stage, target, sip_code: 491, reason });
-                }
-            },
-            Action::PauseRecording(on) => self.pause_recording(on),
+            Action::Refer(refer) => self.leave(now, by, Leaving::Refer(refer)),
+            Action::Transfer(leg) => self.leave(now, by, Leaving::SecondLeg(leg)),
+            Action::PauseRecording { on, keep_text } => self.pause_recording(on, keep_text),
             Action::Set(change) => {
                 for clamp in self.knobs.apply(&change) {
                     self.event(now, What::KnobClamped(clamp));
@@ -540,6 +544,7 @@ impl Conversation {
                     self.timers[Timer::NoInput as usize] = None;
                 }
             }
+            Action::Attach(name) => return self.attach(now, name),
             Action::Partials(on) => self.wants_partials = on,
             Action::Wait(time) => {
                 let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
@@ -631,13 +636,17 @@ impl Conversation {
             let reason = format!("say.prompt_id: prompt {:?} was stopped before its end", prompt.id);
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
-        let takes_turn =
-            !matches!(action, Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording(_));
+        let takes_turn = !matches!(
+            action,
+            Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording { .. }
+        );
         if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
             let reason =
                 format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
             return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
         }
+        self.acted = true;
+        self.waits_from(now);
         if takes_turn {
             self.owes_nothing();
         }
@@ -647,7 +656,8 @@ impl Conversation {
     /// A dialogue that talks without end must not fill the memory.
     fn has_room_for(&self, action: &Action) -> Result<(), String> {
         match action {
-            Action::Refer(_) => self.may_refer(),
+            Action::Refer(_) => self.may_leave("refer"),
+            Action::Transfer(_) => self.may_leave("transfer"),
             Action::Collect(Some(_)) if self.collection.is_some() => {
                 Err("collect: another collection has no result yet; `cancel` ends it".to_owned())
             }
@@ -657,27 +667,13 @@ impl Conversation {
             Action::Say(prompt) if prompt.segments.is_empty() && !self.speaker.goes_on(&prompt.id) => {
                 Err("say.segments: at least one is needed, no prompt of this id goes on".to_owned())
             }
-            Action::PauseRecording(_) => self.may_pause(),
+            Action::PauseRecording { .. } => self.may_pause(),
             Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
                 Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
             }
             Action::Label { key, .. } => self.told.has_room_for(key),
             _ => Ok(()),
         }
-    }
-
-    /// One transfer at a time, and none of a call that is to be hung up.
-    fn may_refer(&self) -> Result<(), String> {
-        match &self.hangup {
-            Some(_) => Err("refer: the call is being hung up".to_owned()),
-            None if self.is_leaving() => Err("refer: another transfer has no result yet".to_owned()),
-            None => Ok(()),
-        }
-    }
-
-    /// A transfer is asked for, or under way.
-    fn is_leaving(&self) -> bool {
-        self.refer.is_some() || self.referring
     }
 
     fn utterance_ended(
@@ -689,6 +685,7 @@ impl Conversation {
         during_prompt: bool,
     ) {
         self.speaking = None;
+        self.waiting.last_speech = stop;
         self.recogniser(ToRecogniser::UtteranceEnd { utterance, start, stop });
         // A prompt that has paused for it was silent at its end; unless that was an interruption, it lay under the prompt all the same.
         let during_prompt = during_prompt || (self.is_judged(utterance) && self.interrupted.is_none() && !self.ended);
@@ -768,16 +765,18 @@ impl Conversation {
     /// As [`Conversation::rest`], with the caller's silence counting from `since`.
     fn rest_since(&mut self, now: Instant, since: Instant) {
         self.collection_rests(now);
+        self.wait_on();
         // What waits for the end of a hold holds nothing up.
         if !self.held && !self.speaker.idle() {
             self.timers[Timer::NoInput as usize] = None;
             self.timers[Timer::Grace as usize] = None;
-        } else if self.refer.is_some() || (self.hangup.is_some() && !self.referring) {
+        } else if self.leaving.is_some() || (self.hangup.is_some() && !self.referring) {
             let heard = self.answered + self.last_word.as_duration() + GRACE;
             self.timers[Timer::Grace as usize].get_or_insert(heard.max(now));
         } else if self.held
             || self.speaking.is_some()
             || self.referring
+            || self.joined
             || !self.pending.is_empty()
             || self.collection.is_some()
             || self.timers[Timer::Dialogue as usize].is_some()

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use super::collection::Collected;
 use super::knobs::Clamp;
-use super::line::{Heard, Parties, Utterance};
+use super::line::{Heard, Parties, ReferAsked, Utterance};
 use super::quality::Occasion;
-use super::record::{AnsweredBy, CallRecord, Look};
+use super::record::{Announcement, AnsweredBy, CallRecord, Look};
 use super::transfer::Handed;
 use crate::ms::Ms;
 
@@ -38,6 +38,8 @@ pub enum What {
         callee: String,
         /// As whom.
         caller: String,
+        /// Of a second leg: the call that is handed over.
+        transferred_from: Option<std::sync::Arc<str>>,
     },
     /// The trunk failed before it gave a sign of the call: it is placed anew over another one; `Dialling` follows.
     Rerouted {
@@ -172,6 +174,8 @@ pub enum What {
         /// It was heard before the answer.
         before_answer: bool,
     },
+    /// An operator says before the answer why there will be none.
+    Announcement(Announcement),
     /// Who has answered.
     AnsweredBy(AnsweredBy),
     /// A knob was clamped.
@@ -196,6 +200,23 @@ pub enum What {
         wav: String,
         /// JSON.
         json: String,
+        /// Where the one will be uploaded; empty: nowhere.
+        wav_url: String,
+        /// And the other.
+        json_url: String,
+    },
+    /// The recording and the record are where they were to go, or could not be brought there yet; after `Ended`.
+    RecordUploaded {
+        /// Where the recording is; empty: there was none, or it is not there.
+        wav: String,
+        /// Where the record is.
+        json: String,
+        /// Of both.
+        bytes: u64,
+        /// How often it was tried.
+        attempts: u32,
+        /// Why not; empty: they are there.
+        reason: String,
     },
     /// A transfer goes its way.
     Transfer {
@@ -207,6 +228,8 @@ pub enum What {
         sip_code: u16,
         /// In words.
         reason: String,
+        /// Of a second leg: its call.
+        call_id: Option<std::sync::Arc<str>>,
     },
     /// The call is on hold, or no longer; or the far end refused that.
     Hold {
@@ -234,6 +257,21 @@ pub enum What {
         target: String,
         /// What it was answered.
         sip_code: u16,
+        /// Why: "policy", "target", "busy", "limit", "malformed", "declined", "no_decision" or "call_ended".
+        why: &'static str,
+    },
+    /// The far end wants to refer us to somebody else, and a decision is waited for.
+    ReferAsked(Box<ReferAsked>),
+    /// A REFER of the far end is followed.
+    Referred {
+        /// How far.
+        stage: Stage,
+        /// To whom.
+        target: String,
+        /// What was told; 0 for nothing.
+        sip_code: u16,
+        /// In words.
+        reason: String,
     },
     /// A response or BYE carried User-to-User.
     UserToUser {
@@ -250,7 +288,7 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// It was asked for at the far end.
+    /// It was asked for at the far end, or a second leg is being placed.
     Started,
     /// The far end consents, or tells how its call goes.
     Progress,
@@ -258,7 +296,7 @@ pub enum Stage {
     Answered(Handed),
     /// It came to nothing.
     Failed(Handed),
-    /// And our leg is over.
+    /// And our call is over.
     Ended,
 }
 
@@ -272,7 +310,7 @@ pub enum StoppedBy {
     Key,
     /// It was asked for.
     Stop,
-    /// It was a bridging phrase, and what it was to bridge is over.
+    /// It was a bridging phrase or the sound of a transfer, and what it was to bridge is over.
     Answer,
     /// The call ended.
     Hangup,

@@ -80,7 +80,7 @@ impl Fillers {
 }
 
 /// The words of a text.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     for c in text.chars() {

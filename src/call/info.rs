@@ -6,7 +6,7 @@
 //! | `application/dtmf` | the key alone |
 
 /// The key that an INFO tells of, if it does.
-pub(super) fn key(content_type: Option<&str>, body: &[u8]) -> Option<char> {
+pub fn key(content_type: Option<&str>, body: &[u8]) -> Option<char> {
     let kind = content_type?.split(';').next()?.trim();
     let body = std::str::from_utf8(body).ok()?;
     let signal = if kind.eq_ignore_ascii_case("application/dtmf-relay") {

@@ -10,6 +10,8 @@ use super::leg::{self, LegEvent};
 use super::line::LineEvent;
 use super::prompt::{PromptNo, Text};
 use super::record::{CallRecord, LineQuality};
+use super::second_leg::{News, SecondLeg, ToSecond};
+use super::transfer::Follow;
 use crate::codec::coding::Band;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
@@ -31,6 +33,10 @@ pub enum FromDialogue {
 pub enum ToDialogue {
     /// Open the stream.
     Open,
+    /// Leave the stream, which is lost, for a new one, at another endpoint if there is one.
+    Resume,
+    /// Leave the stream for one of another dialogue, of this name.
+    Attach(String),
     /// Tell it.
     Tell(LineEvent),
     /// Close our side, after all that was told.
@@ -256,6 +262,12 @@ pub enum Input {
     },
     /// Where else the call may be placed, or why nowhere; to [`Output::Reroute`].
     Route(Result<Box<Route>, String>),
+    /// From the second leg of a transfer.
+    Transferred(News),
+    /// To a second leg, from the call that is handed over.
+    First(ToSecond),
+    /// How the target of a REFER is called, or why it cannot be; to [`Output::Follow`].
+    Followed(Result<Box<Route>, String>),
     /// We are going down.
     Shutdown,
 }
@@ -280,6 +292,17 @@ pub enum Output {
         /// The new one.
         sip_call_id: String,
     },
+    /// The target of the far end's REFER is to be called.
+    Follow(Box<Follow>),
+    /// And this is the Call-ID of that call, until [`Output::Moved`] or [`Output::Left`].
+    Known {
+        /// It.
+        sip_call_id: String,
+        /// It goes to a host that need not be one of the trunk's.
+        direct: bool,
+    },
+    /// It came to nothing; its signalling may still have to repeat itself.
+    Left(Option<Box<Session>>),
     /// Early media is to be heard: a leg before the answer, and without a recorder; where it is recognised, by a stream of its own that
     /// labels all of it.
     Listen {
@@ -320,6 +343,17 @@ pub enum Output {
         /// What happened.
         what: What,
     },
+    /// A second leg is wanted; [`Input::Transferred`] tells what becomes of it.
+    Transfer(Box<SecondLeg>),
+    /// It is answered: each of the two hears the other.
+    Bridge {
+        /// Both are still recognised.
+        recognised: bool,
+    },
+    /// To the second leg.
+    Second(ToSecond),
+    /// From a second leg to the call that is handed over.
+    First(News),
     /// The call is over; its signalling may still have to repeat itself for a while.
     Over(Box<CallRecord>),
 }

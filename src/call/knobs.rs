@@ -58,6 +58,8 @@ pub struct Knobs {
     pub ignore: Arc<Fillers>,
     /// What becomes of a prompt when the caller speaks into it.
     pub on_barge_in: OnBargeIn,
+    /// A voice that is softer than the prompt by more than this may be its echo and does not interrupt, 6–60 dB; 0 is off.
+    pub echo_guard_db: u32,
     /// How long it may take to decide whether a prompt that has paused goes on, 100–5000 ms.
     pub verdict: Ms,
     /// After an utterance, a bridging phrase is said if no answer has begun by then, 100–10 000 ms; 0 is off.
@@ -81,6 +83,8 @@ pub struct LegKnobs {
     pub key_barge_in: bool,
     /// See [`Knobs::on_barge_in`].
     pub on_barge_in: OnBargeIn,
+    /// See [`Knobs::echo_guard_db`].
+    pub echo_guard_db: u8,
 }
 
 impl Default for LegKnobs {
@@ -104,6 +108,7 @@ impl Default for Knobs {
             min_words: 1,
             ignore: Fillers::usual(),
             on_barge_in: OnBargeIn::Stop,
+            echo_guard_db: 20,
             verdict: Ms(500),
             filler_after: Ms(0),
             bridging: Arc::default(),
@@ -152,6 +157,8 @@ pub struct KnobChange {
     pub ignore: Option<Arc<Fillers>>,
     /// See [`Knobs::on_barge_in`].
     pub on_barge_in: Option<OnBargeIn>,
+    /// See [`Knobs::echo_guard_db`].
+    pub echo_guard_db: Option<u32>,
     /// See [`Knobs::verdict`].
     pub verdict: Option<Ms>,
     /// See [`Knobs::filler_after`].
@@ -167,7 +174,7 @@ pub struct KnobChange {
 pub struct Clamp {
     /// The knob's name in the contract.
     pub knob: &'static str,
-    /// What was asked; of `min_words` a count.
+    /// What was asked; of `min_words` a count, of `echo_guard_db` decibels.
     pub asked: Ms,
     /// What it is now.
     pub used: Ms,
@@ -189,6 +196,8 @@ impl Knobs {
             min_speech: self.min_speech,
             key_barge_in: self.key_barge_in,
             on_barge_in: self.on_barge_in,
+            // Within its range, 60 at most.
+            echo_guard_db: self.echo_guard_db as u8,
         }
     }
 
@@ -221,6 +230,9 @@ impl Knobs {
         let mut words = Ms(self.min_words);
         set("min_words", &mut words, change.min_words.map(Ms), 1, 20, false);
         self.min_words = words.0;
+        let mut guard = Ms(self.echo_guard_db);
+        set("echo_guard_db", &mut guard, change.echo_guard_db.map(Ms), 6, 60, true);
+        self.echo_guard_db = guard.0;
         self.ignore = change.ignore.clone().unwrap_or_else(|| self.ignore.clone());
         self.bridging = change.bridging.clone().unwrap_or_else(|| self.bridging.clone());
         self.on_barge_in = change.on_barge_in.unwrap_or(self.on_barge_in);

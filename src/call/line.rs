@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use super::collection::Collected;
 use super::knobs::Clamp;
-use super::record::AnsweredBy;
+use super::record::{AnsweredBy, Role};
 use crate::ms::Ms;
+use crate::sip::refer::Asked;
 
 /// One event for the dialogue.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +93,19 @@ pub enum Line {
         /// In words.
         reason: String,
     },
+    /// The far end asks us to call somebody else, and a decision is waited for.
+    ReferAsked(Box<ReferAsked>),
+    /// A REFER of the far end is followed.
+    Referred {
+        /// Whom we call.
+        target: String,
+        /// 0: it is being called, 1: it is the far end now, -1: it could not be had.
+        result: i8,
+        /// Final status of our call to it; 0 for none.
+        sip_code: u16,
+        /// In words.
+        reason: String,
+    },
     /// Something does not work.
     Fault(Fault),
     /// The call is over; the last one.
@@ -101,6 +115,36 @@ pub enum Line {
         /// Why.
         reason: String,
     },
+}
+
+/// A REFER of the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferAsked {
+    /// Whom we are to call.
+    pub target: String,
+    /// Headers that it wants in that call.
+    pub headers: Vec<(String, String)>,
+    /// User-to-User of that call, each as it came.
+    pub user_to_user: Vec<String>,
+    /// Who refers, as it came; empty: not said.
+    pub referred_by: String,
+    /// The dialog whose place that call is to take; empty: none.
+    pub replaces: String,
+    /// How long a decision is waited for.
+    pub within: Ms,
+}
+
+impl From<&Asked> for ReferAsked {
+    fn from(asked: &Asked) -> ReferAsked {
+        ReferAsked {
+            target: asked.target.as_str().to_owned(),
+            headers: asked.headers.clone().into_list(),
+            user_to_user: asked.user_to_user.clone(),
+            referred_by: asked.referred_by.clone().unwrap_or_default(),
+            replaces: asked.replaces.as_ref().map(ToString::to_string).unwrap_or_default(),
+            within: Ms(0),
+        }
+    }
 }
 
 /// The call is up.
@@ -124,6 +168,25 @@ pub struct Begin {
     pub answered_at: Option<SystemTime>,
     /// What the orchestrator wants back.
     pub correlation: String,
+    /// Another stream has spoken for the robot before this one.
+    pub resumed: bool,
+    /// What has been said so far; only of a stream that takes the place of another.
+    pub history: Vec<Past>,
+}
+
+/// What has been said, as a dialogue is told that takes over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// Who.
+    pub role: Role,
+    /// What.
+    pub text: String,
+    /// Begin; of what waits to be said, 0.
+    pub start: Ms,
+    /// End; `None`: it is being said, or waits to be.
+    pub stop: Option<Ms>,
+    /// It was stopped before its end.
+    pub interrupted: bool,
 }
 
 /// Who calls whom, as the orchestrator writes numbers.
@@ -255,6 +318,8 @@ pub enum HungUpBy {
     Caller,
     /// The far end, before the answer.
     CallerRinging,
+    /// The human to whom the call was handed over.
+    Agent,
     /// Nobody meant to: time-out, lost media, no route.
     Network,
 }
@@ -267,6 +332,7 @@ impl HungUpBy {
             HungUpBy::Operator => "operator",
             HungUpBy::Caller => "caller",
             HungUpBy::CallerRinging => "caller_ringing",
+            HungUpBy::Agent => "agent",
             HungUpBy::Network => "network",
         }
     }

@@ -1,34 +1,74 @@
 //! How a call that was not answered ended, from what told it. Who is nearest to the truth is believed first:
 //!
-//! 1. the Q.850 cause in a Reason header (RFC 3326), where it says something of the number: gateways make one SIP status of many causes;
-//! 2. a SIP status that does: 404, 410, 484, 604; 486, 600, 603;
-//! 3. a tone heard before the answer: unobtainable, intercept and vacant before busy, busy before the others, any before ringing;
-//! 4. any other cause, then any other status: what both say of the way there.
+//! 1. an announcement before the answer that says something of the number: operators refuse numbers out of service, switched off and
+//!    unknown with one cause and one status, and say to people which of them it is;
+//! 2. the Q.850 cause in a Reason header (RFC 3326), where it says something of the number: gateways make one SIP status of many causes;
+//! 3. a SIP status that does: 404, 410, 484, 604; 486, 600, 603;
+//! 4. a tone heard before the answer: unobtainable, intercept and vacant before busy, busy before the others, any before ringing; or an
+//!    announcement that only says that there is no way just now, or that nobody answers: which of the two says more, the announcement if both
+//!    say as much;
+//! 5. any other cause, then any other status: what both say of the way there.
 //!
-//! A call that we give up, since nobody answers, has only the third.
+//! A call that we give up, since nobody answers, has only what was heard.
 
 use super::line::HungUpBy;
 use super::record::Outcome;
 use crate::dsp::tone::progress::{Heard, Special};
 use crate::sip::message::Reason;
 
+/// What was heard before the answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hints {
+    pub(super) tone: Option<Heard>,
+    pub(super) announcement: Option<Outcome>,
+}
+
+impl Hints {
+    /// An announcement that says something of the number.
+    fn sure(self) -> Option<Outcome> {
+        self.announcement.filter(says_of_the_number)
+    }
+
+    /// What says most.
+    fn most(self) -> Option<Outcome> {
+        let tone = self.tone.and_then(of_tone);
+        let heavier = |tone: &Outcome| self.announcement.is_none_or(|said| weight(*tone) > weight(said));
+        tone.filter(heavier).or(self.announcement)
+    }
+}
+
+fn says_of_the_number(outcome: &Outcome) -> bool {
+    !matches!(outcome, Outcome::Cantbeconnected | Outcome::Nooneheard)
+}
+
 /// What a refusal means.
-pub(super) fn of_refusal(code: u16, reasons: &[Reason], rang: bool, tone: Option<Heard>) -> Outcome {
+pub(super) fn of_refusal(code: u16, reasons: &[Reason], rang: bool, heard: Hints) -> Outcome {
     let cause = reasons.iter().find(|reason| reason.is_q850()).and_then(|reason| reason.cause);
     let cause = cause.and_then(of_cause);
-    let sure = |outcome: &Outcome| !matches!(outcome, Outcome::Cantbeconnected | Outcome::Nooneheard);
-    cause
-        .filter(sure)
+    heard
+        .sure()
+        .or_else(|| cause.filter(says_of_the_number))
         .or_else(|| of_sure_status(code))
-        .or_else(|| tone.and_then(of_tone))
+        .or_else(|| heard.most())
         .or(cause)
         .unwrap_or_else(|| of_status(code, rang))
 }
 
 /// What it means that nobody has answered in time.
-pub(super) fn of_silence(rang: bool, tone: Option<Heard>) -> Outcome {
+pub(super) fn of_silence(rang: bool, heard: Hints) -> Outcome {
     let silence = if rang { Outcome::Nooneheard } else { Outcome::Cantbeconnected };
-    tone.and_then(of_tone).unwrap_or(silence)
+    heard.sure().or_else(|| heard.most()).unwrap_or(silence)
+}
+
+/// How much an outcome says of why there is no answer.
+pub(super) fn weight(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Notexist | Outcome::Stopped | Outcome::Poweroff => 4,
+        Outcome::Linebusy => 3,
+        Outcome::Cantbeconnected => 2,
+        Outcome::Nooneheard => 1,
+        _ => 0,
+    }
 }
 
 /// What a tone means.
@@ -51,13 +91,7 @@ pub(super) fn ends_the_call(heard: Heard) -> bool {
 
 /// Which of two tones says more of why there is no answer.
 pub(super) fn weightier(before: Option<Heard>, heard: Heard) -> Option<Heard> {
-    let weight = |heard: Heard| match heard {
-        Heard::Silence => 0,
-        Heard::Ringback => 1,
-        Heard::Congestion | Heard::Special(Special::Reorder | Special::NoCircuit | Special::Plain) => 2,
-        Heard::Busy => 3,
-        Heard::Unobtainable | Heard::Special(Special::Intercept | Special::Vacant) => 4,
-    };
+    let weight = |heard: Heard| of_tone(heard).map_or(0, weight);
     before.filter(|before| weight(*before) >= weight(heard)).or(Some(heard))
 }
 
@@ -139,14 +173,22 @@ pub(super) fn told(phrase: &str, reasons: &[Reason]) -> String {
 mod tests {
     use super::*;
 
+    fn tone(tone: Heard) -> Hints {
+        Hints { tone: Some(tone), announcement: None }
+    }
+
+    fn said(announcement: Outcome) -> Hints {
+        Hints { tone: None, announcement: Some(announcement) }
+    }
+
     #[test]
     fn a_refusal_of_ours_means_to_others_what_theirs_mean_to_us() {
         for code in [404, 410, 484, 486, 600, 604] {
             let reason = of_our_refusal(code).expect("it has a cause");
-            assert_eq!(Some(of_refusal(503, &[reason], true, None)), of_sure_status(code), "{code}");
+            assert_eq!(Some(of_refusal(503, &[reason], true, Hints::default())), of_sure_status(code), "{code}");
         }
         let reason = of_our_refusal(480).expect("it has a cause");
-        assert_eq!(of_refusal(503, &[reason], true, None), of_status(480, true));
+        assert_eq!(of_refusal(503, &[reason], true, Hints::default()), of_status(480, true));
         assert_eq!(of_our_refusal(487), None);
     }
 
@@ -154,15 +196,49 @@ mod tests {
     fn a_tone_is_believed_where_cause_and_status_say_nothing_of_the_number() {
         let q850 = |cause| vec![Reason::parse(&format!("Q.850;cause={cause}")).expect("well-formed")];
         let vacant = Heard::Special(Special::Vacant);
-        assert_eq!(of_refusal(480, &[], true, Some(Heard::Busy)), Outcome::Linebusy);
-        assert_eq!(of_refusal(503, &q850(41), false, Some(vacant)), Outcome::Notexist);
-        assert_eq!(of_refusal(480, &q850(18), true, Some(Heard::Congestion)), Outcome::Cantbeconnected);
-        assert_eq!(of_refusal(480, &[], false, Some(Heard::Ringback)), Outcome::Nooneheard, "it rang after all");
-        assert_eq!(of_refusal(480, &[], false, Some(Heard::Silence)), Outcome::Cantbeconnected);
-        assert_eq!(of_refusal(486, &[], true, Some(vacant)), Outcome::Linebusy, "the status is sure");
-        assert_eq!(of_refusal(480, &q850(20), true, Some(Heard::Busy)), Outcome::Poweroff, "the cause is sure");
-        assert_eq!(of_silence(true, Some(Heard::Busy)), Outcome::Linebusy);
-        assert_eq!((of_silence(true, None), of_silence(false, None)), (Outcome::Nooneheard, Outcome::Cantbeconnected));
+        assert_eq!(of_refusal(480, &[], true, tone(Heard::Busy)), Outcome::Linebusy);
+        assert_eq!(of_refusal(503, &q850(41), false, tone(vacant)), Outcome::Notexist);
+        assert_eq!(of_refusal(480, &q850(18), true, tone(Heard::Congestion)), Outcome::Cantbeconnected);
+        assert_eq!(of_refusal(480, &[], false, tone(Heard::Ringback)), Outcome::Nooneheard, "it rang after all");
+        assert_eq!(of_refusal(480, &[], false, tone(Heard::Silence)), Outcome::Cantbeconnected);
+        assert_eq!(of_refusal(486, &[], true, tone(vacant)), Outcome::Linebusy, "the status is sure");
+        assert_eq!(of_refusal(480, &q850(20), true, tone(Heard::Busy)), Outcome::Poweroff, "the cause is sure");
+        assert_eq!(of_silence(true, tone(Heard::Busy)), Outcome::Linebusy);
+        assert_eq!(
+            (of_silence(true, Hints::default()), of_silence(false, Hints::default())),
+            (Outcome::Nooneheard, Outcome::Cantbeconnected)
+        );
+    }
+
+    #[test]
+    fn an_announcement_of_the_number_is_believed_before_cause_and_status() {
+        let q850 = |cause| vec![Reason::parse(&format!("Q.850;cause={cause}")).expect("well-formed")];
+        for outcome in [Outcome::Notexist, Outcome::Stopped, Outcome::Poweroff, Outcome::Linebusy] {
+            assert_eq!(of_refusal(404, &[], true, said(outcome)), outcome);
+            assert_eq!(
+                of_refusal(404, &q850(1), true, said(outcome)),
+                outcome,
+                "operators refuse all of these with cause 1"
+            );
+            assert_eq!(of_refusal(486, &q850(17), true, said(outcome)), outcome);
+            assert_eq!(of_silence(true, said(outcome)), outcome);
+            assert_eq!(of_silence(true, Hints { tone: Some(Heard::Unobtainable), ..said(outcome) }), outcome);
+        }
+    }
+
+    #[test]
+    fn an_announcement_of_the_way_is_believed_after_cause_and_status_of_the_number() {
+        let q850 = |cause| vec![Reason::parse(&format!("Q.850;cause={cause}")).expect("well-formed")];
+        let (no_way, nobody) = (Outcome::Cantbeconnected, Outcome::Nooneheard);
+        assert_eq!(of_refusal(480, &q850(20), true, said(no_way)), Outcome::Poweroff);
+        assert_eq!(of_refusal(486, &[], true, said(no_way)), Outcome::Linebusy);
+        assert_eq!(of_refusal(480, &q850(18), true, said(no_way)), no_way);
+        assert_eq!(of_refusal(503, &[], false, said(nobody)), nobody);
+        assert_eq!((of_silence(false, said(nobody)), of_silence(true, said(no_way))), (nobody, no_way));
+        let both = |tone, announcement| of_silence(true, Hints { tone: Some(tone), announcement: Some(announcement) });
+        assert_eq!(both(Heard::Busy, no_way), Outcome::Linebusy, "the tone says more");
+        assert_eq!(both(Heard::Ringback, no_way), no_way);
+        assert_eq!(both(Heard::Silence, nobody), nobody);
     }
 
     #[test]
@@ -187,13 +263,17 @@ mod tests {
     #[test]
     fn the_cause_is_believed_before_the_status() {
         let q850 = |cause| vec![Reason::parse(&format!("Q.850;cause={cause}")).expect("well-formed")];
-        assert_eq!(of_refusal(486, &[], true, None), Outcome::Linebusy);
-        assert_eq!(of_refusal(404, &[], false, None), Outcome::Notexist);
-        assert_eq!(of_refusal(480, &[], true, None), Outcome::Nooneheard);
-        assert_eq!(of_refusal(480, &[], false, None), Outcome::Cantbeconnected);
-        assert_eq!(of_refusal(480, &q850(20), false, None), Outcome::Poweroff);
-        assert_eq!(of_refusal(503, &q850(1), false, None), Outcome::Notexist);
-        assert_eq!(of_refusal(503, &q850(127), false, None), Outcome::Cantbeconnected, "interworking says nothing");
-        assert_eq!(of_refusal(403, &[], false, None), Outcome::Else);
+        assert_eq!(of_refusal(486, &[], true, Hints::default()), Outcome::Linebusy);
+        assert_eq!(of_refusal(404, &[], false, Hints::default()), Outcome::Notexist);
+        assert_eq!(of_refusal(480, &[], true, Hints::default()), Outcome::Nooneheard);
+        assert_eq!(of_refusal(480, &[], false, Hints::default()), Outcome::Cantbeconnected);
+        assert_eq!(of_refusal(480, &q850(20), false, Hints::default()), Outcome::Poweroff);
+        assert_eq!(of_refusal(503, &q850(1), false, Hints::default()), Outcome::Notexist);
+        assert_eq!(
+            of_refusal(503, &q850(127), false, Hints::default()),
+            Outcome::Cantbeconnected,
+            "interworking says nothing"
+        );
+        assert_eq!(of_refusal(403, &[], false, Hints::default()), Outcome::Else);
     }
 }

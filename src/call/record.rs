@@ -116,6 +116,8 @@ pub struct CallRecord {
     pub faults: Vec<String>,
     /// The recording; empty for none.
     pub wav: String,
+    /// Where the recording is to be uploaded; empty: nowhere.
+    pub wav_url: String,
     /// Where the recording was paused, in order: there it holds silence.
     pub recording_pauses: Vec<Pause>,
     /// The orchestrator's id of the request; empty for inbound.
@@ -128,6 +130,8 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// All User-to-User of the far end.
     pub user_to_user: Vec<ReceivedUui>,
+    /// Of a second leg: the call that was handed over; empty for none.
+    pub transferred_from: String,
     /// What exchanges said in tones.
     pub tones: Vec<HeardTone>,
     /// Who has answered; empty where that is not asked. A beep after the first verdict is a second one.
@@ -139,6 +143,8 @@ pub struct CallRecord {
     pub early_media_at: Option<SystemTime>,
     /// What was understood of it.
     pub early_text: Vec<EarlyText>,
+    /// The announcement before the answer that says most of why there is none.
+    pub announcement: Option<Announcement>,
 }
 
 /// Something that was said before the answer.
@@ -149,6 +155,21 @@ pub struct EarlyText {
     /// Begin, since the first frame of early media.
     pub start: Ms,
     /// End.
+    pub stop: Ms,
+}
+
+/// An announcement before the answer that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Announcement {
+    /// What was understood of it so far.
+    pub text: String,
+    /// By which rule it is known.
+    pub rule: String,
+    /// What it means.
+    pub outcome: Outcome,
+    /// Begin, since the first frame of early media.
+    pub start: Ms,
+    /// End, or how far it had come.
     pub stop: Ms,
 }
 
@@ -168,9 +189,11 @@ pub struct AnsweredBy {
     pub who: &'static str,
     /// As [`Verdict::reason`](crate::dsp::answerer::Verdict::reason).
     pub reason: &'static str,
-    /// When that was clear.
+    /// When that was clear: media time; before the answer since the call began.
     #[serde(rename = "at")]
     pub at: Ms,
+    /// It was heard before the answer.
+    pub before_answer: bool,
 }
 
 /// What an exchange said in tones.
@@ -188,7 +211,7 @@ pub struct HeardTone {
 /// An attempt to hand the call over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transfer {
-    /// By what.
+    /// By what: "refer" or "bridge".
     pub kind: &'static str,
     /// To whom.
     pub target: String,
@@ -206,6 +229,8 @@ pub struct Transfer {
     /// When the result was known.
     #[serde(rename = "stop")]
     pub stop: Ms,
+    /// Of a second leg: its call; empty for none.
+    pub call_id: String,
 }
 
 /// User-to-User of the far end.

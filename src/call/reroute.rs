@@ -7,6 +7,7 @@
 //! ```
 //! From the first 18x on there is somebody at the other end, and no other way any more.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
@@ -16,6 +17,7 @@ use super::event::What;
 use super::io::Output;
 use super::line::HungUpBy;
 use super::quality::LineRules;
+use super::transfer;
 use crate::sdp::{AudioFormat, Direction};
 use crate::sip::Local;
 use crate::sip::session::{self, Dial, Event, Failure, Session};
@@ -43,6 +45,8 @@ pub struct Route {
     pub srtp: Option<Box<SrtpPlan>>,
     /// Upon which answers there may be yet another way; empty: this is the last one.
     pub failover: Vec<u16>,
+    /// For transfers.
+    pub transfer: Arc<transfer::Rules>,
 }
 
 impl Call {
@@ -52,7 +56,8 @@ impl Call {
         self.timers[Timer::Setup as usize] = Some(now + self.plan.setup_timeout);
         let (trunk, parties) = (self.plan.trunk.clone(), &self.plan.parties);
         let (callee, caller) = (parties.callee.clone(), parties.caller.clone());
-        self.tell(now, What::Dialling { trunk, callee, caller });
+        let transferred_from = self.plan.transferred_from.clone();
+        self.tell(now, What::Dialling { trunk, callee, caller, transferred_from });
     }
 
     /// Keeps a failure back while another way is asked for.
@@ -65,8 +70,8 @@ impl Call {
         // Of one failure two may tell: our patience and the transaction's own.
         if let Some(failed) = &mut self.failed {
             // Silence was no end yet: what comes after it may be.
-            if *failed == Event::Silent && event != Event::Trying {
-                *failed = event;
+            if **failed == Event::Silent && event != Event::Trying {
+                **failed = event;
             }
             return None;
         }
@@ -77,7 +82,7 @@ impl Call {
         if event != Event::Silent {
             self.timers = Default::default();
         }
-        self.failed = Some(event);
+        self.failed = Some(Box::new(event));
         self.out.push_back(Output::Reroute);
         None
     }
@@ -86,7 +91,7 @@ impl Call {
     pub(super) fn unheard(&mut self, now: Instant) {
         if self.phase != Phase::Dialling
             || self.ending.is_some()
-            || self.failed.as_ref().is_some_and(|failed| *failed != Event::Silent)
+            || self.failed.as_ref().is_some_and(|failed| **failed != Event::Silent)
         {
             return;
         }
@@ -97,7 +102,7 @@ impl Call {
 
     /// The switchboard has found another way, or none.
     pub(super) fn route(&mut self, now: Instant, route: Result<Box<Route>, String>) {
-        let Some(failed) = self.failed.take() else { return };
+        let Some(failed) = self.failed.take().map(|failed| *failed) else { return };
         // Whoever did not want the call any more meanwhile does not want it elsewhere either.
         if self.phase != Phase::Dialling {
             return;
@@ -118,8 +123,19 @@ impl Call {
     }
 
     fn go(&mut self, now: Instant, route: Route, failed: &Event) {
-        let Route { trunk, local, mut dial, ring_timeout, setup_timeout, longest, formats, line, srtp, failover } =
-            route;
+        let Route {
+            trunk,
+            local,
+            mut dial,
+            ring_timeout,
+            setup_timeout,
+            longest,
+            formats,
+            line,
+            srtp,
+            failover,
+            transfer,
+        } = route;
         let reason = match failed {
             Event::Refused(refusal) => format!("{} {}", refusal.code, refusal.reason),
             Event::TimedOut | Event::Silent => "no answer to the INVITE".to_owned(),
@@ -128,13 +144,14 @@ impl Call {
         self.tell(now, What::Rerouted { trunk: self.plan.trunk.clone(), reason });
         (self.plan.trunk, self.plan.formats, self.plan.failover) = (trunk, formats, failover);
         (self.plan.setup_timeout, self.plan.longest, self.plan.line) = (setup_timeout, longest, line);
-        self.plan.srtp = srtp;
+        (self.plan.srtp, self.plan.transfer) = (srtp, transfer);
         self.negotiator = negotiator(&self.plan, &mut self.rng);
         dial.offer = self.negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
         let next = Session::dial(now, local, dial, rng);
         let sip_call_id = next.call_id().to_owned();
         let mut left = Box::new(std::mem::replace(&mut self.session, next));
+        self.teach();
         // Should it be answered after all, it says goodbye: its end is told no more.
         left.handle(now, session::Input::Cancel);
         while let Some(output) = left.poll() {
@@ -160,7 +177,6 @@ mod tests {
     use crate::call::knobs::Knobs;
     use crate::call::line::Parties;
     use crate::call::record::{CallRecord, Outcome};
-    use crate::call::transfer;
     use crate::ms::epoch;
     use crate::sip::Ways;
     use crate::sip::message::{Message, NameAddr, Request, Target, Writer, parse};
@@ -205,6 +221,7 @@ mod tests {
             line: LineRules::default(),
             srtp: None,
             failover: Vec::new(),
+            transfer: Arc::new(transfer::Rules::bare()),
         })
     }
 
@@ -232,20 +249,27 @@ mod tests {
                 background: None,
                 rules: Rules {
                     dialogue_timeout: Duration::from_secs(8),
+                    dialogue_resumes: 0,
+                    dead_air: Duration::ZERO,
+                    waiting_sound: None,
                     final_timeout: Duration::from_secs(3),
                     fallback_prompt: None,
                     dialogue: false,
                     recogniser: false,
                     recorded: false,
                 },
-                transfer: transfer::Rules::bare(),
+                transfer: Arc::new(transfer::Rules::bare()),
+                transferred_from: None,
                 early_media: false,
                 early_media_asr: false,
                 rtp_timeout: Duration::from_secs(30),
                 inband_keys: Default::default(),
                 tones: None,
                 answerer: None,
+                answerer_early: false,
                 hang_up_on_tone: true,
+                announcements: None,
+                hang_up_on_announcement: true,
                 local_media: "192.0.2.1:4000".parse().expect("an address"),
                 formats: vec![AudioFormat::Pcma],
                 line: LineRules::default(),

@@ -23,7 +23,8 @@ const CHARACTERS_A_SECOND: u64 = 15;
 /// All prompts that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Speaker {
-    prompts: BTreeMap<PromptNo, Entry>,
+    /// In boxes: a map has room for eleven from the beginning, and most calls have one.
+    prompts: BTreeMap<PromptNo, Box<Entry>>,
     last: u32,
     /// The last prompt that the leg knows of.
     opened: Option<PromptNo>,
@@ -207,7 +208,7 @@ impl Speaker {
         }
         prompt.barge_in = Some(prompt.barge_in.unwrap_or(knobs.barge_in));
         prompt.protect = Some(prompt.protect.unwrap_or(knobs.protect));
-        self.prompts.insert(no, Entry::new(prompt, answers));
+        self.prompts.insert(no, Box::new(Entry::new(prompt, answers)));
         if self.feed.is_none() {
             self.open(no, out);
         }
@@ -250,9 +251,9 @@ impl Speaker {
     }
 
     /// Says a bridging phrase: the prompt that is asked for next takes its place as soon as enough of it is there.
-    pub(super) fn bridge(&mut self, phrase: Source, knobs: &Knobs, out: &mut VecDeque<Output>) {
-        let id = format!("bridging-{}", self.last + 1);
-        let no = self.say(Prompt { id, ..Prompt::of(phrase) }, None, knobs, out);
+    pub(super) fn bridge(&mut self, phrase: Prompt, knobs: &Knobs, out: &mut VecDeque<Output>) {
+        let id = if phrase.id.is_empty() { format!("bridging-{}", self.last + 1) } else { phrase.id.clone() };
+        let no = self.say(Prompt { id, ..phrase }, None, knobs, out);
         if let Some(entry) = self.prompts.get_mut(&no) {
             entry.bridging = true;
         }
@@ -261,7 +262,7 @@ impl Speaker {
 
     /// The prompt that is heard.
     pub(super) fn playing(&self) -> Option<&Entry> {
-        self.prompts.values().find(|entry| entry.started.is_some())
+        self.prompts.values().map(|entry| &**entry).find(|entry| entry.started.is_some())
     }
 
     /// The bridging phrase gives way to what was asked for after it, if enough of that is there to go on without a gap: it is faded out in
@@ -291,6 +292,30 @@ impl Speaker {
         }
     }
 
+    /// The bridging phrase is not wanted any more, whatever comes after it.
+    pub(super) fn unbridge(&mut self, out: &mut VecDeque<Output>) {
+        let Some(bridge) = self.bridge.take().filter(|bridge| self.prompts.contains_key(bridge)) else { return };
+        out.extend(self.wanting(bridge).then_some(Output::Unwant(bridge)));
+        out.push_back(Output::Leg(leg::Command::Stop { last: bridge }));
+    }
+
+    /// Whether a prompt is a bridging phrase.
+    pub(super) fn is_bridging(&self, no: PromptNo) -> bool {
+        self.prompts.get(&no).is_some_and(|entry| entry.bridging)
+    }
+
+    /// Whether the next thing to be heard is being made, and nothing is heard.
+    pub(super) fn is_making(&self) -> bool {
+        !self.paused && self.prompts.values().next().is_some_and(|entry| entry.is_wanting())
+    }
+
+    /// Since when the prompt that is heard has had no more sound, which is to come.
+    pub(super) fn starved_since(&self) -> Option<Ms> {
+        let entry = self.playing().filter(|entry| entry.is_wanting())?;
+        let samples = entry.parts.iter().map(|part| part.samples).sum::<u64>();
+        Some(entry.started? + Ms::of_samples(samples, 8_000))
+    }
+
     /// Whether nothing is said and nothing waits.
     pub(super) fn idle(&self) -> bool {
         self.prompts.is_empty()
@@ -301,8 +326,13 @@ impl Speaker {
         self.prompts.values().flat_map(|entry| &entry.parts).filter(|part| !part.begun).count()
     }
 
+    /// What is being said and what waits to be, in order.
+    pub(super) fn said(&self) -> impl Iterator<Item = &Entry> {
+        self.prompts.values().map(|entry| &**entry).filter(|entry| !entry.bridging)
+    }
+
     pub(super) fn entry(&self, no: PromptNo) -> Option<&Entry> {
-        self.prompts.get(&no)
+        self.prompts.get(&no).map(|entry| &**entry)
     }
 
     /// The prompt's first sample went out.
@@ -326,7 +356,7 @@ impl Speaker {
         let dropped = self.unknown();
         self.unwant(&dropped, out);
         let last = self.opened.filter(|_| !self.prompts.is_empty());
-        (last, dropped.into_values().collect())
+        (last, dropped.into_values().map(|entry| *entry).collect())
     }
 
     /// What is asked for from now on waits, with its first sounds made.
@@ -357,12 +387,12 @@ impl Speaker {
             self.forward(out);
         }
         self.pump(out);
-        stopped.into_values().collect()
+        stopped.into_values().map(|entry| *entry).collect()
     }
 
     /// The prompt's last sample went out.
     pub(super) fn over(&mut self, no: PromptNo, out: &mut VecDeque<Output>) -> Option<Entry> {
-        let entry = self.prompts.remove(&no)?;
+        let entry = *self.prompts.remove(&no)?;
         self.pump(out);
         Some(entry)
     }
@@ -370,7 +400,7 @@ impl Speaker {
     /// Whether a segment is a recording, and not the voice of a service.
     pub(super) fn is_recording(&self, no: PromptNo, segment: u32) -> bool {
         let of = |entry: &Entry| entry.prompt.segments.get(segment as usize).map(|s| s.source.clone());
-        matches!(self.prompts.get(&no).and_then(of), Some(Source::File(_)))
+        matches!(self.entry(no).and_then(of), Some(Source::File(_)))
     }
 
     /// The call is over: nothing more is said. All that was asked for, heard in part or not at all.
@@ -378,7 +408,7 @@ impl Speaker {
         let prompts = std::mem::take(&mut self.prompts);
         self.unwant(&prompts, out);
         self.feed = None;
-        prompts.into_values().collect()
+        prompts.into_values().map(|entry| *entry).collect()
     }
 
     /// What was heard of a prompt that was stopped.
@@ -441,18 +471,18 @@ impl Speaker {
     }
 
     /// Takes out what the leg does not know yet.
-    fn unknown(&mut self) -> BTreeMap<PromptNo, Entry> {
+    fn unknown(&mut self) -> BTreeMap<PromptNo, Box<Entry>> {
         let first = self.opened.map_or(PromptNo(1), |opened| PromptNo(opened.0 + 1));
         self.prompts.split_off(&first)
     }
 
-    fn unwant(&self, prompts: &BTreeMap<PromptNo, Entry>, out: &mut VecDeque<Output>) {
+    fn unwant(&self, prompts: &BTreeMap<PromptNo, Box<Entry>>, out: &mut VecDeque<Output>) {
         let wanted = prompts.iter().filter(|(_, entry)| entry.is_wanting());
         out.extend(wanted.map(|(no, _)| Output::Unwant(*no)));
     }
 
     fn wanting(&self, no: PromptNo) -> bool {
-        self.prompts.get(&no).is_some_and(Entry::is_wanting)
+        self.entry(no).is_some_and(Entry::is_wanting)
     }
 
     fn part(&mut self, no: PromptNo, segment: u32) -> Option<&mut Part> {

@@ -114,6 +114,10 @@ impl Screen {
                 let when = if tone.before_answer { " before the answer" } else { "" };
                 self.say(at, Voice::Line, &format!("{}{when}", tone.what));
             }
+            What::Announcement(said) => {
+                let outcome = said.outcome().as_str_name();
+                self.say(None, Voice::Line, &format!("announced before the answer: {outcome} ({})", said.rule));
+            }
             What::AnsweredBy(by) => {
                 self.say(Some(by.at_ms), Voice::Line, &format!("answered by: {} ({})", by.who, by.reason));
             }
@@ -130,6 +134,12 @@ impl Screen {
             What::RecordPaused(told) => {
                 let what = if told.on { "paused" } else { "goes on" };
                 self.say(Some(told.from_ms), Voice::Line, &format!("the recording {what}"));
+            }
+            What::RecordUploaded(told) if told.reason.is_empty() => {
+                self.say(None, Voice::Note, &format!("uploaded: {}", told.json_url));
+            }
+            What::RecordUploaded(told) => {
+                self.say(None, Voice::Bad, &format!("not uploaded yet: {}", told.reason));
             }
             What::RecordReady(files) => {
                 let wav = if files.wav.is_empty() { String::new() } else { format!(" and {}", files.wav) };
@@ -165,7 +175,17 @@ impl Screen {
                 self.say(at, voice, &text);
             }
             What::ReferRefused(refer) => {
-                self.say(at, Voice::Line, &format!("REFER to {} refused with {}", refer.target, refer.sip_code));
+                let text = format!("REFER to {} refused with {} ({})", refer.target, refer.sip_code, refer.why);
+                self.say(at, Voice::Line, &text);
+            }
+            What::ReferAsked(refer) => {
+                let within = refer.answer_within_ms;
+                self.say(at, Voice::Line, &format!("REFER to {}: refer_answer is due in {within} ms", refer.target));
+            }
+            What::Referred(refer) => {
+                let stage = refer.stage().as_str_name().trim_start_matches("STAGE_").to_lowercase();
+                let text = format!("REFER to {} {stage}: {} {}", refer.target, refer.sip_code, refer.reason);
+                self.say(at, Voice::Line, &text);
             }
             What::UserToUser(uui) => {
                 let values = uui.values.iter().map(|value| value.written.as_str()).collect::<Vec<_>>().join(", ");

@@ -1,7 +1,6 @@
 //! `trunkline serve`: every floor, joined.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use rand::RngExt;
@@ -17,9 +16,6 @@ use crate::speech::prompts::Prompts;
 use crate::switchboard::settings::Trunk;
 use crate::switchboard::{self, Shells};
 use crate::{control, journal, media, net, web};
-
-/// How often the speech services are asked whether they can do what is configured.
-const PROBE: Duration = Duration::from_secs(10);
 
 /// Takes and makes calls until the process is asked to end; then calls go on for `[limits] drain_s`, unless it is asked again.
 ///
@@ -66,7 +62,7 @@ pub async fn serve(config: Config) -> Done {
         media: engine,
         speech: speech.clone(),
         prompts: Prompts::new(config.prompts),
-        dialogues,
+        dialogues: dialogues.clone(),
         journal: journal.clone(),
     };
     let seed = rand::rng().random();
@@ -79,7 +75,7 @@ pub async fn serve(config: Config) -> Done {
     let face = tokio::spawn(face);
     let handles = control::serve(control_listener, switchboard.clone(), journal.clone(), until(closed));
     let handles = tokio::spawn(handles);
-    let readiness = tokio::spawn(watch_readiness(speech, reasons.clone()));
+    let readiness = tokio::spawn(watch_services(speech, dialogues, reasons.clone()));
     tracing::info!("{summary}");
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
@@ -137,24 +133,29 @@ fn raise_file_limit(calls: usize) {
     }
 }
 
-/// Ready is who can hear and speak: calls taken without would end with the fallback prompt.
-async fn watch_readiness(speech: Speech, reasons: watch::Sender<Vec<String>>) {
-    loop {
-        let found = speech.probe().await;
-        let wrong: Vec<_> = found.into_iter().filter_map(|probed| probed.found.err()).collect();
-        reasons.send_if_modified(|before| {
-            let changed = *before != wrong;
-            if changed {
-                wrong.iter().for_each(|reason| tracing::warn!(reason, "not ready"));
-                if wrong.is_empty() {
-                    tracing::info!("ready");
+/// Asks the services again and again whether they are there. Ready is who can hear, speak and answer: calls taken without would end with the
+/// fallback prompt.
+async fn watch_services(speech: Speech, dialogues: Dialogues, reasons: watch::Sender<Vec<String>>) {
+    let readiness = async {
+        loop {
+            // Before the look, so that no news falls between the two.
+            let (changed, also) = (speech.changed(), dialogues.changed());
+            let wrong: Vec<_> = speech.troubles().into_iter().chain(dialogues.troubles()).collect();
+            reasons.send_if_modified(|before| {
+                let changed = *before != wrong;
+                if changed {
+                    wrong.iter().for_each(|reason| tracing::warn!(reason, "not ready"));
+                    if wrong.is_empty() {
+                        tracing::info!("ready");
+                    }
+                    *before = wrong;
                 }
-                *before = wrong;
-            }
-            changed
-        });
-        tokio::time::sleep(PROBE).await;
-    }
+                changed
+            });
+            futures_util::future::select(changed, also).await;
+        }
+    };
+    tokio::join!(speech.watch(), dialogues.watch(), readiness);
 }
 
 async fn until(mut closing: watch::Receiver<bool>) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -14,11 +13,12 @@ use super::reader::{Found, Section, Source};
 use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
-use super::{group, written};
+use super::{group, recording, written};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::call::prompt;
-use crate::journal::{self, Format, Keep, Pattern};
+use crate::channel::pool::Plan as Watch;
+use crate::journal;
 use crate::ms::Ms;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
@@ -37,6 +37,8 @@ const DRAIN_S: u64 = 30;
 const RTP_TIMEOUT_S: u64 = 30;
 const ANSWER_TIMEOUT_MS: u64 = 8_000;
 const FINAL_TIMEOUT_MS: u64 = 3_000;
+const DIALOGUE_RESUMES: u64 = 3;
+const DEAD_AIR_MS: u64 = 2_500;
 
 pub(super) const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -82,8 +84,8 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     let dialogues = dialogues(root.sections("dialogue"));
     root.need("speech", "write a [[speech]] with name and endpoint: nobody would hear the caller");
     root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
-    let (prompts, fallback) = prompts(root.section("prompts"), base);
-    let recording = recording(root.section("recording"), base);
+    let (prompts, fallback, waiting) = prompts(root.section("prompts"), base);
+    let recording = recording::read(root.section("recording"), source.file);
     let profiles = profiles(root.section("profiles"), base);
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
@@ -102,6 +104,9 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         knobs,
         background,
         dialogue_timeout: limits.answer_timeout,
+        dialogue_resumes: limits.resumes,
+        dead_air: limits.dead_air,
+        waiting_sound: waiting,
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
         record: recording.enabled,
@@ -126,6 +131,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
             folder: recording.folder,
             format: recording.format,
             keep: recording.keep,
+            upload: recording.upload,
             keep_events: number_or(keep, KEEP_EVENTS) as usize,
         },
         switchboard,
@@ -232,6 +238,8 @@ struct Limits {
     drain: Duration,
     rtp_timeout: Duration,
     answer_timeout: Duration,
+    resumes: u32,
+    dead_air: Duration,
     final_timeout: Duration,
 }
 
@@ -242,6 +250,8 @@ fn limits(mut limits: Section<'_>) -> Limits {
     let drain = limits.number("drain_s", 0..=86_400);
     let rtp = limits.number("rtp_timeout_s", 5..=3_600);
     let answer = limits.number("answer_timeout_ms", 500..=120_000);
+    let resumes = limits.number("dialogue_resumes", 0..=100);
+    let dead_air = limits.number("dead_air_ms", 0..=60_000);
     let strangers = limits.number("strangers_per_second", 1..=10_000);
     let last_word = limits.number("final_timeout_ms", 200..=30_000);
     limits.done();
@@ -255,6 +265,8 @@ fn limits(mut limits: Section<'_>) -> Limits {
         drain: Duration::from_secs(number_or(drain, DRAIN_S)),
         rtp_timeout: Duration::from_secs(number_or(rtp, RTP_TIMEOUT_S)),
         answer_timeout: Duration::from_millis(number_or(answer, ANSWER_TIMEOUT_MS)),
+        dead_air: Duration::from_millis(number_or(dead_air, DEAD_AIR_MS)),
+        resumes: number_or(resumes, DIALOGUE_RESUMES) as u32,
         final_timeout: Duration::from_millis(number_or(last_word, FINAL_TIMEOUT_MS)),
     }
 }
@@ -262,12 +274,15 @@ fn limits(mut limits: Section<'_>) -> Limits {
 fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
     let mut taken = Vec::new();
     let read = |mut section: Section<'_>| {
-        let (name, endpoint) = service(&mut section, &mut taken);
+        let (name, endpoints, watch) = service(&mut section, &mut taken);
         let language = section.parsed("language", written::some);
         let voice = section.parsed("voice", written::some);
         let connect = section.number("connect_timeout_ms", 100..=60_000);
         let stall = section.number("stall_timeout_ms", 500..=60_000);
         let give_up = section.number("give_up_ms", 1_000..=300_000);
+        let silent = section.number("silent_utterances", 0..=100);
+        let unanswered = section.number("silent_s", 2..=600);
+        let usual = speech::Rule::default();
         let batch = section.number("batch_ms", 20..=100);
         if let Some(batch) = &batch
             && !batch.value.is_multiple_of(20)
@@ -277,13 +292,18 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
         section.done();
         speech::ServiceConfig {
             name,
-            endpoint,
+            endpoints,
+            watch,
             language: language.map(|found| found.value).unwrap_or_default(),
             voice: voice.map(|found| found.value).unwrap_or_default(),
             connect_timeout: Duration::from_millis(number_or(connect, 2_000)),
             stall_timeout: Duration::from_millis(number_or(stall, 5_000)),
             batch: Duration::from_millis(number_or(batch, 100)),
             give_up: Duration::from_millis(number_or(give_up, 15_000)),
+            silent: speech::Rule {
+                utterances: silent.map_or(usual.utterances, |found| found.value as u32),
+                speech: unanswered.map_or(usual.speech, |found| Duration::from_secs(found.value)),
+            },
         }
     };
     sections.into_iter().map(read).collect()
@@ -292,20 +312,30 @@ fn speech_services(sections: Vec<Section<'_>>) -> Vec<speech::ServiceConfig> {
 fn dialogues(sections: Vec<Section<'_>>) -> Vec<dialogue::ServiceConfig> {
     let mut taken = Vec::new();
     let read = |mut section: Section<'_>| {
-        let (name, endpoint) = service(&mut section, &mut taken);
+        let (name, endpoints, watch) = service(&mut section, &mut taken);
         let connect = section.number("connect_timeout_ms", 100..=60_000);
         section.done();
-        dialogue::ServiceConfig { name, endpoint, connect_timeout: Duration::from_millis(number_or(connect, 2_000)) }
+        let connect_timeout = Duration::from_millis(number_or(connect, 2_000));
+        dialogue::ServiceConfig { name, endpoints, watch, connect_timeout }
     };
     sections.into_iter().map(read).collect()
 }
 
-/// Name and endpoint of a service. `taken`: the names before it, and where they stand.
-fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (String, String) {
+/// Name and endpoints of a service, and how they are watched. `taken`: the names before it, and where they stand.
+fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (String, Vec<String>, Watch) {
     let name = section.parsed("name", written::name);
-    let endpoint = section.parsed("endpoint", written::endpoint);
+    let endpoints = endpoints(section);
+    let every = section.number("check_s", 1..=3_600);
+    let down = section.number("check_down_after", 1..=100);
+    let up = section.number("check_up_after", 1..=100);
+    let usual = Watch::default();
+    let count = |found: Option<Found<'_, u64>>, usual| found.map_or(usual, |found| found.value as u32);
+    let watch = Watch {
+        interval: every.map_or(usual.interval, |found| Duration::from_secs(found.value)),
+        down_after: count(down, usual.down_after),
+        up_after: count(up, usual.up_after),
+    };
     section.need("name", "give it a name by which profiles and Dial choose it");
-    section.need("endpoint", "write endpoint = \"http://host:port\"");
     if let Some(Found { value: name, place }) = &name {
         if name == NONE {
             place.wrong(
@@ -319,31 +349,63 @@ fn service(section: &mut Section<'_>, taken: &mut Vec<(String, String)>) -> (Str
         taken.push((name.clone(), place.named()));
     }
     let text = |found: Option<Found<'_, String>>| found.map(|f| f.value).unwrap_or_default();
-    (text(name), text(endpoint))
+    (text(name), endpoints, watch)
 }
 
-fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<String>) {
+/// `endpoint` for one, `endpoints` for several.
+fn endpoints(section: &mut Section<'_>) -> Vec<String> {
+    let one = section.parsed("endpoint", written::endpoint);
+    let several = section.list("endpoints", written::endpoint);
+    if section.has("endpoint") && section.has("endpoints") {
+        section.place_of("endpoints").wrong("stands beside `endpoint`", "write all of them in `endpoints`");
+    } else if !section.has("endpoints") {
+        section.need(
+            "endpoint",
+            "write endpoint = \"http://host:port\", or endpoints = [\"http://a:port\", \"http://b:port\"]",
+        );
+    } else if several.as_ref().is_some_and(Vec::is_empty) {
+        section
+            .place_of("endpoints")
+            .wrong("names no endpoint", "write them as [\"http://a:port\", \"http://b:port\"]");
+    }
+    let mut endpoints: Vec<String> = Vec::new();
+    for Found { value, place } in one.into_iter().chain(several.unwrap_or_default()) {
+        if endpoints.contains(&value) {
+            place.wrong(format!("names {value} twice"), "name each endpoint once");
+        } else {
+            endpoints.push(value);
+        }
+    }
+    endpoints
+}
+
+fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<String>, Option<String>) {
     let folder = prompts.parsed("folder", written::some);
     let fallback = prompts.parsed("fallback", written::below);
-    if fallback.is_some() {
-        prompts.need("folder", "name the folder in which the fallback prompt lies");
+    let waiting = prompts.parsed("waiting", written::below);
+    for (key, of) in [("fallback", &fallback), ("waiting", &waiting)] {
+        if of.is_some() {
+            prompts.need("folder", &format!("name the folder in which `{key}` lies"));
+        }
     }
     prompts.done();
     let Some(folder) = folder else {
-        return (None, None);
+        return (None, None, None);
     };
     let path = base.join(&folder.value);
     if !path.is_dir() {
         folder.place.wrong(format!("{} is not a folder", path.display()), "make it, or name another");
-    } else if let Some(fallback) = &fallback
-        && let Err(reason) = playable(&path.join(&fallback.value))
-    {
-        fallback.place.wrong(
-            format!("{} {reason}", path.join(&fallback.value).display()),
-            "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
-        );
+    } else {
+        for file in [&fallback, &waiting].into_iter().flatten() {
+            if let Err(reason) = playable(&path.join(&file.value)) {
+                file.place.wrong(
+                    format!("{} {reason}", path.join(&file.value).display()),
+                    "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
+                );
+            }
+        }
     }
-    (Some(absolute(path)), fallback.map(|found| found.value))
+    (Some(absolute(path)), fallback.map(|found| found.value), waiting.map(|found| found.value))
 }
 
 /// The prompt that is played when all else fails has to be there.
@@ -358,52 +420,6 @@ fn playable(path: &Path) -> Result<(), String> {
         return Err("is empty".to_owned());
     }
     Ok(())
-}
-
-struct Recording {
-    enabled: bool,
-    folder: PathBuf,
-    format: Format,
-    keep: Keep,
-    names: Pattern,
-}
-
-fn recording(mut recording: Section<'_>, base: &Path) -> Recording {
-    let enabled = recording.flag("enabled");
-    let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
-    let format = or_default(&mut recording, "format", written::recording_format, Format::Pcm16);
-    let names = or_default(&mut recording, "name", written::pattern, Pattern::default());
-    let days = recording.number("keep_days", 1..=36_500);
-    let gib = recording.number("keep_gib", 1..=1_000_000);
-    let keep = Keep {
-        age: days.map(|found| Duration::from_secs(found.value * 86_400)),
-        bytes: gib.map(|found| found.value << 30),
-    };
-    recording.done();
-    let path = absolute(base.join(&folder.value));
-    // It is made with the first file; so something has to be there to make it in.
-    let standing = path.ancestors().find(|folder| folder.exists()).filter(|folder| folder.is_dir());
-    match standing {
-        None => folder.place.wrong(
-            format!("{} cannot be made: a file is in the way", base.join(&folder.value).display()),
-            "name another folder",
-        ),
-        Some(standing) => {
-            if let Err(e) = access(standing, Access::WRITE_OK | Access::EXEC_OK) {
-                folder.place.wrong(
-                    format!("{} cannot be written: {e}", standing.display()),
-                    "give it to the user that runs trunkline, or name another folder",
-                );
-            }
-        }
-    }
-    Recording {
-        enabled: enabled.is_some_and(|found| found.value),
-        folder: path,
-        format: format.value,
-        keep,
-        names: names.value,
-    }
 }
 
 fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
@@ -432,6 +448,7 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Bac
         time("verdict_ms"),
         time("filler_after_ms"),
         time("min_words"),
+        time("echo_guard_db"),
     ];
     let ms = times.each_ref().map(|time| time.as_ref().map(|t| Ms(u32::try_from(t.value).unwrap_or(u32::MAX))));
     let change = KnobChange {
@@ -448,6 +465,7 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Bac
         verdict: ms[7],
         filler_after: ms[8],
         min_words: ms[9].map(|words| words.0),
+        echo_guard_db: ms[10].map(|guard| guard.0),
         ignore: ignore(&mut section),
         bridging: bridging(&mut section, prompts),
         background: None,
@@ -548,7 +566,7 @@ pub(super) fn number_or(found: Option<Found<'_, u64>>, default: u64) -> u64 {
     found.map_or(default, |found| found.value)
 }
 
-fn absolute(path: PathBuf) -> PathBuf {
+pub(super) fn absolute(path: PathBuf) -> PathBuf {
     // Fails only without a working directory; the path is then as good as it gets.
     path::absolute(&path).unwrap_or(path)
 }

@@ -152,20 +152,26 @@ pub(super) fn inbound(
 fn secret(auth: &mut Section<'_>, file: &Path) -> Option<(String, String)> {
     let user = auth.parsed("user", written::some);
     auth.need("user", "write the user name for authentication");
-    let given = auth.parsed("password", written::some);
-    let variable = auth.parsed("password_env", written::some);
-    let kept_in = auth.parsed("password_file", written::some);
-    let keys = ["password", "password_env", "password_file"];
-    let ways = keys.into_iter().filter(|key| auth.has(key)).collect::<Vec<_>>();
+    let password = secret_of(auth, ["password", "password_env", "password_file"], file);
+    Some((user?.value, password?))
+}
+
+/// A secret that stands in the file itself, in the environment or in a file of its own.
+pub(super) fn secret_of(section: &mut Section<'_>, keys: [&'static str; 3], file: &Path) -> Option<String> {
+    let [here, env, elsewhere] = keys;
+    let given = section.parsed(here, written::some);
+    let variable = section.parsed(env, written::some);
+    let kept_in = section.parsed(elsewhere, written::some);
+    let ways = keys.into_iter().filter(|key| section.has(key)).collect::<Vec<_>>();
     match ways.as_slice() {
-        [] => auth.need("password", "write password, password_env or password_file"),
+        [] => section.need(here, &format!("write {here}, {env} or {elsewhere}")),
         [_] => {}
-        [_, again, ..] => auth
+        [_, again, ..] => section
             .place_of(again)
-            .wrong(format!("stands beside {}", ways[0]), "keep one of password, password_env and password_file"),
+            .wrong(format!("stands beside {}", ways[0]), format!("keep one of {here}, {env} and {elsewhere}")),
     }
-    // No message here may quote a password.
-    let password = if let Some(given) = given {
+    // No message here may quote a secret.
+    if let Some(given) = given {
         Some(given.value)
     } else if let Some(variable) = variable {
         let value = env::var(&variable.value).ok().filter(|v| !v.is_empty());
@@ -178,14 +184,13 @@ fn secret(auth: &mut Section<'_>, file: &Path) -> Option<(String, String)> {
         value
     } else {
         kept_in.and_then(|kept_in| first_line(&kept_in, file))
-    };
-    Some((user?.value, password?))
+    }
 }
 
 fn first_line(kept_in: &Found<'_, String>, file: &Path) -> Option<String> {
     let path = file.parent().unwrap_or(Path::new("")).join(&kept_in.value);
     let told = |reason: String| {
-        let remedy = "write the password into its first line, readable for the user that runs trunkline";
+        let remedy = "write the secret into its first line, readable for the user that runs trunkline";
         kept_in.place.wrong(format!("{} {reason}", path.display()), remedy);
     };
     match fs::read_to_string(&path) {

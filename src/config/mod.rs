@@ -11,6 +11,7 @@ mod identity;
 mod numbers;
 mod problem;
 mod reader;
+mod recording;
 mod sip;
 mod tones;
 mod trunk;
@@ -59,23 +60,51 @@ fn read(path: &Path, problems: &RefCell<Vec<Problem>>) -> Option<Config> {
     let source = Source { problems: if sound { problems } else { &unheard }, ..source };
     let engine = engine::read(&source, &tree);
     let services = sound.then(|| engine.services());
-    let countries = tones::read(&engine.profiles, problems);
+    let tables = tones::read(&engine.profiles, problems);
     let mut trunks = Vec::new();
     let mut disabled = Vec::new();
+    let mut files = Vec::new();
     for file in profiles(&engine.profiles, path, problems) {
-        match profile(&file, services.as_ref(), &countries, problems) {
-            Some(Profile::On(trunk)) => trunks.push(*trunk),
+        match profile(&file, services.as_ref(), &tables, problems) {
+            Some(Profile::On(trunk)) => {
+                trunks.push(*trunk);
+                files.push(file);
+            }
             Some(Profile::Off(name)) => disabled.push(name),
             None => {}
         }
     }
-    Some(engine.config(trunks, disabled))
+    let config = engine.config(trunks, disabled);
+    // A profile that is broken would only be missed here.
+    if problems.borrow().is_empty() {
+        ways_out(&config, &files, problems);
+    }
+    Some(config)
+}
+
+/// The trunks over which calls are handed over: each is one that there is. `files`: the profiles, in the order of the trunks.
+fn ways_out(config: &Config, files: &[PathBuf], problems: &RefCell<Vec<Problem>>) {
+    let (trunks, groups) = (&config.switchboard.trunks, &config.switchboard.groups);
+    let names = trunks.iter().map(|trunk| trunk.name.as_str()).chain(groups.iter().map(|group| group.name.as_str()));
+    let known: Vec<_> = names.collect();
+    for (trunk, file) in trunks.iter().zip(files) {
+        let way = trunk.transfer.trunk.as_str();
+        if !way.is_empty() && !known.contains(&way) {
+            problems.borrow_mut().push(Problem {
+                file: file.clone(),
+                line: 0,
+                key: "transfer.trunk".to_owned(),
+                reason: format!("{way:?} is no trunk that is on, and no group"),
+                remedy: format!("write one of: {}", known.join(", ")),
+            });
+        }
+    }
 }
 
 fn profile(
     path: &Path,
     services: Option<&trunk::Services>,
-    countries: &tones::Countries,
+    tables: &tones::Tables,
     problems: &RefCell<Vec<Problem>>,
 ) -> Option<Profile> {
     let text = contents(path, problems)?;
@@ -84,7 +113,7 @@ fn profile(
     if !sound {
         return None;
     }
-    trunk::read(&source, &tree, services, Some(countries))
+    trunk::read(&source, &tree, services, Some(tables))
 }
 
 /// The profiles, in the order of their names.

@@ -278,6 +278,11 @@ impl<'a> Section<'a> {
         Section { place, table: Some(table), asked: Vec::new() }
     }
 
+    /// Keys that are known, and of no interest here.
+    pub(super) fn pass(&mut self, keys: impl IntoIterator<Item = &'static str>) {
+        self.asked.extend(keys);
+    }
+
     /// Ends the reading: keys that nobody asked for are mistakes.
     pub(super) fn done(self) {
         #[cfg(test)]

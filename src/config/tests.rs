@@ -1,5 +1,6 @@
 //! The files of the repository, and wrong ones.
 
+mod announcements;
 mod trunks;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::call::knobs::{BargeIn, Knobs};
 use crate::call::quality::LineRules;
-use crate::call::transfer::Rules;
+use crate::call::transfer::{Inbound, Rules, Way};
 use crate::ms::Ms;
 use crate::sdp::{AudioFormat, Willing};
 use crate::sip::message::Target;
@@ -140,8 +141,10 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(shown.switchboard.reached, bare.switchboard.reached);
     let trunk = |c: &Config| {
         let t = &c.switchboard.trunks[0];
-        let transfer = (t.transfer.subscription, t.transfer.referred_by, t.transfer.patience, t.transfer.refuse_refer);
-        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.line, t.session, transfer)
+        let rules = &t.transfer;
+        let transfer = (rules.subscription, rules.referred_by, rules.patience, rules.refuse_refer);
+        let inbound = (rules.inbound.way, rules.inbound.hosts.clone(), rules.inbound.decide);
+        (t.transport, t.tls.clone(), t.channels, t.ring_timeout, t.codecs.clone(), t.line, t.session, transfer, inbound)
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
@@ -174,6 +177,10 @@ subscription = false
 referred_by = false
 timeout_ms = 30000
 refuse_refer = 405
+trunk = "t"
+inbound_refer = "tell"
+inbound_refer_hosts = ["pbx.example.com", "192.0.2.9"]
+inbound_refer_answer_ms = 800
 [[inbound]]
 answer = "wait"
 "#;
@@ -208,12 +215,19 @@ answer = "wait"
     assert_eq!(trunk.pass_headers, ["X-Order"]);
     let transfer = Rules {
         domain: "sip.example.com".into(),
+        trunk: "t".into(),
         subscription: false,
         referred_by: false,
         patience: Duration::from_secs(30),
         refuse_refer: 405,
+        inbound: Inbound {
+            way: Way::Tell,
+            home: vec!["sip.example.com".into(), "sip.example.com".into()],
+            hosts: vec!["pbx.example.com".into(), "192.0.2.9".into()],
+            decide: Duration::from_millis(800),
+        },
     };
-    assert_eq!(trunk.transfer, transfer);
+    assert_eq!(trunk.transfer, transfer.into());
     let route = &trunk.routes[0];
     assert_eq!((route.dialogue.as_str(), route.speech.as_str()), ("brain", "ears"));
     assert_eq!(route.answer, AnswerRule::Wait);
@@ -262,7 +276,7 @@ fn media_has_an_address_of_each_family_that_sip_has_unless_it_is_said() {
 
 #[test]
 fn wrong_engine_files() {
-    const FORMS: [(&str, &[&str]); 22] = [
+    const FORMS: [(&str, &[&str]); 28] = [
         ("", &[]),
         (
             "[sip]\nlissen = \"x\"\n",
@@ -340,7 +354,7 @@ fn wrong_engine_files() {
         (
             "[[dialogue]]\n",
             &[
-                "m.toml:1:dialogue.endpoint: is missing; write endpoint = \"http://host:port\"",
+                "m.toml:1:dialogue.endpoint: is missing; write endpoint = \"http://host:port\", or endpoints = [\"http://a:port\", \"http://b:port\"]",
                 "m.toml:1:dialogue.name: is missing; give it a name by which profiles and Dial choose it",
             ],
         ),
@@ -368,6 +382,47 @@ fn wrong_engine_files() {
                 "m.toml:4:recording.format: is not known; write \"pcm16\" or \"g711\"",
                 "m.toml:5:recording.name: has no {call_id} in the file's name, so many calls would have one name; write it as \"{date}/{trunk}/{call_id}\", of {call_id}, {date}, {time}, {trunk}, {caller}, {callee} and {direction}",
                 "m.toml:6:recording.keep_days: is out of range; write a whole number from 1 to 36500",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"https://calls\"\nat_a_time = 0\naccess_key = \"AKIA\"\n",
+            &[
+                "m.toml:2:recording.upload.url: is neither s3:// nor file://; write it as s3://bucket/prefix, or file:///folder of a share",
+                "m.toml:3:recording.upload.at_a_time: is out of range; write a whole number from 1 to 64",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"s3://Calls/eu\"\n",
+            &[
+                "m.toml:2:recording.upload.url: names a bucket that cannot be: 3 to 63 of a-z, 0-9, - and ., no - and . at its ends; write it as s3://bucket/prefix, or file:///folder of a share",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"s3://calls/eu/../us\"\n",
+            &[
+                "m.toml:2:recording.upload.url: has a prefix with an empty part, . or ..; write it as s3://bucket/prefix, or file:///folder of a share",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"s3://calls\"\nendpoint = \"minio:9000\"\nsecret_key = \"s3cret\"\nsecret_key_env = \"NOT_SET_ANYWHERE\"\nca = \"m.toml\"\n",
+            &[
+                "m.toml:1:recording.upload.access_key: is missing; write the id of the key that may put objects there",
+                "m.toml:3:recording.upload.endpoint: is no http:// or https:// URL with a host; write it as http://host:port or https://host",
+                "m.toml:5:recording.upload.secret_key_env: stands beside secret_key; keep one of secret_key, secret_key_env and secret_key_file",
+                "m.toml:6:recording.upload.ca: m.toml holds no certificate in PEM form; name a file with the certificate in PEM form",
+            ],
+        ),
+        (
+            "[recording.upload]\nurl = \"file://share\"\n",
+            &[
+                "m.toml:2:recording.upload.url: names no folder from the root on; write it as s3://bucket/prefix, or file:///folder of a share",
+            ],
+        ),
+        (
+            "[recording]\nfolder = \"/recordings\"\n[recording.upload]\nurl = \"file:///recordings/there\"\nregion = \"eu\"\n",
+            &[
+                "m.toml:4:recording.upload.url: is the recordings' own folder, or in it, or around it; name another folder",
+                "m.toml:5:recording.upload.region: means nothing with file://; remove it, or write url = \"s3://…\"",
             ],
         ),
         (
@@ -402,7 +457,7 @@ fn wrong_engine_files() {
 #[test]
 fn wrong_profiles() {
     const RIGHT: &str = "[peer]\naddress = \"192.0.2.1\"\n[identity]\ncaller = \"1\"\n";
-    const FORMS: [(&str, &[&str]); 17] = [
+    const FORMS: [(&str, &[&str]); 18] = [
         ("", &[]),
         (
             "[auth]\nuser = \"u\"\npassword = 4711\n",
@@ -464,14 +519,22 @@ fn wrong_profiles() {
             &["t.toml:7:media.srtp_suites: names no suite; name one, or remove the key"],
         ),
         (
-            "[transfer]\nsubscription = 1\nreferred_by = \"me\"\ntimeout_ms = 999\nrefuse_refer = 486\nallow = true\n",
+            "[transfer]\nsubscription = 1\nreferred_by = \"me\"\ntimeout_ms = 999\nrefuse_refer = 486\nallow = true\n\
+             inbound_refer = \"yes\"\ninbound_refer_hosts = [\"h\"]\ninbound_refer_answer_ms = 100\n",
             &[
                 "t.toml:6:transfer.subscription: is of type integer, not a truth value; write true or false",
                 "t.toml:7:transfer.referred_by: is of type string, not a truth value; write true or false",
                 "t.toml:8:transfer.timeout_ms: is out of range; write a whole number from 1000 to 300000",
                 "t.toml:9:transfer.refuse_refer: is no way to refuse a REFER; write one of 603, 405, 403, 501",
-                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer",
+                "t.toml:10:transfer.allow: is not known; remove it, or choose from: subscription, referred_by, timeout_ms, refuse_refer, inbound_refer, inbound_refer_hosts, inbound_refer_answer_ms, trunk",
+                "t.toml:11:transfer.inbound_refer: is nothing that becomes of a REFER; write \"refuse\", \"tell\" or \"follow\"",
+                "t.toml:12:transfer.inbound_refer_hosts: has no meaning where every REFER is refused; write inbound_refer = \"tell\" or \"follow\", or remove it",
+                "t.toml:13:transfer.inbound_refer_answer_ms: is out of range; write a whole number from 500 to 20000",
             ],
+        ),
+        (
+            "[transfer]\ntrunk = \"agents\"\n",
+            &["t.toml:transfer.trunk: \"agents\" is no trunk that is on, and no group; write one of: t"],
         ),
         (
             "[headers]\npass = [\"Authorization\", \"X Order\"]\n",
@@ -814,4 +877,37 @@ fn transports_and_certificates_that_cannot_be_used_are_told_where_they_stand() {
         let found = Folder::new(&format!("{main}{ENGINE}"), &trunk).mistakes();
         assert_eq!(found, mistakes, "{main}{trunk}");
     }
+}
+
+#[test]
+fn a_service_may_have_several_endpoints() {
+    let engine = "[[speech]]\nname = \"ears\"\nendpoints = [\"http://a:1\", \"http://b:1\"]\ncheck_s = 2\ncheck_down_after = 3\n\
+                  check_up_after = 4\n[[dialogue]]\nname = \"brain\"\nendpoint = \"http://c:1\"\n";
+    let config = load(&Folder::new(engine, PROFILE).main()).expect("no mistakes");
+    let speech = &config.speech[0];
+    assert_eq!(speech.endpoints, ["http://a:1", "http://b:1"]);
+    let watch = (speech.watch.interval, speech.watch.down_after, speech.watch.up_after);
+    assert_eq!(watch, (Duration::from_secs(2), 3, 4));
+    assert_eq!(
+        (&config.dialogues[0].endpoints[..], config.dialogues[0].watch),
+        (&["http://c:1".to_owned()][..], Default::default())
+    );
+    let both = engine.replace("check_s = 2", "endpoint = \"http://a:1\"");
+    assert_eq!(
+        Folder::new(&both, PROFILE).mistakes(),
+        [
+            "m.toml:3:speech.endpoints: names http://a:1 twice; name each endpoint once",
+            "m.toml:3:speech.endpoints: stands beside `endpoint`; write all of them in `endpoints`",
+        ]
+    );
+    let none = engine.replace("\"http://a:1\", \"http://b:1\"", "");
+    assert_eq!(
+        Folder::new(&none, PROFILE).mistakes(),
+        ["m.toml:3:speech.endpoints: names no endpoint; write them as [\"http://a:port\", \"http://b:port\"]"]
+    );
+    let twice = engine.replace("http://b:1", "http://a:1");
+    assert_eq!(
+        Folder::new(&twice, PROFILE).mistakes(),
+        ["m.toml:3:speech.endpoints: names http://a:1 twice; name each endpoint once"]
+    );
 }

@@ -1,6 +1,7 @@
 //! `sip-profiles/*.toml`: one trunk a file, named for the file.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -8,8 +9,9 @@ use toml::de::DeTable;
 
 use super::reader::{Found, Section, Source};
 use super::{identity, numbers, sip, tones, written};
+use crate::call::announcement::Announcements;
 use crate::call::quality::LineRules;
-use crate::call::transfer::Rules;
+use crate::call::transfer::{DECIDE, Inbound, Rules, Way};
 use crate::dsp::answerer;
 use crate::ms::Ms;
 use crate::net::tls::ClientFiles;
@@ -20,7 +22,7 @@ use crate::sip::ping;
 use crate::sip::session::{Reliability, SHORTEST_INTERVAL, Terms, TimerTerms};
 use crate::sip::transport::Transport;
 use crate::switchboard::NONE;
-use crate::switchboard::settings::{AnswerRule, CalleeMatch, Network, Rate, Registration, Route, Trunk};
+use crate::switchboard::settings::{AnswerRule, Answering, CalleeMatch, Network, Rate, Registration, Route, Trunk};
 
 const RING_TIMEOUT_MS: u64 = 60_000;
 const EXPIRES_S: u64 = 600;
@@ -54,12 +56,12 @@ pub(super) enum Profile {
     Off(String),
 }
 
-/// Reads a profile; `None` when it cannot be a trunk. What is wrong is told. Without `services` and `countries` it is not known which there are.
+/// Reads a profile; `None` when it cannot be a trunk. What is wrong is told. Without `services` and `tables` it is not known which there are.
 pub(super) fn read<'a>(
     source: &'a Source<'a>,
     tree: &'a Spanned<DeTable<'a>>,
     services: Option<&Services>,
-    countries: Option<&tones::Countries>,
+    tables: Option<&tones::Tables>,
 ) -> Option<Profile> {
     let mut root = source.root(tree);
     let name = file_name(&root, source.file);
@@ -113,10 +115,17 @@ pub(super) fn read<'a>(
     let mut media = root.section("media");
     let codecs = codecs(&mut media);
     let early = media.flag("early_media_asr");
+    let announcements = announcements(&mut media, services, tables);
+    let hang_up_on_announcement = media.flag("hang_up_on_announcement");
+    if hang_up_on_announcement.is_some() && !media.has("announcements") {
+        media
+            .place_of("hang_up_on_announcement")
+            .wrong("has no meaning without announcements", "add announcements = \"cn\", or remove it");
+    }
     let line = line(&mut media);
     let srtp = srtp(&mut media);
     let inband_keys = media.parsed("inband_keys", written::inband_keys);
-    let tones = tones::chosen(&mut media, countries);
+    let tones = tones::chosen(&mut media, tables);
     let hang_up_on_tone = media.flag("hang_up_on_tone");
     if hang_up_on_tone.is_some() && !media.has("tones") {
         media.place_of("hang_up_on_tone").wrong("has no meaning without tones", "add tones = \"cn\", or remove it");
@@ -127,7 +136,8 @@ pub(super) fn read<'a>(
     let mut headers = root.section("headers");
     let pass = headers.list("pass", written::header);
     headers.done();
-    let transfer = transfer(root.section("transfer"), domain.as_deref());
+    let host = host_of(address.as_ref());
+    let transfer = transfer(root.section("transfer"), domain.as_deref(), host);
     let routes = routes(root.sections("inbound"), services);
 
     let inbound_auth =
@@ -166,11 +176,13 @@ pub(super) fn read<'a>(
         srtp,
         tones,
         answerer,
+        announcements,
+        hang_up_on_announcement: hang_up_on_announcement.is_none_or(|found| found.value),
         hang_up_on_tone: hang_up_on_tone.is_none_or(|found| found.value),
         inband_keys: inband_keys.map_or_else(Default::default, |found| found.value),
         session,
         pass_headers: values(pass.unwrap_or_default()),
-        transfer: transfer?,
+        transfer: transfer?.into(),
         routes,
     };
     match enabled {
@@ -296,24 +308,44 @@ fn registration(mut section: Section<'_>, user: Option<String>, domain: Option<&
 }
 
 /// `None` when there is no domain, which has been told.
-fn transfer(mut section: Section<'_>, domain: Option<&str>) -> Option<Rules> {
+fn transfer(mut section: Section<'_>, domain: Option<&str>, peer: Option<String>) -> Option<Rules> {
     let subscription = section.flag("subscription");
     let referred_by = section.flag("referred_by");
     let timeout = section.number("timeout_ms", 1_000..=300_000);
     let refuse = section.number("refuse_refer", 400..=699);
+    let own = |text: &str| if text.is_empty() { Ok(String::new()) } else { written::name(text) };
+    let trunk = section.parsed("trunk", own);
     if let Some(refuse) = refuse.as_ref().filter(|refuse| !REFUSALS.contains(&refuse.value)) {
         let known = REFUSALS.map(|code| code.to_string()).join(", ");
         refuse.place.wrong("is no way to refuse a REFER", format!("write one of {known}"));
     }
+    let way = section.parsed("inbound_refer", written::inbound_refer);
+    let hosts = section.list("inbound_refer_hosts", written::host);
+    let decide = section.number("inbound_refer_answer_ms", 500..=20_000);
+    let way = way.map_or(Way::Refuse, |found| found.value);
+    if hosts.as_ref().is_some_and(|hosts| !hosts.is_empty()) && way == Way::Refuse {
+        section.place_of("inbound_refer_hosts").wrong(
+            "has no meaning where every REFER is refused",
+            "write inbound_refer = \"tell\" or \"follow\", or remove it",
+        );
+    }
     section.done();
+    let inbound = Inbound {
+        way,
+        home: domain.map(str::to_owned).into_iter().chain(peer).collect(),
+        hosts: values(hosts.unwrap_or_default()),
+        decide: decide.map_or(DECIDE, |found| Duration::from_millis(found.value)),
+    };
     let on = |flag: Option<Found<'_, bool>>| flag.is_none_or(|found| found.value);
     Some(Rules {
         domain: domain?.to_owned(),
+        trunk: trunk.map(|found| found.value).unwrap_or_default(),
         subscription: on(subscription),
         referred_by: on(referred_by),
         patience: Duration::from_millis(timeout.map_or(TRANSFER_MS, |found| found.value)),
         // Below 700, as just read.
         refuse_refer: refuse.map_or(REFUSALS[0], |found| found.value) as u16,
+        inbound,
     })
 }
 
@@ -343,6 +375,21 @@ fn codecs(media: &mut Section<'_>) -> Vec<AudioFormat> {
         media.place_of("codecs").wrong("names no codec", "write [\"PCMA\", \"PCMU\"], or remove the key");
     }
     codecs
+}
+
+/// What operators say before the answer.
+fn announcements(
+    media: &mut Section<'_>,
+    services: Option<&Services>,
+    tables: Option<&tones::Tables>,
+) -> Option<Arc<Announcements>> {
+    let rules = tones::announced(media, tables)?;
+    if services.is_some_and(|services| services.speech.is_empty()) {
+        media
+            .place_of("announcements")
+            .wrong("is understood by nobody", "write a [[speech]] into the main file, or remove it");
+    }
+    Some(Arc::new(Announcements::new(rules)))
 }
 
 /// Packets, RTCP, and what is told of the line.
@@ -400,31 +447,22 @@ fn srtp(media: &mut Section<'_>) -> Option<SrtpTerms> {
 }
 
 /// `[answerer]`: who answers; a rule that keeps a verdict from ever being reached is a mistake.
-fn answerer(mut section: Section<'_>) -> (answerer::Rules, bool) {
+fn answerer(mut section: Section<'_>) -> Answering {
     let enabled = section.flag("enabled");
+    let early_media = section.flag("early_media");
     let mut rules = answerer::Rules::default();
-    for (key, range, rule) in [
-        ("initial_silence_ms", 500..=30_000, &mut rules.initial_silence),
-        ("greeting_ms", 500..=30_000, &mut rules.greeting),
-        ("after_greeting_ms", 200..=5_000, &mut rules.after_greeting),
-        ("min_word_ms", 20..=1_000, &mut rules.min_word),
-        ("word_pause_ms", 40..=1_000, &mut rules.word_pause),
-        ("longest_ms", 1_000..=60_000, &mut rules.longest),
-        ("beep_wait_ms", 0..=120_000, &mut rules.beep_wait),
-    ] {
-        if let Some(found) = section.number(key, range) {
+    for (key, range, rule) in rules.named() {
+        if let Some(found) = section.number(key, u64::from(*range.start())..=u64::from(*range.end())) {
             // Below 120,000, as just read.
-            *rule = Ms(found.value as u32);
+            *rule = found.value as u32;
         }
-    }
-    if let Some(found) = section.number("most_words", 1..=100) {
-        rules.most_words = found.value as u32;
     }
     if let Some((key, why)) = rules.unreachable() {
         section.place_of(key).wrong(why, "change one of the two");
     }
     section.done();
-    (rules, enabled.is_some_and(|found| found.value))
+    let on = |flag: Option<Found<'_, bool>>| flag.is_some_and(|found| found.value);
+    Answering { rules, enabled: on(enabled), early_media: on(early_media) }
 }
 
 /// `[session]`: RFC 3262, RFC 4028, and who offers first.

@@ -1,7 +1,7 @@
 //! How values are written: each function takes one as it stands in a file.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::problem::Wrong;
 use super::values::PortRange;
@@ -9,6 +9,7 @@ use crate::call::fillers::Fillers;
 use crate::call::knobs::{BargeIn, OnBargeIn};
 use crate::call::leg::InbandKeys;
 use crate::call::prompt::{Source, Text};
+use crate::call::transfer::Way;
 use crate::journal::{Format, Pattern};
 use crate::sdp::{AudioFormat, Suite, Willing};
 use crate::sip::message::{Scheme, Target, Uri};
@@ -31,6 +32,16 @@ pub(super) fn inband_keys(text: &str) -> Result<InbandKeys, Wrong> {
         "on" => Ok(InbandKeys::On),
         "off" => Ok(InbandKeys::Off),
         _ => Err(Wrong::new("is no way to hear keys", "write \"auto\", \"on\" or \"off\"")),
+    }
+}
+
+/// What becomes of a REFER of the far end.
+pub(super) fn inbound_refer(text: &str) -> Result<Way, Wrong> {
+    match text {
+        "refuse" => Ok(Way::Refuse),
+        "tell" => Ok(Way::Tell),
+        "follow" => Ok(Way::Follow),
+        _ => Err(Wrong::new("is nothing that becomes of a REFER", "write \"refuse\", \"tell\" or \"follow\"")),
     }
 }
 
@@ -94,6 +105,61 @@ pub(super) fn recording_format(text: &str) -> Result<Format, Wrong> {
         "g711" => Ok(Format::G711),
         _ => Err(Wrong::new("is not known", "write \"pcm16\" or \"g711\"")),
     }
+}
+
+/// Where recordings are uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Url {
+    /// A bucket, and what comes before each name.
+    S3(String, String),
+    Folder(PathBuf),
+}
+
+/// `s3://bucket/prefix` or `file:///folder`.
+pub(super) fn upload(text: &str) -> Result<Url, Wrong> {
+    let form = |reason: &str| Wrong::new(reason, "write it as s3://bucket/prefix, or file:///folder of a share");
+    if let Some(folder) = text.strip_prefix("file://") {
+        let folder = Path::new(folder);
+        let plain = folder.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        return match folder.is_absolute() && plain && folder.parent().is_some() {
+            true => Ok(Url::Folder(folder.components().collect())),
+            false => Err(form("names no folder from the root on")),
+        };
+    }
+    let Some(place) = text.strip_prefix("s3://") else { return Err(form("is neither s3:// nor file://")) };
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html; other services take a little more, and are given no less.
+    let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
+    let ends = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let bytes = bucket.as_bytes();
+    if !(3..=63).contains(&bytes.len())
+        || !bytes.iter().all(|c| inside(*c))
+        || !ends(bytes.first())
+        || !ends(bytes.last())
+    {
+        return Err(form("names a bucket that cannot be: 3 to 63 of a-z, 0-9, - and ., no - and . at its ends"));
+    }
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let bad = |part: &str| matches!(part, "" | "." | "..") || part.contains(char::is_control);
+    if !prefix.is_empty() && prefix.split('/').any(bad) {
+        return Err(form("has a prefix with an empty part, . or .."));
+    }
+    Ok(Url::S3(bucket.to_owned(), prefix.to_owned()))
+}
+
+/// `http://host:port` or `https://host`, and nothing behind it.
+pub(super) fn web_origin(text: &str) -> Result<String, Wrong> {
+    let form = |reason: &str| Wrong::new(reason, "write it as http://host:port or https://host");
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let uri: hyper::Uri = text.parse().map_err(|_| form("is no URL"))?;
+    let http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !http || uri.host().is_none_or(str::is_empty) || uri.port_u16() == Some(0) {
+        return Err(form("is no http:// or https:// URL with a host"));
+    }
+    if uri.path() != "/" || uri.query().is_some() || text.contains('@') {
+        return Err(form("has more than a host and a port"));
+    }
+    Ok(text.to_owned())
 }
 
 /// `first-last`.

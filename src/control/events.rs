@@ -3,7 +3,7 @@
 use crate::call::event::{Event, Stage, What};
 use crate::call::line::Parties;
 use crate::call::record::{
-    CallRecord, EarlyText, HeardTone, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn,
+    Announcement, CallRecord, EarlyText, HeardTone, LineQuality, Outcome, Pause, ReceivedUui, Role, Transfer, Turn,
 };
 use crate::dialogue::convert;
 use crate::journal::{News, Sequenced, Standing};
@@ -42,7 +42,12 @@ fn standing(standing: Standing) -> happened::Trunk {
 
 fn told(what: What) -> Told {
     match what {
-        What::Dialling { trunk, callee, caller } => Told::Dialling(happened::Dialling { trunk, callee, caller }),
+        What::Dialling { trunk, callee, caller, transferred_from } => Told::Dialling(happened::Dialling {
+            trunk,
+            callee,
+            caller,
+            transferred_from: transferred_from.as_deref().unwrap_or_default().to_owned(),
+        }),
         What::Ringing { sip_code, early_media } => {
             Told::Ringing(happened::Ringing { sip_code: sip_code.into(), early_media })
         }
@@ -115,6 +120,7 @@ fn told(what: What) -> Told {
         What::Tone { heard, start, before_answer } => {
             Told::Tone(happened::Tone { what: heard.as_str().into(), start_ms: start.0, before_answer })
         }
+        What::Announcement(said) => Told::Announcement(announcement(said)),
         What::AnsweredBy(by) => Told::AnsweredBy(convert::answered_by(by)),
         What::KnobClamped(clamp) => Told::KnobClamped(happened::KnobClamped {
             knob: clamp.knob.into(),
@@ -125,12 +131,18 @@ fn told(what: What) -> Told {
             Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
         }
         What::RecordPaused { on, from } => Told::RecordPaused(happened::RecordPaused { on, from_ms: from.0 }),
-        What::RecordReady { wav, json } => Told::RecordReady(happened::RecordReady { wav, json }),
-        What::Transfer { stage, target, sip_code, reason } => Told::Transfer(happened::Transfer {
+        What::RecordReady { wav, json, wav_url, json_url } => {
+            Told::RecordReady(happened::RecordReady { wav, json, wav_url, json_url })
+        }
+        What::RecordUploaded { wav, json, bytes, attempts, reason } => {
+            Told::RecordUploaded(happened::RecordUploaded { wav_url: wav, json_url: json, bytes, attempts, reason })
+        }
+        What::Transfer { stage, target, sip_code, reason, call_id } => Told::Transfer(happened::Transfer {
             stage: self::stage(stage).into(),
             target,
             sip_code: sip_code.into(),
             reason,
+            call_id: call_id.as_deref().unwrap_or_default().to_owned(),
         }),
         What::Hold { by_us, by_far_end, sip_code, reason } => {
             Told::Hold(happened::Hold { by_us, by_far_end, sip_code: sip_code.into(), reason })
@@ -145,9 +157,16 @@ fn told(what: What) -> Told {
                 mos_lq: lately.mos_lq,
             }),
         }),
-        What::ReferRefused { target, sip_code } => {
-            Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into() })
+        What::ReferRefused { target, sip_code, why } => {
+            Told::ReferRefused(happened::ReferRefused { target, sip_code: sip_code.into(), why: why.into() })
         }
+        What::ReferAsked(asked) => Told::ReferAsked(convert::refer_asked(*asked)),
+        What::Referred { stage, target, sip_code, reason } => Told::Referred(happened::Referred {
+            stage: self::stage(stage).into(),
+            target,
+            sip_code: sip_code.into(),
+            reason,
+        }),
         What::UserToUser { carrier, values } => Told::UserToUser(happened::UserToUserReceived {
             carrier: carrier.into(),
             values: convert::received(values),
@@ -180,6 +199,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         labels: record.labels.into_iter().collect(),
         faults: record.faults,
         wav: record.wav,
+        wav_url: record.wav_url,
         recording_pauses: record.recording_pauses.into_iter().map(pause).collect(),
         request_id: record.request_id,
         correlation: record.correlation,
@@ -188,14 +208,26 @@ fn record(record: CallRecord) -> proto::CallRecord {
         user_to_user: record.user_to_user.into_iter().map(user_to_user).collect(),
         early_media_at: record.early_media_at.map(Into::into),
         early_text: record.early_text.into_iter().map(early_text).collect(),
+        announcement: record.announcement.map(announcement),
         srtp: record.srtp.into(),
         tones: record.tones.into_iter().map(tone).collect(),
         answered_by: record.answered_by.into_iter().map(convert::answered_by).collect(),
+        transferred_from: record.transferred_from,
     }
 }
 
 fn early_text(said: EarlyText) -> proto::call_record::EarlyText {
     proto::call_record::EarlyText { text: said.text, start_ms: said.start.0, stop_ms: said.stop.0 }
+}
+
+fn announcement(said: Announcement) -> happened::Announcement {
+    happened::Announcement {
+        text: said.text,
+        rule: said.rule.to_string(),
+        outcome: outcome(said.outcome).into(),
+        start_ms: said.start.0,
+        stop_ms: said.stop.0,
+    }
 }
 
 fn pause(pause: Pause) -> proto::call_record::Pause {
@@ -223,6 +255,7 @@ fn transfer(transfer: Transfer) -> proto::call_record::Transfer {
         reason: transfer.reason,
         start_ms: transfer.start.0,
         stop_ms: transfer.stop.0,
+        call_id: transfer.call_id,
     }
 }
 
@@ -336,6 +369,7 @@ pub(super) fn call(state: CallState) -> proto::CallState {
         held_by_us: state.held.0,
         held_by_far_end: state.held.1,
         srtp: state.srtp.into(),
+        transferred_from: state.transferred_from.as_deref().unwrap_or_default().to_owned(),
     }
 }
 

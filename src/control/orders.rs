@@ -6,7 +6,7 @@ use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
 use crate::dialogue::convert::{self, MAX_ID, Refused, headers, id, line};
 use crate::proto::control::v1 as proto;
-use crate::proto::control::v1::send_request::{Command, Hold, RecordPause, SendKeys};
+use crate::proto::control::v1::send_request::{AttachDialogue, Command, Hold, RecordPause, SendKeys};
 use crate::proto::dialogue::v1::{Knobs, Stop};
 use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::DialOrder;
@@ -38,7 +38,9 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         correlation,
         user_to_user_values,
         answering_machine,
+        answering_machine_rules,
     } = message;
+    let rules = answering_machine_rules.unwrap_or_default();
     let mut headers = self::headers("headers", headers)?;
     headers.user_to_user(&convert::user_to_user("user_to_user_values", user_to_user_values)?);
     let recording = recording.unwrap_or_default();
@@ -57,6 +59,8 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         early_media_asr,
         record: recording.enabled,
         answering_machine,
+        answerer_rules: answerer_rules(&rules),
+        answerer_early_media: rules.early_media,
         recording_name: file_name("recording.name", recording.name)?,
         headers: headers.into_list(),
         user_to_user: line("user_to_user", user_to_user)?,
@@ -66,6 +70,23 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         knobs: self::knobs(knobs)?,
         correlation: id("correlation", correlation)?,
     })
+}
+
+/// The rules that an order has of its own, by the names of [`Rules::named`](crate::dsp::answerer::Rules::named).
+fn answerer_rules(rules: &proto::dial_request::AnsweringMachineRules) -> Vec<(&'static str, u32)> {
+    [
+        ("initial_silence_ms", rules.initial_silence_ms),
+        ("greeting_ms", rules.greeting_ms),
+        ("after_greeting_ms", rules.after_greeting_ms),
+        ("min_word_ms", rules.min_word_ms),
+        ("word_pause_ms", rules.word_pause_ms),
+        ("most_words", rules.most_words),
+        ("longest_ms", rules.longest_ms),
+        ("beep_wait_ms", rules.beep_wait_ms),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
 }
 
 /// An inbound call to be answered: its id, the dialogue's name, the knobs, headers of the 200.
@@ -101,15 +122,18 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::Stop(Stop {})) => Action::Stop,
         Some(Command::Collect(message)) => convert::collect("collect", message)?,
         Some(Command::SendKeys(SendKeys { keys })) => Action::SendKeys(self::keys(keys)?),
-        Some(Command::Transfer(_)) => return not_built("transfer", "transfers"),
+        Some(Command::Transfer(transfer)) => convert::transfer(transfer)?,
         Some(Command::Set(knobs)) => Action::Set(convert::knobs("set", knobs)?),
         Some(Command::Hangup(hangup)) => convert::hangup(hangup)?,
         Some(Command::Label(label)) => convert::label("label", label)?,
         Some(Command::Mute(_)) => return not_built("mute", "mutings"),
         Some(Command::Hold(Hold { on })) => Action::Hold(on),
-        Some(Command::RecordPause(RecordPause { on })) => Action::PauseRecording(on),
-        Some(Command::AttachDialogue(_)) => return not_built("attach_dialogue", "changes of the dialogue"),
+        Some(Command::RecordPause(RecordPause { on, keep_text })) => Action::PauseRecording { on, keep_text },
+        Some(Command::AttachDialogue(AttachDialogue { dialogue })) => {
+            Action::Attach(required("attach_dialogue.dialogue", dialogue)?)
+        }
         Some(Command::Refer(refer)) => convert::refer(refer)?,
+        Some(Command::ReferAnswer(answer)) => convert::refer_answer(answer)?,
         None => return Err(Refused::invalid("command", "is unset, or not known to this version")),
     };
     Ok((call_id, request_id, action))

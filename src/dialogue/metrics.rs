@@ -6,12 +6,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::channel::pool;
+
 /// Counters of all dialogues. Cheap to clone; the clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     streams: Family<ByService, Gauge>,
     failures: Family<ByService, Counter>,
     refused: Family<ByService, Counter>,
+    /// Of the endpoints.
+    pub(super) endpoints: pool::Metrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +34,7 @@ pub(super) struct OfService {
 impl Metrics {
     /// Adds all to a registry.
     pub fn register(&self, registry: &mut Registry) {
+        self.endpoints.register("dialogue", registry);
         registry.register("dialogue_streams", "Dialogue streams that are up", self.streams.clone());
         registry.register(
             "dialogue_stream_failures",

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::metrics::{Metrics, OfService};
-use super::{Service, convert};
+use super::{Service, Told, convert};
 use crate::call::io::FromDialogue;
 use crate::call::line::LineEvent;
 use crate::channel::{MAX_MESSAGE, in_words};
@@ -21,18 +21,29 @@ const WAITING: usize = 256;
 /// How long the dialogue may take to close its side once we have closed ours.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
+/// The pause before a stream that has no other endpoint to go to: doubled from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
 /// The call's end of its stream. Dropping it closes our side, after all that was told.
 #[derive(Debug)]
 pub struct Handle {
     /// In boxes: a channel has room for 32 of them from the beginning, and a call has one or two under way.
     told: Option<mpsc::Sender<Box<LineEvent>>>,
     overflow: Option<oneshot::Sender<Overflow>>,
+    /// Where it goes.
+    pub(super) endpoint: String,
 }
 
 #[derive(Debug)]
 struct Overflow;
 
 impl Handle {
+    /// The endpoint that it goes to; empty for none.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Tells the dialogue. Never waits: when 256 events wait already, the dialogue does not read, and the stream ends with a fault.
     /// After the stream has ended this does nothing: the inbox was told.
     pub fn tell(&mut self, event: LineEvent) {
@@ -47,47 +58,97 @@ impl Handle {
     }
 }
 
-pub(super) fn open<T>(name: &str, service: &Service, inbox: mpsc::Sender<T>, metrics: Metrics) -> Handle
+pub(super) fn open<T>(
+    name: &str,
+    service: &Service,
+    stream: u32,
+    left: &[String],
+    inbox: mpsc::Sender<T>,
+    metrics: Metrics,
+) -> Handle
 where
-    T: From<FromDialogue> + Send + 'static,
+    T: From<Told> + Send + 'static,
 {
+    let Some(place) = service.pool.pick(left).cloned() else {
+        return open_nothing(format!("dialogue {name:?} has no endpoint"), stream, inbox);
+    };
+    let inbox = Inbox { stream, inbox };
     let (told, events) = mpsc::channel(WAITING);
     let (overflow, closing) = oneshot::channel();
-    let channel = service.channel.clone();
-    let whom = format!("dialogue {name:?} at {}", service.endpoint);
-    let counted = metrics.of(name);
+    let whom = format!("dialogue {name:?} at {}", place.endpoint);
+    let (counted, endpoint) = (metrics.of(name), place.endpoint.clone());
+    // Only who goes back to where it was waits.
+    let pause = left.contains(&endpoint).then(|| {
+        let pause = FIRST_PAUSE.saturating_mul(1 << (left.len() - 1).min(8)).min(LAST_PAUSE);
+        pause.mul_f32(0.5 + rand::random::<f32>())
+    });
     tokio::spawn(async move {
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
         counted.streams.inc();
+        let up = place.enter();
+        let mut heard = false;
         let fault = {
             let patience = pin!(patience(closing));
             tokio::select! {
-                fault = converse(channel, events, &inbox, &counted) => fault,
+                fault = converse(place.link.clone(), events, &inbox, &counted, &mut heard) => fault,
                 fault = patience => Some(fault.to_owned()),
             }
         };
         counted.streams.dec();
-        if fault.is_some() {
-            counted.failures.inc();
+        drop(up);
+        if heard {
+            place.answered();
         }
-        close(&inbox, fault.map(|fault| format!("{whom}: {fault}"))).await;
+        let fault = fault.map(|fault| format!("{whom}: {fault}"));
+        if let Some(fault) = &fault {
+            counted.failures.inc();
+            place.broke(fault, heard);
+        }
+        inbox.close(fault).await;
     });
-    Handle { told: Some(told), overflow: Some(overflow) }
+    Handle { told: Some(told), overflow: Some(overflow), endpoint }
 }
 
-pub(super) fn open_nothing<T>(fault: String, inbox: mpsc::Sender<T>) -> Handle
+pub(super) fn open_nothing<T>(fault: String, stream: u32, inbox: mpsc::Sender<T>) -> Handle
 where
-    T: From<FromDialogue> + Send + 'static,
+    T: From<Told> + Send + 'static,
 {
-    tokio::spawn(async move { close(&inbox, Some(fault)).await });
-    Handle { told: None, overflow: None }
+    let inbox = Inbox { stream, inbox };
+    tokio::spawn(async move { inbox.close(Some(fault)).await });
+    Handle { told: None, overflow: None, endpoint: String::new() }
+}
+
+/// The way to the call.
+struct Inbox<T> {
+    stream: u32,
+    inbox: mpsc::Sender<T>,
+}
+
+impl<T: From<Told>> Inbox<T> {
+    /// Waits for room. Whether the call is still there.
+    async fn tell(&self, from: FromDialogue) -> bool {
+        self.inbox.send(Told { stream: self.stream, from }.into()).await.is_ok()
+    }
+
+    /// Tells the call that it is over. This waits for room in its inbox, since the call must not miss it; when the call ends first, its inbox
+    /// goes with it, and so does this.
+    async fn close(&self, fault: Option<String>) {
+        if let Some(fault) = &fault {
+            tracing::warn!(target: "dialogue", "{fault}");
+        }
+        self.tell(FromDialogue::Closed(fault)).await;
+    }
 }
 
 /// Carries both directions until the dialogue ends it; says what went wrong, if something did.
-async fn converse<T: From<FromDialogue>>(
+async fn converse<T: From<Told>>(
     channel: Channel,
     events: mpsc::Receiver<Box<LineEvent>>,
-    inbox: &mpsc::Sender<T>,
+    inbox: &Inbox<T>,
     counted: &OfService,
+    heard: &mut bool,
 ) -> Option<String> {
     let mut client = DialogueClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     let events = ReceiverStream::new(events).map(|event| convert::line_event(*event));
@@ -98,11 +159,12 @@ async fn converse<T: From<FromDialogue>>(
     loop {
         match actions.message().await {
             Ok(Some(action)) => {
+                *heard = true;
                 let asked = convert::asked(action);
                 if asked.action.is_err() {
                     counted.refused.inc();
                 }
-                if inbox.send(FromDialogue::Asked(asked).into()).await.is_err() {
+                if !inbox.tell(FromDialogue::Asked(asked)).await {
                     // The call is gone without a word: so is its stream.
                     return None;
                 }
@@ -122,13 +184,4 @@ async fn patience(closing: oneshot::Receiver<Overflow>) -> &'static str {
             "did not close its side within 2 s after the call"
         }
     }
-}
-
-/// Tells the call that it is over. This waits for room in its inbox, since the call must not miss it; when the call ends first, its inbox
-/// goes with it, and so does this.
-async fn close<T: From<FromDialogue>>(inbox: &mpsc::Sender<T>, fault: Option<String>) {
-    if let Some(fault) = &fault {
-        tracing::warn!(target: "dialogue", "{fault}");
-    }
-    let _ = inbox.send(FromDialogue::Closed(fault).into()).await;
 }

@@ -18,6 +18,12 @@ use crate::proto::dialogue::v1 as proto;
 use proto::dialogue_server::{Dialogue, DialogueServer};
 use proto::line_event::Event;
 
+impl From<Told> for FromDialogue {
+    fn from(told: Told) -> FromDialogue {
+        told.from
+    }
+}
+
 /// What the fake does with an event; `None` ends the stream.
 type Answer = fn(proto::LineEvent) -> Option<Result<proto::Action, Status>>;
 
@@ -66,7 +72,12 @@ async fn serve(answer: Answer) -> String {
 
 fn dialogues(endpoint: &str) -> Dialogues {
     let connect_timeout = Duration::from_secs(1);
-    let one = ServiceConfig { name: "brain".into(), endpoint: endpoint.into(), connect_timeout };
+    let one = ServiceConfig {
+        name: "brain".into(),
+        endpoints: vec![endpoint.into()],
+        watch: Plan::default(),
+        connect_timeout,
+    };
     Dialogues::new(vec![one]).expect("a good endpoint")
 }
 
@@ -88,7 +99,7 @@ async fn events_go_out_and_actions_come_in() {
     let endpoint = serve(repeat_it).await;
     let dialogues = dialogues(&endpoint);
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues.open("brain", inbox);
+    let mut handle = dialogues.open("brain", 1, &[], inbox);
     for id in 1..=300 {
         handle.tell(event(id));
         let Some(FromDialogue::Asked(asked)) = outbox.recv().await else { panic!("no answer to {id}") };
@@ -114,7 +125,7 @@ async fn one_connection_serves_many_calls() {
     tokio::spawn(server.serve_with_incoming(incoming));
     let dialogues = dialogues(&endpoint);
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handles: Vec<Handle> = (0..500).map(|_| dialogues.open("brain", inbox.clone())).collect();
+    let mut handles: Vec<Handle> = (0..500).map(|_| dialogues.open("brain", 1, &[], inbox.clone())).collect();
     handles.iter_mut().for_each(|handle| handle.tell(event(1)));
     for _ in 0..500 {
         assert!(matches!(outbox.recv().await, Some(FromDialogue::Asked(_))));
@@ -130,7 +141,7 @@ async fn nobody_listens() {
     drop(listener);
     let dialogues = dialogues(&endpoint);
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(1);
-    let mut handle = dialogues.open("brain", inbox);
+    let mut handle = dialogues.open("brain", 1, &[], inbox);
     let fault = closed(&mut outbox).await.expect("a fault");
     assert!(fault.contains(&endpoint) && fault.contains("refused"), "{fault}");
     handle.tell(event(1));
@@ -140,7 +151,7 @@ async fn nobody_listens() {
 #[tokio::test]
 async fn a_name_that_is_not_configured() {
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(1);
-    let mut handle = dialogues("http://127.0.0.1:1").open("mind", inbox);
+    let mut handle = dialogues("http://127.0.0.1:1").open("mind", 1, &[], inbox);
     handle.tell(event(1));
     let fault = closed(&mut outbox).await;
     assert_eq!(fault.as_deref(), Some("no dialogue is configured by the name \"mind\""));
@@ -154,7 +165,7 @@ async fn it_dies_in_mid_stream() {
     })
     .await;
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues(&endpoint).open("brain", inbox);
+    let mut handle = dialogues(&endpoint).open("brain", 1, &[], inbox);
     handle.tell(event(1));
     assert!(matches!(outbox.recv().await, Some(FromDialogue::Asked(_))));
     handle.tell(event(2));
@@ -166,7 +177,7 @@ async fn it_dies_in_mid_stream() {
 async fn it_closes_politely_in_mid_call() {
     let endpoint = serve(|_| None).await;
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues(&endpoint).open("brain", inbox);
+    let mut handle = dialogues(&endpoint).open("brain", 1, &[], inbox);
     handle.tell(event(1));
     assert_eq!(closed(&mut outbox).await, None);
 }
@@ -176,7 +187,7 @@ async fn it_asks_for_nonsense() {
     let endpoint = serve(|_| Some(Ok(proto::Action { action_id: "x".into(), ..Default::default() }))).await;
     let dialogues = dialogues(&endpoint);
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues.open("brain", inbox);
+    let mut handle = dialogues.open("brain", 1, &[], inbox);
     handle.tell(event(1));
     let Some(FromDialogue::Asked(asked)) = outbox.recv().await else { panic!("no answer") };
     assert_eq!(asked.action_id, "x");
@@ -188,7 +199,7 @@ async fn it_asks_for_nonsense() {
 async fn it_does_not_close_its_side() {
     let endpoint = serve(repeat_it).await;
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues(&endpoint).open("brain", inbox);
+    let mut handle = dialogues(&endpoint).open("brain", 1, &[], inbox);
     handle.tell(event(1));
     assert!(matches!(outbox.recv().await, Some(FromDialogue::Asked(_))));
     let begun = Instant::now();
@@ -208,7 +219,7 @@ async fn it_does_not_read() {
         drop(connection);
     });
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues(&endpoint).open("brain", inbox);
+    let mut handle = dialogues(&endpoint).open("brain", 1, &[], inbox);
     let mut large = event(1);
     // Windows and buffers take some of them.
     large.what = Line::Partial { utterance: 1, text: "x".repeat(4_000), early: false };
@@ -234,7 +245,7 @@ async fn it_does_not_speak_grpc() {
             }
         });
         let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
-        let mut handle = dialogues(&endpoint).open("brain", inbox);
+        let mut handle = dialogues(&endpoint).open("brain", 1, &[], inbox);
         handle.tell(event(1));
         let fault = closed(&mut outbox).await.expect("a fault");
         assert!(fault.contains(&endpoint), "{fault}");
@@ -246,7 +257,7 @@ async fn a_call_that_vanishes_takes_its_stream_along() {
     let endpoint = serve(repeat_it).await;
     let dialogues = dialogues(&endpoint);
     let (inbox, outbox) = mpsc::channel::<FromDialogue>(16);
-    let mut handle = dialogues.open("brain", inbox.clone());
+    let mut handle = dialogues.open("brain", 1, &[], inbox.clone());
     drop(outbox);
     handle.tell(event(1));
     inbox.closed().await;
@@ -257,4 +268,26 @@ async fn a_call_that_vanishes_takes_its_stream_along() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the stream outlives its call");
+}
+
+#[tokio::test]
+async fn a_new_stream_goes_to_another_endpoint() {
+    let (one, two) = (serve(repeat_it).await, serve(repeat_it).await);
+    let config = ServiceConfig {
+        name: "brain".into(),
+        endpoints: vec![one.clone(), two.clone()],
+        watch: Plan::default(),
+        connect_timeout: Duration::from_secs(1),
+    };
+    let dialogues = Dialogues::new(vec![config]).expect("good endpoints");
+    let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
+    let first = dialogues.open("brain", 1, &[], inbox.clone());
+    let left = first.endpoint().to_owned();
+    drop(first);
+    for _ in 0..4 {
+        let mut next = dialogues.open("brain", 2, std::slice::from_ref(&left), inbox.clone());
+        assert!(next.endpoint() != left && [&one, &two].contains(&&next.endpoint().to_owned()));
+        next.tell(event(1));
+        assert!(matches!(outbox.recv().await, Some(FromDialogue::Asked(_))));
+    }
 }

@@ -11,9 +11,17 @@
 //! machine or unknown it is waited for `beep_wait` longer: then a message may be left. A beep is a single steady tone of 400 to 2000 Hz, of 150 ms to
 //! 2 s, after a word.
 
+use std::ops::RangeInclusive;
+
 use super::tone::FRAME;
 use super::tone::beep::Beep;
+use super::tone::steady::is_steady;
 use crate::ms::Ms;
+
+/// Frames of steady tones that are ringing.
+const RINGS: u32 = 3;
+/// After it nothing is a voice for so long.
+const AFTER_RINGING: Ms = Ms(500);
 
 /// What it is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +42,8 @@ pub struct Rules {
     pub longest: Ms,
     /// How long a beep is waited for after that.
     pub beep_wait: Ms,
+    /// Before the answer: it rings, so nothing is counted until somebody speaks.
+    pub patient: bool,
 }
 
 impl Default for Rules {
@@ -47,11 +57,26 @@ impl Default for Rules {
             most_words: 5,
             longest: Ms(6_000),
             beep_wait: Ms(30_000),
+            patient: false,
         }
     }
 }
 
 impl Rules {
+    /// Each by the name that profiles and orders write, with its range.
+    pub fn named(&mut self) -> [(&'static str, RangeInclusive<u32>, &mut u32); 8] {
+        [
+            ("initial_silence_ms", 500..=30_000, &mut self.initial_silence.0),
+            ("greeting_ms", 500..=30_000, &mut self.greeting.0),
+            ("after_greeting_ms", 200..=5_000, &mut self.after_greeting.0),
+            ("min_word_ms", 20..=1_000, &mut self.min_word.0),
+            ("word_pause_ms", 40..=1_000, &mut self.word_pause.0),
+            ("most_words", 1..=100, &mut self.most_words),
+            ("longest_ms", 1_000..=60_000, &mut self.longest.0),
+            ("beep_wait_ms", 0..=120_000, &mut self.beep_wait.0),
+        ]
+    }
+
     /// What keeps a verdict from ever being reached: the rule that is wrong, and why.
     pub fn unreachable(&self) -> Option<(&'static str, &'static str)> {
         if self.min_word >= self.greeting {
@@ -122,6 +147,9 @@ pub struct Answerer {
     end: Ms,
     decided: Option<Who>,
     beep: Beep,
+    /// Frames in a row of steady tones; and for how long yet it rings.
+    steady: u32,
+    ringing: Ms,
 }
 
 impl Answerer {
@@ -137,6 +165,8 @@ impl Answerer {
             end: Ms(0),
             decided: None,
             beep: Beep::default(),
+            steady: 0,
+            ringing: Ms(0),
         }
     }
 
@@ -152,6 +182,11 @@ impl Answerer {
     /// Takes a frame of 20 ms, and whether it was voice.
     pub fn push(&mut self, voiced: bool, frame: &[i16; FRAME]) -> Option<Verdict> {
         if self.is_over() {
+            return None;
+        }
+        let voiced = voiced && !(self.rules.patient && self.rings(frame));
+        if self.rules.patient && self.onset.is_none() && self.voice == Ms(0) && !voiced {
+            self.beep.push(frame);
             return None;
         }
         self.passed += Ms(20);
@@ -181,6 +216,13 @@ impl Answerer {
             }
         }
         self.judge()
+    }
+
+    /// Whether this is ringing, or the moment after it, in which the voice's judge still hears what it took for a voice.
+    fn rings(&mut self, frame: &[i16; FRAME]) -> bool {
+        self.steady = if is_steady(frame) { self.steady + 1 } else { 0 };
+        self.ringing = if self.steady >= RINGS { AFTER_RINGING } else { self.ringing.saturating_sub(Ms(20)) };
+        self.ringing > Ms(0)
     }
 
     fn judge(&mut self) -> Option<Verdict> {
@@ -244,6 +286,16 @@ mod tests {
         assert_eq!(told(rules, &[9_000]), [(3_500, "unknown", "no_voice")]);
         let late = Rules { greeting: Ms(5_000), most_words: 100, ..rules };
         assert_eq!(told(late, &[3_000, 900, 500, 900, 500, 900]), [(6_000, "unknown", "time_over")]);
+    }
+
+    #[test]
+    fn before_the_answer_silence_and_ringing_are_waited_out() {
+        let rules = Rules { patient: true, ..Rules::default() };
+        assert_eq!(told(rules, &[60_000]), []);
+        assert_eq!(told(rules, &[20_000, 500, 3_000]), [(21_400, "human", "short_greeting")]);
+        assert_eq!(told(rules, &[20_000, 2_600, 1_000]), [(22_400, "machine", "long_greeting")]);
+        // Of clicks nothing is made, as after the answer.
+        assert_eq!(told(rules, &[1_000, 60, 500, 60, 2_000, 2_600]), [(6_020, "machine", "long_greeting")]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod keypad;
 pub mod keys;
 pub mod pair;
 pub mod progress;
+pub mod steady;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;

@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -21,6 +22,7 @@ use super::metrics::Metrics;
 use super::name::{self, Stem};
 use super::news::News;
 use super::recording::Recording;
+use super::upload::{Destination, ToUpload, Waiting};
 use super::wav::Coding;
 use super::{Finished, Format, Settings, event_of};
 use crate::call::event::What;
@@ -65,6 +67,7 @@ impl Finish {
         wav: Option<PathBuf>,
         json: Option<PathBuf>,
         faults: Vec<String>,
+        json_url: String,
     ) {
         let Finish { mut record, at, reply, .. } = self;
         let tell = |event| {
@@ -76,7 +79,9 @@ impl Finish {
             }
         }
         if wav.is_some() || json.is_some() {
-            let ready = What::RecordReady { wav: shown(wav.as_deref()), json: shown(json.as_deref()) };
+            let wav_url = record.wav_url.clone();
+            let ready =
+                What::RecordReady { wav: shown(wav.as_deref()), json: shown(json.as_deref()), wav_url, json_url };
             tell(event_of(&record, at, ready));
         }
         let ended = event_of(&record, at, What::Ended(Box::new(record.clone())));
@@ -87,9 +92,16 @@ impl Finish {
 }
 
 /// Starts the thread; it ends at [`ToDisk::Shutdown`] or with the last sender.
-pub(super) fn start(settings: &Settings, bus: Sender<ToBus>, metrics: Metrics) -> io::Result<Sender<ToDisk>> {
+pub(super) fn start(
+    settings: &Settings,
+    uploads: Option<UnboundedSender<ToUpload>>,
+    bus: Sender<ToBus>,
+    metrics: Metrics,
+) -> io::Result<Sender<ToDisk>> {
     let (to_disk, inbox) = mpsc::channel();
-    let disk = Disk { folder: settings.folder.clone(), format: settings.format, bus, metrics, open: HashMap::new() };
+    let uploads = settings.upload.as_ref().map(|upload| upload.to.clone()).zip(uploads);
+    let disk =
+        Disk { folder: settings.folder.clone(), format: settings.format, uploads, bus, metrics, open: HashMap::new() };
     thread::Builder::new().name("journal-disk".into()).spawn(move || disk.run(&inbox))?;
     Ok(to_disk)
 }
@@ -97,6 +109,8 @@ pub(super) fn start(settings: &Settings, bus: Sender<ToBus>, metrics: Metrics) -
 struct Disk {
     folder: PathBuf,
     format: Format,
+    /// Whereto recordings go, and by whom.
+    uploads: Option<(Destination, UnboundedSender<ToUpload>)>,
     bus: Sender<ToBus>,
     metrics: Metrics,
     open: HashMap<Arc<str>, Open>,
@@ -163,6 +177,9 @@ impl Disk {
             self.count_fault(&call_id, &fault);
             fault
         });
+        if let Ok(file) = &file {
+            self.mark(&file.stem, &call_id);
+        }
         let open = Open { frames, file, finish: None };
         self.metrics.recordings_open.inc();
         if let Some(before) = self.open.insert(call_id, open) {
@@ -238,9 +255,38 @@ impl Disk {
                 kept = Some((stem, path));
             }
         }
-        if let Some((finish, _)) = finish {
-            self.conclude(*finish, kept, faults);
+        match (finish, kept) {
+            (Some((finish, _)), kept) => self.conclude(*finish, kept, faults),
+            // Its call goes on without it, or the process ends: nothing more comes of it.
+            (None, Some((stem, _))) => self.hand_over(&stem, "", "", Ms(0)),
+            (None, None) => {}
         }
+    }
+
+    /// What has to be uploaded is found again by this, whatever becomes of us.
+    fn mark(&self, stem: &Stem, call_id: &str) {
+        if self.uploads.is_some()
+            && let Err(e) = name::mark(&stem.below(&self.folder), call_id)
+        {
+            let marker = name::marker(&stem.below(&self.folder));
+            self.count_fault(call_id, &format!("upload: {} cannot be made: {e}", marker.display()));
+        }
+    }
+
+    /// Nothing more is written there.
+    fn hand_over(&self, stem: &Stem, call_id: &str, correlation: &str, at: Ms) {
+        if let Some((_, uploads)) = &self.uploads {
+            let (call_id, correlation) = (call_id.to_owned(), correlation.to_owned());
+            let waiting = Waiting { stem: stem.below(&self.folder), call_id, correlation, at, attempts: 0 };
+            // Refused only when the thread is gone: the marker is there.
+            let _ = uploads.send(ToUpload::Ready(waiting));
+        }
+    }
+
+    /// Where a file of ours will be; empty: it stays here.
+    fn url(&self, stem: &Stem, ending: &str) -> String {
+        let to = self.uploads.as_ref().map(|(to, _)| to);
+        to.map(|to| to.url(&format!("{}.{ending}", stem.as_str()))).unwrap_or_default()
     }
 
     /// Writes the record and tells the world.
@@ -248,14 +294,22 @@ impl Disk {
         let (stem, wav) = wav.unzip();
         let mut faults = faults;
         finish.record.wav = shown(wav.as_deref());
+        finish.record.wav_url = stem.as_ref().map(|stem| self.url(stem, "wav")).unwrap_or_default();
         finish.record.faults.extend(faults.iter().cloned());
         let written = serde_json::to_vec_pretty(&finish.record).map_err(io::Error::other).and_then(|mut json| {
             json.push(b'\n');
             name::write_json(&self.folder, &finish.name, stem.as_ref(), &json)
         });
+        let mut whole = stem;
+        let mut json_url = String::new();
         let json = match written {
-            Ok(path) => {
+            Ok((stem, path)) => {
                 self.metrics.records.inc();
+                json_url = self.url(&stem, "json");
+                if whole.is_none() {
+                    self.mark(&stem, &finish.record.call_id);
+                }
+                whole.get_or_insert(stem);
                 Some(path)
             }
             Err(e) => {
@@ -265,7 +319,13 @@ impl Disk {
                 None
             }
         };
-        finish.conclude(&self.bus, wav, json, faults);
+        let CallRecord { call_id, correlation, .. } = &finish.record;
+        let (call_id, correlation, at) = (call_id.clone(), correlation.clone(), finish.at);
+        finish.conclude(&self.bus, wav, json, faults, json_url);
+        // After the call's last words: what is told of the upload comes behind them.
+        if let Some(stem) = whole {
+            self.hand_over(&stem, &call_id, &correlation, at);
+        }
     }
 
     fn close_all(&mut self) {

@@ -42,6 +42,10 @@ pub(super) struct Metrics {
     pub disk_errors: Counter,
     pub removed: Family<Removed, Counter>,
     pub kept_bytes: Gauge,
+    pub uploaded: Counter,
+    pub uploaded_bytes: Counter,
+    pub upload_failures: Counter,
+    pub upload_waiting: Gauge,
 }
 
 impl Metrics {
@@ -67,6 +71,10 @@ impl Metrics {
         );
         counter("records", "Call records written", &self.records);
         counter("disk_errors", "Files that could not be made, written or closed", &self.disk_errors);
+        counter("uploaded", "Recordings, each with its record, that are where they were to go", &self.uploaded);
+        counter("uploaded_bytes", "Bytes of them", &self.uploaded_bytes);
+        counter("upload_failures", "Tries to upload a recording that came to nothing", &self.upload_failures);
+        journal.register("upload_waiting", "Recordings that wait for their upload", self.upload_waiting.clone());
         journal.register("removed", "Recordings, each with its record, that were removed", self.removed.clone());
         journal.register("kept_bytes", "Bytes of recordings and records, when last looked", self.kept_bytes.clone());
         journal.register("watchers", "Watchers now", self.watchers.clone());

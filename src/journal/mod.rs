@@ -8,10 +8,12 @@
 //! | `journal-disk` | all open recordings, the recordings folder | `disk` |
 //!
 //! | `journal-sweep`, with a limit only | nothing: it looks for what has to go | `sweep` |
+//! | `journal-upload`, with a place only | what waits for its upload | `upload` |
 //!
 //! The first two are apart because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
 //! a disk. Only a call's own last two events do, since they name the files: `RecordReady`, then `Ended`. Both come through
-//! the disk thread after everything that the call told before, so `Ended` is always the call's last event.
+//! the disk thread after everything that the call told before, so `Ended` is always the call's last event; where recordings are uploaded,
+//! `RecordUploaded` comes after it, whenever that is.
 //!
 //! A file counts as written when the kernel has it: it survives the process (a `kill -9` too), not the loss of power. A sync
 //! per call would cost the disk thread tens of milliseconds each.
@@ -24,6 +26,7 @@ mod news;
 mod recording;
 mod sweep;
 mod timeline;
+mod upload;
 mod wav;
 
 #[cfg(test)]
@@ -36,6 +39,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::SystemTime;
 
 use prometheus_client::registry::Registry;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::call::event::{Event, What};
@@ -48,10 +52,12 @@ pub use bus::{Sequenced, TooOld, Watcher};
 pub use name::{BadName, BadPattern, Naming, Pattern, Stem};
 pub use news::{News, Standing};
 pub use sweep::Keep;
+pub use upload::{Destination, S3, Secret, Upload};
 
 use bus::ToBus;
 use disk::ToDisk;
 use metrics::Metrics;
+use upload::ToUpload;
 
 /// What the journal has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +68,8 @@ pub struct Settings {
     pub format: Format,
     /// What may be kept of them and of records.
     pub keep: Keep,
+    /// Whereto they go when their call is over; `None`: nowhere.
+    pub upload: Option<Upload>,
     /// How many events are kept for watchers that resume; at least 1.
     pub keep_events: usize,
 }
@@ -94,6 +102,7 @@ pub struct Handle {
     disk: Sender<ToDisk>,
     /// The sweeper lives as long as this.
     _sweeps: Option<Sender<()>>,
+    uploads: Option<UnboundedSender<ToUpload>>,
     metrics: Metrics,
 }
 
@@ -112,16 +121,21 @@ pub fn probe(folder: &Path) -> io::Result<()> {
 pub fn start(settings: &Settings) -> io::Result<Handle> {
     let metrics = Metrics::default();
     let bus = bus::start(settings.keep_events, metrics.clone())?;
-    let disk = disk::start(settings, bus.clone(), metrics.clone())?;
+    let (to_upload, inbox) = unbounded_channel();
+    let uploads = settings.upload.is_some().then_some(to_upload);
+    let disk = disk::start(settings, uploads.clone(), bus.clone(), metrics.clone())?;
+    if let Some(upload) = settings.upload.clone() {
+        upload::start(upload, settings.folder.clone(), inbox, disk.clone(), bus.clone(), metrics.clone())?;
+    }
     let sweeps = match settings.keep {
         Keep { age: None, bytes: None } => None,
         keep => {
             let (sweeps, alive) = mpsc::channel();
-            sweep::start(settings.folder.clone(), keep, disk.clone(), alive, metrics.clone())?;
+            sweep::start(settings.folder.clone(), keep, uploads.is_some(), disk.clone(), alive, metrics.clone())?;
             Some(sweeps)
         }
     };
-    Ok(Handle { bus, disk, _sweeps: sweeps, metrics })
+    Ok(Handle { bus, disk, _sweeps: sweeps, uploads, metrics })
 }
 
 impl Handle {
@@ -162,18 +176,25 @@ impl Handle {
         {
             // Even without a disk thread the world hears that the call is over.
             let fault = "the journal is shut down: no record was written".to_owned();
-            finish.conclude(&self.bus, None, None, vec![fault]);
+            finish.conclude(&self.bus, None, None, vec![fault], String::new());
         }
         answer
     }
 
     /// Ends the journal: returns when everything that was told or handed over before is numbered and written. Recordings without
-    /// a finished call are closed as they are. Watchers get what is left for them, then their end.
+    /// a finished call are closed as they are. Uploads get a few seconds more, if they work; the next start goes on with the rest. Watchers
+    /// get what is left for them, then their end.
     pub async fn shutdown(&self) {
         let (reply, answer) = oneshot::channel();
         if self.disk.send(ToDisk::Shutdown(reply)).is_ok() {
             // An error means that the thread is gone already: the same.
             let _ = answer.await;
+        }
+        if let Some(uploads) = &self.uploads {
+            let (reply, answer) = oneshot::channel();
+            if uploads.send(ToUpload::Shutdown(reply)).is_ok() {
+                let _ = answer.await;
+            }
         }
         let (reply, answer) = oneshot::channel();
         if self.bus.send(ToBus::Close(reply)).is_ok() {

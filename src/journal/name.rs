@@ -12,6 +12,9 @@ const LONGEST: usize = 200;
 /// So many files of one name are tried before the name is given up.
 const MOST_OF_A_NAME: u32 = 100_000;
 
+/// How the name of a marker ends.
+const MARKED: &str = ".upload";
+
 /// A file name without ending; below folders, if a [`Pattern`] made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stem(String);
@@ -69,6 +72,11 @@ impl Stem {
 
     fn path(&self, folder: &Path, ending: &str) -> PathBuf {
         folder.join(format!("{}.{ending}", self.0))
+    }
+
+    /// The path of its files, without ending.
+    pub(super) fn below(&self, folder: &Path) -> PathBuf {
+        folder.join(&self.0)
     }
 }
 
@@ -226,7 +234,12 @@ pub(super) fn create_wav(folder: &Path, name: &Stem) -> io::Result<(Stem, PathBu
 }
 
 /// Writes a record at once or not at all: under the name of its recording, else under the first free variant of `name`.
-pub(super) fn write_json(folder: &Path, name: &Stem, recorded: Option<&Stem>, json: &[u8]) -> io::Result<PathBuf> {
+pub(super) fn write_json(
+    folder: &Path,
+    name: &Stem,
+    recorded: Option<&Stem>,
+    json: &[u8],
+) -> io::Result<(Stem, PathBuf)> {
     make_folder(folder, name)?;
     let part = recorded.unwrap_or(name).path(folder, "json");
     let hidden = part.file_name().unwrap_or_default().to_string_lossy();
@@ -239,7 +252,7 @@ pub(super) fn write_json(folder: &Path, name: &Stem, recorded: Option<&Stem>, js
         for stem in recorded.chain(name.variants().filter(free)) {
             let path = stem.path(folder, "json");
             match place(&part, &path) {
-                Ok(()) => return Ok(path),
+                Ok(()) => return Ok((stem, path)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e),
             }
@@ -249,6 +262,35 @@ pub(super) fn write_json(folder: &Path, name: &Stem, recorded: Option<&Stem>, js
     // After a hard link it is the second name of the record, after a fault a torso.
     let _ = fs::remove_file(&part);
     placed
+}
+
+/// A path with an ending; what looks like one already stays.
+pub(super) fn ended(stem: &Path, ending: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
+    path.push(".");
+    path.push(ending);
+    path.into()
+}
+
+/// The marker of what waits for its upload.
+pub(super) fn marker(stem: &Path) -> PathBuf {
+    let name = stem.file_name().unwrap_or_default().to_string_lossy();
+    stem.with_file_name(format!(".{name}{MARKED}"))
+}
+
+/// What a marker is of.
+pub(super) fn marked(marker: &Path) -> Option<PathBuf> {
+    let name = marker.file_name()?.to_str()?;
+    Some(marker.with_file_name(name.strip_prefix('.')?.strip_suffix(MARKED)?))
+}
+
+/// Makes a marker, which says whose it is; one that is there is as good.
+pub(super) fn mark(stem: &Path, call_id: &str) -> io::Result<()> {
+    match new_file(&marker(stem)) {
+        Ok(mut file) => file.write_all(call_id.as_bytes()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// The folder of a name.

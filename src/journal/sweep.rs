@@ -2,7 +2,7 @@
 //!
 //! A thread of its own looks through the folder: it may take as long as the disk likes, and no call and no event waits for it. A recording and
 //! its record are one thing here and go together. What is being written is never touched: the disk thread is asked just before anything
-//! goes. Only `.wav` and `.json` files are looked at, and no links are followed.
+//! goes, and neither is what waits for its upload. Only `.wav` and `.json` files are looked at, and no links are followed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::disk::ToDisk;
 use super::metrics::{Metrics, Why};
+use super::name;
 
 /// So often at most the folder is looked through.
 const EVERY: Duration = Duration::from_secs(60);
@@ -48,11 +49,12 @@ struct Kept {
 pub(super) fn start(
     folder: PathBuf,
     keep: Keep,
+    uploads: bool,
     disk: Sender<ToDisk>,
     alive: Receiver<()>,
     metrics: Metrics,
 ) -> io::Result<()> {
-    let sweeper = Sweeper { folder, keep, disk, metrics };
+    let sweeper = Sweeper { folder, keep, uploads, disk, metrics };
     thread::Builder::new().name("journal-sweep".into()).spawn(move || {
         loop {
             let begun = Instant::now();
@@ -71,6 +73,8 @@ pub(super) fn start(
 struct Sweeper {
     folder: PathBuf,
     keep: Keep,
+    /// What has a marker waits for its upload; without uploads a marker is left over from when there were some.
+    uploads: bool,
     disk: Sender<ToDisk>,
     metrics: Metrics,
 }
@@ -81,7 +85,8 @@ impl Sweeper {
         let kept = find(&self.folder);
         // After the look: what has been begun since is not in it.
         let Some(busy) = self.busy() else { return false };
-        let spared = |kept: &Kept| busy.contains(&kept.stem);
+        let waits = |kept: &Kept| self.uploads && name::marker(&kept.stem).exists();
+        let spared = |kept: &Kept| busy.contains(&kept.stem) || waits(kept);
         let mut all: u64 = kept.iter().map(|kept| kept.bytes).sum();
         let mut sums = [(0u64, 0u64); 2];
         for (kept, why) in choose(kept, self.keep, now, spared) {
@@ -118,14 +123,19 @@ impl Sweeper {
                 return false;
             }
         }
-        // A folder of a day that is over; one that is not empty stays.
-        let folders = kept.stem.ancestors().skip(1).take_while(|folder| *folder != self.folder);
-        for folder in folders.take(DEEPEST) {
-            if fs::remove_dir(folder).is_err() {
-                break;
-            }
-        }
+        // Without uploads, one that is left over; else there is none.
+        let _ = fs::remove_file(name::marker(&kept.stem));
+        remove_empty(&kept.stem, &self.folder);
         true
+    }
+}
+
+/// Removes the folders above a file that is gone: of a day that is over. One that is not empty stays.
+pub(super) fn remove_empty(gone: &Path, folder: &Path) {
+    for above in gone.ancestors().skip(1).take_while(|above| *above != folder).take(DEEPEST) {
+        if fs::remove_dir(above).is_err() {
+            break;
+        }
     }
 }
 
@@ -154,30 +164,48 @@ fn choose(mut kept: Vec<Kept>, keep: Keep, now: SystemTime, spared: impl Fn(&Kep
 /// All recordings and records below a folder.
 fn find(folder: &Path) -> Vec<Kept> {
     let mut found: HashMap<PathBuf, Kept> = HashMap::new();
+    walk(folder, |entry| {
+        let path = entry.path();
+        let ours = path.extension().is_some_and(|ending| ending == "wav" || ending == "json");
+        let Ok(data) = entry.metadata() else { return };
+        if !ours {
+            return;
+        }
+        let written = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let stem = path.with_extension("");
+        let kept = found.entry(stem.clone()).or_insert(Kept { stem, bytes: 0, written, files: Vec::new() });
+        kept.bytes += data.len();
+        kept.written = kept.written.max(written);
+        kept.files.push(path);
+    });
+    found.into_values().collect()
+}
+
+/// What waits for its upload below a folder, the oldest first: paths without ending.
+pub(super) fn find_marked(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(folder, |entry| {
+        if let Some(stem) = name::marked(&entry.path()) {
+            let marked = entry.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            found.push((marked, stem));
+        }
+    });
+    found.sort();
+    found.into_iter().map(|(_, stem)| stem).collect()
+}
+
+/// Shows all files below a folder. One that cannot be listed, or has gone, has none.
+pub(super) fn walk(folder: &Path, mut show: impl FnMut(&fs::DirEntry)) {
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
-        // One that cannot be listed, or has gone, has nothing that could be removed.
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() && depth < DEEPEST {
-                folders.push((path, depth + 1));
-                continue;
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && depth < DEEPEST => folders.push((entry.path(), depth + 1)),
+                Ok(kind) if kind.is_file() => show(&entry),
+                _ => {}
             }
-            let ours = path.extension().is_some_and(|ending| ending == "wav" || ending == "json");
-            let Ok(data) = entry.metadata() else { continue };
-            if !ours || !kind.is_file() {
-                continue;
-            }
-            let written = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            let stem = path.with_extension("");
-            let kept = found.entry(stem.clone()).or_insert(Kept { stem, bytes: 0, written, files: Vec::new() });
-            kept.bytes += data.len();
-            kept.written = kept.written.max(written);
-            kept.files.push(path);
         }
     }
-    found.into_values().collect()
 }
 
 #[cfg(test)]
@@ -244,14 +272,24 @@ mod tests {
         });
         let keep = Keep { age: Some(DAY * 3), bytes: None };
         let metrics = Metrics::default();
-        let sweeper = Sweeper { folder: folder.clone(), keep, disk, metrics: metrics.clone() };
+        let mut sweeper = Sweeper { folder: folder.clone(), keep, uploads: true, disk, metrics: metrics.clone() };
+        for name in ["waits.wav", "waits.json", ".waits.upload"] {
+            make(name, 9);
+        }
         assert!(sweeper.sweep(now));
         let left = |name: &str| folder.join(name).exists();
         assert!(!left("old"), "the recording, its record, and the folder that is empty then");
         for name in ["busy.wav", "notes.txt", "x/b.c.json", "late.wav", "late.json"] {
             assert!(left(name), "{name}");
         }
-        assert_eq!(metrics.kept_bytes.get(), 400, "busy, b.c, late");
+        for name in ["waits.wav", "waits.json", ".waits.upload"] {
+            assert!(left(name), "{name} waits for its upload");
+        }
+        assert_eq!(metrics.kept_bytes.get(), 600, "busy, b.c, late, waits");
+        // Uploads have been switched off: it waits for nothing any more.
+        sweeper.uploads = false;
+        assert!(sweeper.sweep(now));
+        assert!(["waits.wav", "waits.json", ".waits.upload"].into_iter().all(|name| !left(name)));
         drop(sweeper);
         answers.join().expect("no panic");
         fs::remove_dir_all(&folder).expect("removed");

@@ -34,8 +34,13 @@ impl Drop for Folder {
 }
 
 fn journal(folder: &Path, keep_events: usize) -> Handle {
-    let settings =
-        Settings { folder: folder.to_owned(), format: Format::default(), keep: Keep::default(), keep_events };
+    let settings = Settings {
+        folder: folder.to_owned(),
+        format: Format::default(),
+        keep: Keep::default(),
+        upload: None,
+        keep_events,
+    };
     start(&settings).expect("threads")
 }
 
@@ -63,7 +68,7 @@ fn count(event: &Sequenced) -> u32 {
     }
 }
 
-fn record(call_id: &str) -> CallRecord {
+pub(super) fn record(call_id: &str) -> CallRecord {
     let start = SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250);
     CallRecord {
         call_id: call_id.into(),
@@ -88,6 +93,7 @@ fn record(call_id: &str) -> CallRecord {
         labels: BTreeMap::new(),
         faults: Vec::new(),
         wav: String::new(),
+        wav_url: String::new(),
         recording_pauses: Vec::new(),
         request_id: "r".into(),
         correlation: "order 17".into(),
@@ -96,13 +102,15 @@ fn record(call_id: &str) -> CallRecord {
         user_to_user: Vec::new(),
         early_media_at: None,
         early_text: Vec::new(),
+        announcement: None,
         srtp: "",
         tones: Vec::new(),
         answered_by: Vec::new(),
+        transferred_from: String::new(),
     }
 }
 
-fn stem(name: &str) -> Stem {
+pub(super) fn stem(name: &str) -> Stem {
     Stem::parse(name).expect(name)
 }
 
@@ -117,7 +125,7 @@ fn frame(n: u32) -> RecordedFrame {
 }
 
 /// A call of 100 ms that is recorded.
-fn recorded_call(journal: &Handle, call_id: &str, name: &str) -> oneshot::Receiver<Finished> {
+pub(super) fn recorded_call(journal: &Handle, call_id: &str, name: &str) -> oneshot::Receiver<Finished> {
     let (mut producer, frames) = rtrb::RingBuffer::new(64);
     journal.open_recording(call_id.into(), stem(name), Law::A, frames);
     for n in 0..5 {
@@ -234,7 +242,7 @@ async fn a_call_ends_with_its_files_and_ended_is_last() {
     assert_eq!(count(&all.next().await.expect("more").expect("kept")), 1);
     let ready = all.next().await.expect("more").expect("kept");
     match &of_call(&ready).what {
-        What::RecordReady { wav: w, json: j } => {
+        What::RecordReady { wav: w, json: j, .. } => {
             assert_eq!((Path::new(w), Path::new(j)), (&*wav, &*json))
         }
         other => panic!("not expected: {other:?}"),

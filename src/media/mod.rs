@@ -6,6 +6,7 @@
 //!
 //! The rest of the program talks to a thread by message; audio comes back by a ring a call, events by the closure it was given.
 
+mod bridge;
 mod inbox;
 mod lateness;
 mod metrics;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 use crate::call::io::{HeardFrame, RecordedFrame};
 use crate::call::leg::{Command, LegEvent, Setup};
 use crate::call::record::LineQuality;
+pub use bridge::{Bridge, bridge};
 pub use lateness::Watch;
 use lateness::{Counts, Lateness};
 pub use metrics::Metrics;
@@ -198,6 +200,11 @@ impl Reservation {
     /// Tells the leg something.
     pub fn command(&self, command: Command) {
         self.order(Order::Command { leg: self.leg, command });
+    }
+
+    /// Joins the leg with another one: from now on it also sends what that one hears.
+    pub fn bridge(&self, bridge: Box<Bridge>) {
+        self.order(Order::Bridge { leg: self.leg, bridge });
     }
 
     /// Ends the leg: [`MediaEvent::Closed`] follows. The port is given back when the reservation is dropped.

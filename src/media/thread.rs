@@ -20,9 +20,9 @@ use super::lateness::Lateness;
 use super::metrics::{Metrics, Sums};
 use super::sockets::{Pair, READ, Reader, Reports};
 use super::wheel::{SLOTS, Wheel};
-use super::{EventSink, LegId, MediaEvent, Wiring};
+use super::{Bridge, EventSink, LegId, MediaEvent, Wiring};
 use crate::call::io::{HeardFrame, RecordedFrame};
-use crate::call::leg::{Command, LARGEST_PACKET, Leg, LegEvent, Outlet, Refused, Setup};
+use crate::call::leg::{Command, FRAME, LARGEST_PACKET, Leg, LegEvent, Outlet, Refused, Setup};
 
 /// Ports tried for one call: the legs that are up do not wait for longer than that.
 const TRIES: usize = 16;
@@ -44,6 +44,7 @@ pub(super) enum Order {
     Reserve { bind: IpAddr, reply: oneshot::Sender<Result<(LegId, u16), NoPlace>> },
     Open { leg: LegId, setup: Box<Setup>, wiring: Wiring },
     Command { leg: LegId, command: Command },
+    Bridge { leg: LegId, bridge: Box<Bridge> },
     Close { leg: LegId },
     Release { leg: LegId },
 }
@@ -70,10 +71,15 @@ struct Place {
 struct Live {
     leg: Leg,
     wiring: Wiring,
+    /// To the leg that it is joined with.
+    bridge: Option<Box<Bridge>>,
     refused: Refused,
     /// Packets that its last slot has read.
     read: usize,
 }
+
+/// The allocator's next size is 16 KiB: what one more byte would cost each call.
+const _: () = assert!(size_of::<Live>() <= 14 * 1024);
 
 impl Live {
     /// How many packets this slot reads. Most lines bring one a slot, and to find that there is no second one costs as much as half a packet:
@@ -213,12 +219,17 @@ impl Thread {
                 if let Some(place) = find(places, leg)
                     && let Some(live) = &mut place.live
                 {
-                    let Live { leg: ears_and_mouth, wiring, .. } = &mut **live;
+                    let Live { leg: ears_and_mouth, wiring, bridge, .. } = &mut **live;
                     let shared = ears_and_mouth.shares_port();
                     ears_and_mouth.command(
                         command,
-                        &mut Wires { number: leg.place, pair: &place.pair, shared, wiring, sums, outbox },
+                        &mut Wires { number: leg.place, pair: &place.pair, shared, wiring, bridge, sums, outbox },
                     );
+                }
+            }
+            Order::Bridge { leg, bridge } => {
+                if let Some(live) = find(&mut self.places, leg).and_then(|place| place.live.as_mut()) {
+                    live.bridge = Some(bridge);
                 }
             }
             Order::Close { leg } => self.close(leg),
@@ -267,7 +278,8 @@ impl Thread {
             self.sums.unwatched += 1;
         }
         place.slot = self.wheel.add(id.place);
-        place.live = Some(Box::new(Live { leg: Leg::new(setup), wiring, refused: Refused::default(), read: 0 }));
+        place.live =
+            Some(Box::new(Live { leg: Leg::new(setup), wiring, bridge: None, refused: Refused::default(), read: 0 }));
         self.metrics.legs.inc();
     }
 
@@ -277,9 +289,12 @@ impl Thread {
         let Some(mut live) = place.live.take() else { return };
         wheel.remove(place.slot, id.place);
         reports.forget(&place.pair.rtcp);
-        let Live { leg, wiring, .. } = &mut *live;
+        let Live { leg, wiring, bridge, .. } = &mut *live;
         let shared = leg.shares_port();
-        leg.farewell(Instant::now(), &mut Wires { number: id.place, pair: &place.pair, shared, wiring, sums, outbox });
+        leg.farewell(
+            Instant::now(),
+            &mut Wires { number: id.place, pair: &place.pair, shared, wiring, bridge, sums, outbox },
+        );
         (wiring.events)(MediaEvent::Closed(Box::new(leg.quality())));
         metrics.legs.dec();
     }
@@ -315,9 +330,9 @@ impl Thread {
                 std::hint::black_box(next.warm());
             }
             let Some((pair, live)) = live(places, *number) else { continue };
-            let Live { leg, wiring, refused: before, .. } = live;
+            let Live { leg, wiring, bridge, refused: before, .. } = live;
             let shared = leg.shares_port();
-            leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, sums, outbox });
+            leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, bridge, sums, outbox });
             let refused = leg.refused();
             sums.malformed += refused.malformed - before.malformed;
             sums.payload_type += refused.payload_type - before.payload_type;
@@ -370,6 +385,7 @@ struct Wires<'a> {
     /// RTCP goes by the RTP port.
     shared: bool,
     wiring: &'a mut Wiring,
+    bridge: &'a mut Option<Box<Bridge>>,
     sums: &'a mut Sums,
     outbox: &'a mut Outbox,
 }
@@ -381,7 +397,9 @@ impl Outlet for Wires<'_> {
     }
 
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame) {
-        if let Some(ring) = &mut self.wiring.heard
+        // Whose recogniser has been closed: its ring stays until the leg ends, to be freed with it.
+        let listens = self.bridge.as_ref().is_none_or(|bridge| bridge.is_recognised());
+        if let Some(ring) = self.wiring.heard.as_mut().filter(|_| listens)
             && ring.push(frame()).is_err()
         {
             self.sums.recogniser += 1;
@@ -394,6 +412,12 @@ impl Outlet for Wires<'_> {
         {
             self.sums.recorder += 1;
         }
+    }
+
+    fn bridge(&mut self, heard: &[i16; FRAME]) -> Option<[i16; FRAME]> {
+        let (dropped, other) = self.bridge.as_mut()?.exchange(heard);
+        self.sums.bridge += dropped;
+        other
     }
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {

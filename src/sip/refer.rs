@@ -10,16 +10,17 @@
 //! ```
 //! A [`Referral`] is the subscription alone. Whoever owns the dialog sends the REFER and answers the NOTIFYs.
 
+mod asked;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::message::{
-    Fault, HeaderName, NameAddr, Params, Request, Scheme, Uri, UriError, default_reason, escape_user,
-};
+use super::message::{Fault, HeaderName, Params, Request, Scheme, Uri, UriError, default_reason, escape_user};
 use super::session::ExtraHeaders;
 use super::transaction::{GIVE_UP, T2, Timers};
 use super::uui::Uui;
+pub use asked::{Asked, asked_for};
 
 /// A REFER to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,19 +226,6 @@ impl fmt::Display for Replaces {
         }
         Ok(())
     }
-}
-
-/// What a REFER of the far end asks for.
-///
-/// # Errors
-/// 400 unless there is exactly one Refer-To, and it reads (RFC 3515 §2.4.2).
-pub fn asked_for(refer: &Request) -> Result<Uri, Fault> {
-    let mut all = refer.list(HeaderName::ReferTo);
-    let value = all.next().ok_or(Fault::bad("Missing Refer-To"))?;
-    if all.next().is_some() {
-        return Err(Fault::bad("Multiple Refer-To"));
-    }
-    Ok(NameAddr::parse(&value).ok_or(Fault::bad("Malformed Refer-To"))?.uri)
 }
 
 /// What a NOTIFY of the refer package says.

@@ -24,6 +24,7 @@ mod extra;
 mod in_dialog;
 mod prack;
 mod refer;
+mod referee;
 mod reoffer;
 mod terms;
 mod timer;
@@ -44,7 +45,7 @@ use super::message::{
     Fault, HeaderName, Headers, Message, Method, NameAddr, Params, Reason, Request, RequestLine, Response, SessionBody,
     StatusLine, Target, Uri, Writer, default_reason,
 };
-use super::refer::{Progress, Refer, Referral};
+use super::refer::{Asked, Progress, Refer, Referral};
 use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
@@ -54,6 +55,7 @@ use callee::{Callee, OkRepeat, OkTimer};
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
 pub use refer::Carrier;
+use referee::{Note, Referee};
 use reoffer::{Reinvite, TheirOffer};
 pub use terms::{Refresher, Reliability, Terms, TimerTerms};
 use timer::Refreshing;
@@ -165,6 +167,25 @@ pub enum Input {
     },
     /// Ask the far end to call somebody else; what becomes of it comes as [`Event::Refer`].
     Refer(Box<Refer>),
+    /// Answers [`Event::ReferAsked`].
+    AnswerRefer {
+        /// 202: we call the target; 300–699: we do not.
+        code: u16,
+    },
+    /// How our call to the target of the far end's REFER goes: told to it, if it wants to know.
+    ReferProgress {
+        /// 100–699.
+        code: u16,
+        /// Its reason phrase.
+        reason: String,
+        /// There is nothing more to come.
+        last: bool,
+    },
+    /// As `Bye`, when the last `ReferProgress` has come to the far end.
+    Part {
+        /// Why (RFC 3326).
+        reason: Option<Reason>,
+    },
 }
 
 /// What a session wants done.
@@ -262,6 +283,15 @@ pub enum Event {
         /// Whom.
         target: Uri,
         /// What it was answered.
+        code: u16,
+        /// Why: "policy", "malformed" or "busy".
+        why: &'static str,
+    },
+    /// The far end asks us to call somebody else, and waits for [`Input::AnswerRefer`]; only after [`Session::ask_about_refers`].
+    ReferAsked(Box<Asked>),
+    /// It does not take what we told of that call; it is told nothing more.
+    NotifyRefused {
+        /// 300–699.
         code: u16,
     },
     /// User-to-User values came along; told before the event of the message that carried them. Those of an inbound INVITE are in
@@ -378,8 +408,10 @@ enum Timer {
     Silent,
     /// 64·T1 after the last CANCEL of an INVITE that was given up: such ones will not be answered any more.
     GivenUp,
+    /// The last NOTIFY has not been answered, and the BYE does not wait for it any longer.
+    Part,
 }
-const TIMERS: usize = 8;
+const TIMERS: usize = 9;
 
 /// An INVITE that we sent; after a challenge there are several.
 #[derive(Debug)]
@@ -434,6 +466,7 @@ enum Purpose {
         sdp: Option<Vec<u8>>,
     },
     Refer(Box<Refer>),
+    Notify(Note),
 }
 
 /// An INVITE or re-INVITE that we got.
@@ -485,6 +518,7 @@ pub struct Session {
     referral: Option<Referral>,
     /// What a REFER of the far end is answered.
     refer_refusal: u16,
+    referee: Referee,
     invites_out: Vec<InviteOut>,
     requests_out: Vec<RequestOut>,
     invites_in: Vec<InviteIn>,
@@ -537,6 +571,9 @@ impl Session {
             Input::WantOffer => self.wanted = self.phase != Phase::Over,
             Input::Info { content_type, body } => self.send_info(now, content_type, body),
             Input::Refer(refer) => self.send_refer(now, *refer),
+            Input::AnswerRefer { code } => self.answer_refer(now, code),
+            Input::ReferProgress { code, reason, last } => self.notify(now, code, reason, last),
+            Input::Part { reason } => self.part(now, Farewell { reason, ..Farewell::default() }),
         }
         self.settle(now);
     }
@@ -622,6 +659,7 @@ impl Session {
         let by_peer = matches!(event, Event::Ended { by_peer: true, .. });
         self.referred(now, if by_peer { super::refer::Input::PeerEnded } else { super::refer::Input::CallEnded });
         self.event(event);
+        self.referee_over(now);
         self.reject_reoffer(now, 487, &ExtraHeaders::default());
         for at in 0..self.invites_in.len() {
             if self.invites_in[at].tx.is_pending() {
@@ -730,6 +768,9 @@ impl Session {
         }
         if self.timers.take_due(Timer::Refresh as usize, now) {
             self.refresh_session(now);
+        }
+        if self.timers.take_due(Timer::Part as usize, now) {
+            self.part_now(now);
         }
         self.referred(now, super::refer::Input::Timer);
         self.settle(now);

@@ -86,6 +86,17 @@ impl Uui {
         Uui { data, quoted: false, params: Params::default() }.checked()
     }
 
+    /// Any plain text as bare base64 of its UTF-8.
+    ///
+    /// # Errors
+    /// [`UuiError::Empty`], [`UuiError::TooLong`].
+    pub fn plain(text: &str) -> Result<Uui, UuiError> {
+        if text.is_empty() {
+            return Err(UuiError::Empty);
+        }
+        Uui { data: base64(text.as_bytes()), quoted: false, params: Params::default() }.checked()
+    }
+
     /// With `purpose=…`, which names the application (RFC 7433 §4.1).
     ///
     /// # Errors

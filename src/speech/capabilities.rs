@@ -59,6 +59,8 @@ pub(super) struct Hearing {
     pub format: Format,
     /// A tag as the engine wrote it; empty: its choice.
     pub language: String,
+    /// It tells what it has understood while an utterance goes on.
+    pub partials: bool,
 }
 
 /// How synthesis is asked for.
@@ -88,7 +90,7 @@ pub(super) fn hearing(can: &proto::CapabilitiesResponse, language: &str) -> Resu
             }
         },
     };
-    Ok(Hearing { format: format("recognition", &offer.formats)?, language })
+    Ok(Hearing { format: format("recognition", &offer.formats)?, language, partials: offer.partials })
 }
 
 /// How synthesis of a text is to be asked for, or what does not fit. The text's own wishes go before the configured ones.

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::channel::pool;
+
 /// Counters of all services. Cheap to clone; the clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -13,8 +15,11 @@ pub struct Metrics {
     failures: Family<ByStream, Counter>,
     reconnects: Family<ByService, Counter>,
     nonsense: Family<ByService, Counter>,
+    silent: Family<ByService, Counter>,
     to_final: Family<ByService, Histogram>,
     to_sound: Family<ByService, Histogram>,
+    /// Of the endpoints.
+    pub(super) endpoints: pool::Metrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,6 +42,8 @@ pub(super) struct OfService {
     pub synthesis_failures: Counter,
     pub reconnects: Counter,
     pub nonsense: Counter,
+    /// Recognition streams that gave no text while somebody spoke.
+    pub silent: Counter,
     pub to_final: Histogram,
     pub to_sound: Histogram,
 }
@@ -52,8 +59,10 @@ impl Default for Metrics {
             failures: Family::default(),
             reconnects: Family::default(),
             nonsense: Family::default(),
+            silent: Family::default(),
             to_final: Family::new_with_constructor(seconds),
             to_sound: Family::new_with_constructor(seconds),
+            endpoints: pool::Metrics::default(),
         }
     }
 }
@@ -61,10 +70,13 @@ impl Default for Metrics {
 impl Metrics {
     /// Adds all to a registry.
     pub fn register(&self, registry: &mut Registry) {
+        self.endpoints.register("speech", registry);
         registry.register("speech_dropped_frames", "20 ms of audio that recognition never got", self.dropped.clone());
         registry.register("speech_stream_failures", "Streams that did not end well", self.failures.clone());
         registry.register("speech_reconnects", "Recognition streams that were made anew", self.reconnects.clone());
         registry.register("speech_nonsense", "Answers that break the contract", self.nonsense.clone());
+        let silent_help = "Recognition streams that were left because they gave no text while somebody spoke";
+        registry.register("speech_silent", silent_help, self.silent.clone());
         let final_help = "From the end of an utterance, as it was told, to its final text";
         registry.register_with_unit("speech_final", final_help, Unit::Seconds, self.to_final.clone());
         let sound_help = "From the wish for a segment to its first sound";
@@ -83,6 +95,7 @@ impl Metrics {
             synthesis_failures: stream("synthesis"),
             reconnects: self.reconnects.get_or_create(&one).clone(),
             nonsense: self.nonsense.get_or_create(&one).clone(),
+            silent: self.silent.get_or_create(&one).clone(),
             to_final: self.to_final.get_or_create(&one).clone(),
             to_sound: self.to_sound.get_or_create(&one).clone(),
         }

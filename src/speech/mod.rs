@@ -5,7 +5,8 @@
 //! | recognition | one stream a call; the audio comes by a ring straight from the media thread, the marks and results pass through the call | the stream is made anew, with back-off, and goes on from where it can; the call is told |
 //! | synthesis | one stream a segment; pieces of 8 kHz sound go to the call as they come | tried once more if nothing was heard yet; then the call is told |
 //!
-//! All calls share two HTTP/2 connections to a service, one for each of the two, so that neither waits behind the other. What the engine can do
+//! All calls share two HTTP/2 connections to an endpoint of a service, one for each of the two, so that neither waits behind the other; which
+//! of several endpoints a stream goes to, [`pool`] says, and one that breaks goes on at another. What the engine can do
 //! is asked before the first stream, and again after one broke: a language, a voice or a format that does not fit is told in words that name
 //! the endpoint and what there is, instead of being heard as noise.
 
@@ -17,30 +18,37 @@ mod recognise;
 mod sound;
 mod synthesise;
 mod tape;
+mod watchdog;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
+use crate::channel::pool::{self, Failed, Plan, Pool};
 use crate::channel::{MAX_MESSAGE, Slicing, in_words};
 use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 pub use metrics::Metrics;
 pub use synthesise::Synthesis;
+pub use watchdog::Rule;
 
 /// A speech service that calls may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// By which calls name it.
     pub name: String,
-    /// `http://host:port`.
-    pub endpoint: String,
+    /// `http://host:port`, one or several that are alike.
+    pub endpoints: Vec<String>,
+    /// How they are watched.
+    pub watch: Plan,
     /// BCP 47 tag of what is spoken; empty: the engine's choice.
     pub language: String,
     /// The voice of prompts that name none; empty: the engine's choice.
@@ -53,6 +61,8 @@ pub struct ServiceConfig {
     pub batch: Duration,
     /// How long recognition may be out of order before it is given up for the call.
     pub give_up: Duration,
+    /// When recognition counts as silent while somebody speaks, and is made anew.
+    pub silent: Rule,
 }
 
 impl ServiceConfig {
@@ -60,13 +70,15 @@ impl ServiceConfig {
     pub fn new(name: impl Into<String>, endpoint: impl Into<String>) -> ServiceConfig {
         ServiceConfig {
             name: name.into(),
-            endpoint: endpoint.into(),
+            endpoints: vec![endpoint.into()],
+            watch: Plan::default(),
             language: String::new(),
             voice: String::new(),
             connect_timeout: Duration::from_secs(2),
             stall_timeout: Duration::from_secs(5),
             batch: Duration::from_millis(100),
             give_up: Duration::from_secs(15),
+            silent: Rule::default(),
         }
     }
 }
@@ -74,17 +86,8 @@ impl ServiceConfig {
 /// All speech services that are configured. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Speech {
-    engines: Arc<HashMap<String, Arc<Engine>>>,
+    services: Arc<HashMap<String, Arc<Service>>>,
     metrics: Metrics,
-}
-
-/// What a look at a service found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
-    /// The service's configured name.
-    pub name: String,
-    /// What it will be used for; or why it cannot be used as it is configured, with the endpoint.
-    pub found: Result<String, String>,
 }
 
 impl Speech {
@@ -94,18 +97,26 @@ impl Speech {
     /// An endpoint that is not `http://host:port`. Of two services of one name the later one wins: `config` refuses that.
     pub fn new(services: Vec<ServiceConfig>) -> Result<Speech, BadEndpoint> {
         let metrics = Metrics::default();
-        let mut engines = HashMap::new();
+        let mut by_name = HashMap::new();
         for config in services {
-            let engine = Engine {
-                hearing: crate::channel::lazy_coalescing(&config.name, &config.endpoint, config.connect_timeout)?,
-                speaking: crate::channel::lazy_sparing(&config.name, &config.endpoint, config.connect_timeout)?,
-                known: watch::Sender::new(None),
-                counted: metrics.of(&config.name),
-                config,
+            let config = Arc::new(config);
+            let counted = Arc::new(metrics.of(&config.name));
+            let link = |endpoint: &str| {
+                let (name, patience) = (&config.name, config.connect_timeout);
+                Ok(Engine {
+                    hearing: crate::channel::lazy_coalescing(name, endpoint, patience)?,
+                    speaking: crate::channel::lazy_sparing(name, endpoint, patience)?,
+                    known: watch::Sender::new(None),
+                    counted: counted.clone(),
+                    norm: watchdog::Norm::new(),
+                    config: config.clone(),
+                    endpoint: endpoint.to_owned(),
+                })
             };
-            engines.insert(engine.config.name.clone(), Arc::new(engine));
+            let pool = Pool::new(&config.name, &config.endpoints, config.watch, &metrics.endpoints, link)?;
+            by_name.insert(config.name.clone(), Arc::new(Service { config: config.clone(), counted, pool }));
         }
-        Ok(Speech { engines: Arc::new(engines), metrics })
+        Ok(Speech { services: Arc::new(by_name), metrics })
     }
 
     /// What is counted, to be registered.
@@ -157,9 +168,9 @@ impl Speech {
         T: From<FromSpeech> + Send + 'static,
     {
         let (marks, marked) = mpsc::channel(64);
-        match self.engines.get(name) {
-            Some(engine) => {
-                let session = recognise::Session::new(engine.clone(), call_id, frames, label, marked, inbox);
+        match self.services.get(name) {
+            Some(service) => {
+                let session = recognise::Session::new(service.clone(), call_id, frames, label, marked, inbox);
                 tokio::spawn(session.run());
             }
             None => {
@@ -187,19 +198,27 @@ impl Speech {
     where
         T: From<FromSpeech> + Send + 'static,
     {
-        let engine = self.engines.get(name).cloned().ok_or_else(|| not_configured(name));
-        synthesise::start(engine, call_id, prompt, segment, text, inbox)
+        let service = self.services.get(name).cloned().ok_or_else(|| not_configured(name));
+        synthesise::start(service, call_id, prompt, segment, text, inbox)
     }
 
-    /// Asks every service anew what it can do, all at once, and compares that with the configuration.
-    pub async fn probe(&self) -> Vec<Probed> {
-        let probes = self.engines.values().map(|engine| async {
-            let found = engine.ask().await.and_then(|can| engine.fits(&can));
-            Probed { name: engine.config.name.clone(), found: found.map_err(|trouble| trouble.reason) }
-        });
-        let mut probed = futures_util::future::join_all(probes).await;
-        probed.sort_by(|a, b| a.name.cmp(&b.name));
-        probed
+    /// Asks every endpoint again and again whether it is there and can do what is configured. Never ends; until this runs all count as up.
+    pub async fn watch(&self) {
+        let ask = |place: Arc<pool::Place<Engine>>| async move { place.link.check().await }.boxed();
+        let all: Vec<_> = self.services.values().map(|service| service.pool.watch(ask)).collect();
+        future::join_all(all).await;
+    }
+
+    /// Why calls should not be sent here: the endpoints of each service of which none is known to be up.
+    pub fn troubles(&self) -> Vec<String> {
+        let mut all: Vec<_> = self.services.values().flat_map(|service| service.pool.troubles()).collect();
+        all.sort();
+        all
+    }
+
+    /// The next news of an endpoint, from this moment on.
+    pub fn changed(&self) -> BoxFuture<'static, ()> {
+        pool::first(self.services.values().map(|service| service.pool.changed()))
     }
 }
 
@@ -218,14 +237,28 @@ struct Trouble {
 
 /// One service, as all calls share it.
 #[derive(Debug)]
+struct Service {
+    config: Arc<ServiceConfig>,
+    counted: Arc<metrics::OfService>,
+    pool: Pool<Engine>,
+}
+
+/// One endpoint of a service.
+#[derive(Debug)]
 struct Engine {
-    config: ServiceConfig,
+    config: Arc<ServiceConfig>,
+    endpoint: String,
     hearing: Channel,
     speaking: Slicing,
     /// What it said that it can do; nothing when that has to be asked (anew).
     known: watch::Sender<Option<Arc<CapabilitiesResponse>>>,
-    counted: metrics::OfService,
+    counted: Arc<metrics::OfService>,
+    /// How many of its texts are empty.
+    norm: watchdog::Norm,
 }
+
+/// By which its health is asked for.
+const HEALTH: &str = "trunkline.speech.v1.Speech";
 
 impl Engine {
     /// What it can do, asked if it is not known.
@@ -252,6 +285,20 @@ impl Engine {
         }
     }
 
+    /// Whether it is there, serves, and can do what is configured.
+    async fn check(&self) -> Result<(), Failed> {
+        let whom = format!("speech service {:?} at {}", self.config.name, self.endpoint);
+        pool::health(self.hearing.clone(), HEALTH, &whom, self.config.connect_timeout * 2).await?;
+        let fits = self.ask().await.and_then(|can| self.fits(&can));
+        match fits {
+            Ok(what) => {
+                tracing::debug!(target: "speech", "{what}");
+                Ok(())
+            }
+            Err(Trouble { reason, for_good }) => Err(Failed { reason, at_once: for_good }),
+        }
+    }
+
     /// After a failure: it may be another one when it comes back.
     fn forget(&self) {
         self.known.send_replace(None);
@@ -265,7 +312,7 @@ impl Engine {
         Ok(format!(
             "{:?} at {}: recognition of {:?} from {}; synthesis in {:?} by {:?} to {}",
             can.engine,
-            self.config.endpoint,
+            self.endpoint,
             hearing.language,
             hearing.format,
             speaking.language,
@@ -275,7 +322,7 @@ impl Engine {
     }
 
     fn trouble(&self, what: impl std::fmt::Display) -> Trouble {
-        let reason = format!("speech service {:?} at {}: {what}", self.config.name, self.config.endpoint);
+        let reason = format!("speech service {:?} at {}: {what}", self.config.name, self.endpoint);
         Trouble { reason, for_good: false }
     }
 

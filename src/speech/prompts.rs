@@ -124,24 +124,30 @@ fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
 
 fn read(file: &Path) -> Result<Vec<i16>, String> {
     let wrong = |reason: String| format!("prompt {}: {reason}", file.display());
-    let mut wav = hound::WavReader::open(file).map_err(|error| wrong(error.to_string()))?;
+    let bytes = std::fs::File::open(file).map_err(|error| wrong(error.to_string()))?;
+    samples(std::io::BufReader::new(bytes)).map_err(wrong)
+}
+
+/// A recording as it is played: at 8 kHz.
+pub fn samples(wav: impl std::io::Read) -> Result<Vec<i16>, String> {
+    let mut wav = hound::WavReader::new(wav).map_err(|error| error.to_string())?;
     let spec = wav.spec();
     let rate = SampleRate::from_hz(spec.sample_rate).filter(|_| spec.channels == 1 && spec.bits_per_sample == 16);
     let Some(rate) = rate else {
-        return Err(wrong(format!(
+        return Err(format!(
             "{} channels, {} bits, {} Hz; it has to be mono, 16-bit PCM, 8, 16, 22.05, 24, 44.1 or 48 kHz",
             spec.channels, spec.bits_per_sample, spec.sample_rate
-        )));
+        ));
     };
     if wav.duration() / spec.sample_rate > LONGEST_S {
-        return Err(wrong(format!("longer than {LONGEST_S} s")));
+        return Err(format!("longer than {LONGEST_S} s"));
     }
     let samples: Result<Vec<i16>, _> = wav.samples().collect();
-    let samples = samples.map_err(|error| wrong(error.to_string()))?;
+    let samples = samples.map_err(|error| error.to_string())?;
     if rate == SampleRate::HZ_8000 {
         return Ok(samples);
     }
-    let failed = |error| wrong(format!("{error}"));
+    let failed = |error| format!("{error}");
     let mut resampler = Resampler::new(rate, SampleRate::HZ_8000).map_err(failed)?;
     let mut line = Vec::new();
     resampler.push(&samples, &mut line).map_err(failed)?;

@@ -15,7 +15,8 @@ use super::capabilities::{self, Hearing};
 use super::ear::Ear;
 use super::sound::Encoder;
 use super::tape::Piece;
-use super::{Engine, Trouble};
+use super::watchdog::Watchdog;
+use super::{Engine, Service, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::channel::MAX_MESSAGE;
 use crate::codec::resample::ResampleError;
@@ -35,9 +36,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) struct Session<T> {
-    engine: Arc<Engine>,
+    service: Arc<Service>,
     call_id: String,
     ear: Ear,
+    watchdog: Watchdog,
     teller: Teller<T>,
 }
 
@@ -58,42 +60,69 @@ enum End {
 
 impl<T: From<FromSpeech> + Send + 'static> Session<T> {
     pub(super) fn new(
-        engine: Arc<Engine>,
+        service: Arc<Service>,
         call_id: &str,
         frames: rtrb::Consumer<HeardFrame>,
         label: Option<Label>,
         marks: mpsc::Receiver<ToRecogniser>,
         inbox: mpsc::Sender<T>,
     ) -> Session<T> {
-        let ear = Ear::new(frames, label, marks, engine.config.batch);
-        Session { engine, call_id: call_id.to_owned(), ear, teller: Teller { inbox, told: false, gone: false } }
+        let ear = Ear::new(frames, label, marks, service.config.batch);
+        let watchdog = Watchdog::new(service.config.silent);
+        let teller = Teller { inbox, told: false, gone: false };
+        Session { service, call_id: call_id.to_owned(), ear, watchdog, teller }
     }
 
     pub(super) async fn run(mut self) {
-        let engine = self.engine.clone();
+        let service = self.service.clone();
         let mut down_since: Option<Instant> = None;
         let mut pause = FIRST_PAUSE;
+        // Endpoints that have failed since one worked; and those of them that will not do better.
+        let (mut failed, mut hopeless): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         loop {
-            let (trouble, was_up) = match self.stream(&engine).await {
+            let Some(place) = service.pool.pick(&failed) else {
+                let reason = format!("speech service {:?} has no endpoint", service.config.name);
+                return self.teller.trouble(&mut self.ear, reason, true).await;
+            };
+            let engine = &place.link;
+            let (stream, endpoint) = (place.enter(), place.endpoint.clone());
+            let (trouble, was_up) = match self.stream(engine).await {
                 End::Call => return,
                 End::Broken { trouble, was_up } => (trouble, was_up),
             };
+            drop(stream);
             engine.counted.recognition_failures.inc();
             engine.forget();
+            place.broke(&trouble.reason, was_up || trouble.for_good);
             tracing::warn!(target: "speech", call = %self.call_id, "{}", trouble.reason);
             if was_up {
+                place.answered();
                 down_since = None;
                 pause = FIRST_PAUSE;
                 self.teller.told = false;
+                failed.clear();
+                hopeless.clear();
+            }
+            failed.push(endpoint.clone());
+            if trouble.for_good && !hopeless.contains(&endpoint) {
+                hopeless.push(endpoint);
             }
             let since = *down_since.get_or_insert_with(Instant::now);
-            let lost = trouble.for_good || since.elapsed() >= engine.config.give_up;
+            let lost = hopeless.len() == service.pool.len() || since.elapsed() >= service.config.give_up;
             self.teller.trouble(&mut self.ear, trouble.reason, lost).await;
-            if lost || self.teller.gone || self.wait(pause.mul_f32(0.5 + rand::random::<f32>())).await {
+            if lost || self.teller.gone {
+                return;
+            }
+            engine.counted.reconnects.inc();
+            // Another endpoint is tried at once; where all have failed, all are tried anew after a pause.
+            if service.pool.has_other(&failed) && self.ear.over_at.is_none() {
+                continue;
+            }
+            failed.clone_from(&hopeless);
+            if self.wait(pause.mul_f32(0.5 + rand::random::<f32>())).await {
                 return;
             }
             pause = (pause * 2).min(LAST_PAUSE);
-            engine.counted.reconnects.inc();
         }
     }
 
@@ -113,7 +142,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
 
     fn count_dropped(&mut self) -> u64 {
         let dropped = self.ear.tape.take_dropped();
-        self.engine.counted.dropped.inc_by(dropped);
+        self.service.counted.dropped.inc_by(dropped);
         dropped
     }
 
@@ -142,12 +171,14 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             }
         };
         self.ear.tape.rewind();
+        self.watchdog.begin();
         self.converse(engine, hearing).await
     }
 
     async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
         let opened = Instant::now();
         let mut encoder = Encoder::new(hearing.format);
+        let partials = hearing.partials;
         let (out, requests) = mpsc::channel(UNDER_WAY);
         let config = proto::RecognizeConfig {
             call_id: self.call_id.clone(),
@@ -182,6 +213,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     let broken = match answer {
                         Some(Ok(answer)) => {
                             heard_from = true;
+                            self.watchdog.answered();
                             if let Some(told) = self.understand(engine, answer, &mut no_retry)
                                 && !self.teller.tell(&mut self.ear, told).await
                             {
@@ -209,6 +241,11 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                         let stuck = engine.trouble("does not take the audio: the oldest is dropped");
                         self.teller.trouble(&mut self.ear, stuck.reason, false).await;
                     }
+                    if let Some(why) = self.watchdog.look(&mut self.ear.tape, &engine.norm, partials, Instant::now()) {
+                        engine.counted.silent.inc();
+                        // It takes what it is given: there is nothing to wait for.
+                        return End::Broken { trouble: engine.trouble(why), was_up: true };
+                    }
                 }
                 () = reached(over_at) => return End::Call,
             }
@@ -234,6 +271,9 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     if let Some(message) = message(piece, encoder)? {
                         room.send(request(message));
                     }
+                    if let Piece::End { start, stop, .. } = *piece {
+                        self.watchdog.told(stop.saturating_sub(start));
+                    }
                     self.ear.tape.advance(Instant::now());
                 }
                 None => {
@@ -257,12 +297,16 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 if self.ear.tape.is_waiting(utterance_id) =>
             {
                 self.teller.told = false;
+                if !text.trim().is_empty() {
+                    self.watchdog.text();
+                }
                 Some(FromSpeech::Partial { utterance: utterance_id, text })
             }
             Some(Answer::Final(last)) if self.ear.tape.is_waiting(last.utterance_id) => {
                 self.teller.told = false;
-                if let Some(Some(ended)) = self.ear.tape.done(last.utterance_id) {
-                    engine.counted.to_final.observe(ended.elapsed().as_secs_f64());
+                if let Some(done) = self.ear.tape.done(last.utterance_id) {
+                    done.ended.iter().for_each(|ended| engine.counted.to_final.observe(ended.elapsed().as_secs_f64()));
+                    self.watchdog.last(&engine.norm, &last.text, done.length);
                 }
                 Some(FromSpeech::Final {
                     utterance: last.utterance_id,

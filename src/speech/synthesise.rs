@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::capabilities;
 use super::sound::{Decoder, LINE};
-use super::{Engine, Trouble};
+use super::{Engine, Service, Trouble};
 use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
 use crate::channel::MAX_MESSAGE;
@@ -37,7 +37,7 @@ impl Drop for Synthesis {
 }
 
 pub(super) fn start<T>(
-    engine: Result<Arc<Engine>, String>,
+    service: Result<Arc<Service>, String>,
     call_id: &str,
     prompt: PromptNo,
     segment: u32,
@@ -49,9 +49,9 @@ where
 {
     let call_id = call_id.to_owned();
     let task = tokio::spawn(async move {
-        let spoken = match engine {
-            Ok(engine) => {
-                Speaker { engine, call_id, prompt, segment, text, given: 0, first: None, inbox: &inbox }.run().await
+        let spoken = match service {
+            Ok(service) => {
+                Speaker { service, call_id, prompt, segment, text, given: 0, first: None, inbox: &inbox }.run().await
             }
             Err(reason) => Err(reason),
         };
@@ -65,11 +65,14 @@ where
     Synthesis { task: task.abort_handle() }
 }
 
-/// A failure that came as quickly as this may be tried again here; after a longer one the caller has waited enough.
+/// A failure that came as quickly as this may be tried again at the same endpoint; after a longer one the caller has waited enough.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// Endpoints that are asked for a segment, at most.
+const ENDPOINTS: usize = 3;
+
 struct Speaker<'a, T> {
-    engine: Arc<Engine>,
+    service: Arc<Service>,
     call_id: String,
     prompt: PromptNo,
     segment: u32,
@@ -82,23 +85,37 @@ struct Speaker<'a, T> {
 }
 
 impl<T: From<FromSpeech>> Speaker<'_, T> {
+    /// A segment of which nothing was heard yet is asked for elsewhere when it fails; where there is nowhere else, once more.
     async fn run(mut self) -> Result<(), String> {
-        let mut again = true;
+        let service = self.service.clone();
+        let mut failed = Vec::new();
         let begun = Instant::now();
         loop {
-            let Err(trouble) = self.speak().await else { return Ok(()) };
-            self.engine.counted.synthesis_failures.inc();
-            self.engine.forget();
+            let Some(place) = service.pool.pick(&failed) else {
+                return Err(format!("speech service {:?} has no endpoint", service.config.name));
+            };
+            let stream = place.enter();
+            let Err(trouble) = self.speak(&place.link).await else {
+                place.answered();
+                return Ok(());
+            };
+            drop(stream);
+            let engine = &place.link;
+            engine.counted.synthesis_failures.inc();
+            engine.forget();
+            place.broke(&trouble.reason, self.given > 0 || trouble.for_good);
             tracing::warn!(target: "speech", call = %self.call_id, "{}", trouble.reason);
-            if trouble.for_good || self.given > 0 || !again || begun.elapsed() > AT_ONCE {
+            let again = failed.contains(&place.endpoint);
+            failed.push(place.endpoint.clone());
+            let elsewhere = failed.len() < ENDPOINTS && service.pool.has_other(&failed);
+            let here = !trouble.for_good && !again && begun.elapsed() <= AT_ONCE;
+            if self.given > 0 || !(elsewhere || here) {
                 return Err(trouble.reason);
             }
-            again = false;
         }
     }
 
-    async fn speak(&mut self) -> Result<(), Trouble> {
-        let engine = self.engine.clone();
+    async fn speak(&mut self, engine: &Engine) -> Result<(), Trouble> {
         let wished = Instant::now();
         let stall = engine.config.stall_timeout;
         let can = engine.can().await?;
@@ -122,11 +139,11 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         let mut quiet_until = Instant::now() + stall;
         // In a box, which is gone when the sound comes.
         let opening = timeout_at(quiet_until, Box::pin(client.synthesize(request))).await;
-        let opened = opening.map_err(|_| stalled(&engine, stall))?.map_err(|status| engine.failed(&status))?;
+        let opened = opening.map_err(|_| stalled(engine, stall))?.map_err(|status| engine.failed(&status))?;
         let mut pieces = opened.into_inner();
         loop {
             let next = timeout_at(quiet_until, pieces.message()).await;
-            match next.map_err(|_| stalled(&engine, stall))?.map_err(|status| engine.failed(&status))? {
+            match next.map_err(|_| stalled(engine, stall))?.map_err(|status| engine.failed(&status))? {
                 // Only sound counts: an engine that sends empty pieces stalls too.
                 Some(piece) if piece.samples.is_empty() => continue,
                 Some(piece) => decoder.push(&piece.samples).map_err(broken)?,
@@ -136,7 +153,7 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
                 if self.given == 0 {
                     engine.counted.to_sound.observe(wished.elapsed().as_secs_f64());
                 }
-                self.give(samples).await?;
+                self.give(engine, samples).await?;
             }
             // From here on, lest a call that takes its time is taken for an engine that does.
             quiet_until = Instant::now() + stall;
@@ -146,7 +163,7 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         }
         decoder.finish().map_err(broken)?;
         while let Some(samples) = decoder.rest() {
-            self.give(samples).await?;
+            self.give(engine, samples).await?;
         }
         // "…" may well be silent, words may not.
         if self.given == 0 && self.text.text.chars().any(char::is_alphanumeric) {
@@ -155,13 +172,13 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         Ok(())
     }
 
-    async fn give(&mut self, samples: Vec<i16>) -> Result<(), Trouble> {
+    async fn give(&mut self, engine: &Engine, samples: Vec<i16>) -> Result<(), Trouble> {
         let first = *self.first.get_or_insert_with(Instant::now);
         let given = Duration::from_millis((self.given / (LINE as usize / 1_000)) as u64);
         sleep_until(first + given.saturating_sub(LEAD)).await;
         self.given += samples.len();
         if self.given > LONGEST {
-            return Err(self.engine.mismatch("does not stop speaking: half an hour of one segment".into()));
+            return Err(engine.mismatch("does not stop speaking: half an hour of one segment".into()));
         }
         let sound = FromSpeech::Sound { prompt: self.prompt, segment: self.segment, samples };
         // A call that is gone drops its handle as well, which ends this task.

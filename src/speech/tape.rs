@@ -62,9 +62,23 @@ pub(super) enum Piece {
 #[derive(Debug)]
 struct Waiting {
     utterance: u32,
+    start: Ms,
     from: Ms,
+    /// Its length, once it is over.
+    length: Option<Ms>,
     /// When the stream was told its end.
     ended: Option<Instant>,
+    /// Its text has been found missing.
+    overdue: bool,
+}
+
+/// An utterance that has its final text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Done {
+    /// When the stream was told its end, if it was.
+    pub ended: Option<Instant>,
+    /// Nothing, while it goes on.
+    pub length: Ms,
 }
 
 #[derive(Debug)]
@@ -156,7 +170,7 @@ impl Tape {
     pub(super) fn start(&mut self, utterance: u32, start: Ms, from: Ms) {
         let reach = self.now.unwrap_or(start) - from;
         self.before_now = self.before_now.max(Ms(reach.0 + reach.0 / 2));
-        self.waiting.push_back(Waiting { utterance, from, ended: None });
+        self.waiting.push_back(Waiting { utterance, start, from, length: None, ended: None, overdue: false });
         if self.waiting.len() > WAITING
             && let Some(given_up) = self.waiting.pop_front()
         {
@@ -167,7 +181,24 @@ impl Tape {
 
     /// An utterance ended; all audio up to now has been heard.
     pub(super) fn end(&mut self, utterance: u32, start: Ms, stop: Ms) {
+        if let Some(waiting) = self.waiting.iter_mut().find(|w| w.utterance == utterance) {
+            waiting.length = Some(stop.saturating_sub(start));
+        }
         self.pieces.push_back(Piece::End { utterance, start, stop });
+    }
+
+    /// How long the utterance is that goes on.
+    pub(super) fn spoken(&self) -> Ms {
+        let open = self.waiting.iter().find(|waiting| waiting.length.is_none());
+        open.map_or(Ms(0), |open| self.now.unwrap_or(open.start).saturating_sub(open.start))
+    }
+
+    /// The lengths of utterances whose text is so late that it is missing; each is told once.
+    pub(super) fn overdue(&mut self, now: Instant, late: std::time::Duration) -> impl Iterator<Item = Ms> {
+        self.waiting.iter_mut().filter_map(move |waiting| {
+            let is_late = waiting.ended.is_some_and(|ended| now.saturating_duration_since(ended) > late);
+            (is_late && !std::mem::replace(&mut waiting.overdue, true)).then_some(waiting.length.unwrap_or(Ms(0)))
+        })
     }
 
     /// What the stream is to get next.
@@ -202,13 +233,13 @@ impl Tape {
         self.waiting.iter().any(|w| w.utterance == utterance)
     }
 
-    /// The utterance has its final text. `None`: none was waited for. Else when the stream was told its end, if it was.
-    pub(super) fn done(&mut self, utterance: u32) -> Option<Option<Instant>> {
+    /// The utterance has its final text. `None`: none was waited for.
+    pub(super) fn done(&mut self, utterance: u32) -> Option<Done> {
         let at = self.waiting.iter().position(|w| w.utterance == utterance)?;
         let done = self.waiting.remove(at)?;
         self.forget_marks(utterance);
         self.trim();
-        Some(done.ended)
+        Some(Done { ended: done.ended, length: done.length.unwrap_or(Ms(0)) })
     }
 
     /// How many frames were dropped unheard since this was last asked.
@@ -348,7 +379,7 @@ mod tests {
         let marks: Vec<_> = again.iter().filter(|p| !matches!(p, Piece::Audio { .. })).collect();
         assert_eq!(marks.len(), 2, "{marks:?}");
         // Once it has its text, only a little is kept.
-        assert!(tape.done(1).is_some_and(|ended| ended.is_some()));
+        assert!(tape.done(1).is_some_and(|done| done.ended.is_some() && done.length == Ms(1_700)));
         assert_eq!(tape.done(1), None);
         tape.rewind();
         let again = read(&mut tape);

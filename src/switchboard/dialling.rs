@@ -7,12 +7,14 @@ use rand::RngExt;
 
 use super::NONE;
 use super::order::{DialOrder, Refusal};
+use super::pair::Link;
 use super::settings::{FromUser, Group, Settings, Trunk};
 use crate::call::Route;
 use crate::call::call::{Plan, SrtpPlan};
 use crate::call::conversation::Rules;
 use crate::call::knobs::Clamp;
 use crate::call::line::Parties;
+use crate::dsp::answerer;
 use crate::journal::{Naming, Stem};
 use crate::sdp::KeySeed;
 use crate::sip::message::{HeaderName, NameAddr, Target, Uri, escape_user};
@@ -39,6 +41,8 @@ pub(super) struct Placement {
     pub(super) plan: Plan,
     pub(super) clamps: Vec<Clamp>,
     pub(super) services: Services,
+    /// Of a second leg: its way to the first one.
+    pub(super) link: Option<Box<Link>>,
 }
 
 /// What a call is connected to.
@@ -136,6 +140,9 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         background: settings.background.clone(),
         rules: Rules {
             dialogue_timeout: settings.dialogue_timeout,
+            dead_air: settings.dead_air,
+            waiting_sound: settings.waiting_sound.clone(),
+            dialogue_resumes: settings.dialogue_resumes,
             final_timeout: settings.final_timeout,
             fallback_prompt: settings.fallback_prompt.clone(),
             dialogue: services.dialogue != NONE,
@@ -143,6 +150,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
             recorded: services.record,
         },
         transfer: trunk.transfer.clone(),
+        transferred_from: None,
         rtp_timeout: settings.rtp_timeout,
         // The family is known when the peer is, and the port when there is one.
         local_media: std::net::SocketAddr::new(settings.media.first.advertised, 0),
@@ -154,7 +162,10 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         inband_keys: trunk.inband_keys,
         tones: trunk.tones.clone(),
         hang_up_on_tone: trunk.hang_up_on_tone,
-        answerer: trunk.answerer.1.then_some(trunk.answerer.0),
+        announcements: None,
+        hang_up_on_announcement: trunk.hang_up_on_announcement,
+        answerer: trunk.answerer.enabled.then_some(trunk.answerer.rules),
+        answerer_early: trunk.answerer.early_media,
     }
 }
 
@@ -271,6 +282,7 @@ pub(super) fn route(order: &DialOrder, settings: &Settings, trunk: &Trunk, dial:
         line: trunk.line,
         srtp: srtp(trunk),
         failover,
+        transfer: trunk.transfer.clone(),
     }
 }
 
@@ -306,16 +318,40 @@ pub(super) fn place(
     let clamps = plan.knobs.apply(&order.knobs);
     plan.background = order.knobs.background.clone().or(plan.background);
     plan.early_media_asr = order.early_media_asr.unwrap_or(trunk.early_media_asr) && plan.rules.recogniser;
+    let understood = plan.rules.recogniser && order.early_media_asr != Some(false);
+    plan.announcements = trunk.announcements.clone().filter(|_| understood);
     plan.parties = Parties { caller: number(caller), callee, ..Parties::default() };
     plan.failover = failover;
-    if let Some(wanted) = order.answering_machine {
-        plan.answerer = wanted.then_some(trunk.answerer.0);
-    }
+    (plan.answerer, plan.answerer_early) = answerer(order, trunk)?;
     plan.request_id = order.request_id.clone();
     plan.correlation = order.correlation.clone();
     plan.variables = order.variables.clone();
     let ring_timeout = order.ring_timeout.unwrap_or(trunk.ring_timeout);
-    Ok(Placement { dial, transport: trunk.transport, ring_timeout, plan, clamps, services })
+    Ok(Placement { dial, transport: trunk.transport, ring_timeout, plan, clamps, services, link: None })
+}
+
+/// Whether it is judged who answers, by which rules, and whether before the answer, too. Rules by which a verdict is out of reach are refused.
+fn answerer(order: &DialOrder, trunk: &Trunk) -> Result<(Option<answerer::Rules>, bool), Refusal> {
+    const FIELD: &str = "answering_machine_rules";
+    let changed = !order.answerer_rules.is_empty() || order.answerer_early_media.is_some();
+    let early = order.answerer_early_media.unwrap_or(trunk.answerer.early_media);
+    let mut rules = trunk.answerer.rules;
+    for (name, value) in &order.answerer_rules {
+        let Some((_, range, rule)) = rules.named().into_iter().find(|(known, ..)| known == name) else { continue };
+        if !range.contains(value) {
+            let reason = format!("{name}: {value} is out of range, {} to {}", range.start(), range.end());
+            return Err(invalid(FIELD, reason));
+        }
+        *rule = *value;
+    }
+    if let Some((name, why)) = rules.unreachable() {
+        return Err(invalid(FIELD, format!("{name}: {why}, with the profile's where the order has none")));
+    }
+    let wanted = order.answering_machine.unwrap_or(changed || trunk.answerer.enabled);
+    if changed && !wanted {
+        return Err(invalid(FIELD, "answering_machine is false: leave out one of the two"));
+    }
+    Ok((wanted.then_some(rules), early))
 }
 
 /// The number in what may be a whole URI.

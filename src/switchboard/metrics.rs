@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use crate::call::event::{Stage, StoppedBy, What};
 use crate::call::quality::Occasion;
 use crate::call::record::{CallRecord, LineQuality};
+use crate::call::transfer::Handed;
 use crate::ms::Ms;
 
 /// Of a call that is over.
@@ -85,7 +86,8 @@ pub struct Metrics {
     utterances: Counter,
     interruptions: Counter,
     transfers: Family<Became, Counter>,
-    refers_refused: Counter,
+    refers_refused: Family<Why, Counter>,
+    refers_followed: Family<Became, Counter>,
     troubles: Family<Which, Counter>,
     answered_after: Histogram,
     utterance_latency: Histogram,
@@ -115,7 +117,8 @@ impl Default for Metrics {
             utterances: Counter::default(),
             interruptions: Counter::default(),
             transfers: Family::default(),
-            refers_refused: Counter::default(),
+            refers_refused: Family::default(),
+            refers_followed: Family::default(),
             troubles: Family::default(),
             answered_after: turns(),
             utterance_latency: turns(),
@@ -176,7 +179,16 @@ impl Metrics {
         registry.register("utterances", "Utterances of callers", self.utterances.clone());
         registry.register("prompts_interrupted", "Prompts stopped by callers", self.interruptions.clone());
         registry.register("transfers", "Attempts to hand a call over, by what became of them", self.transfers.clone());
-        registry.register("sip_refers_refused", "REFERs of far ends that were refused", self.refers_refused.clone());
+        registry.register(
+            "sip_refers_refused",
+            "REFERs of far ends that were refused, by reason",
+            self.refers_refused.clone(),
+        );
+        registry.register(
+            "sip_refers_followed",
+            "REFERs of far ends that were followed, by what became of them",
+            self.refers_followed.clone(),
+        );
         registry.register(
             "service_troubles",
             "Faults of recognition, synthesis and dialogue as calls saw them",
@@ -251,8 +263,13 @@ impl Metrics {
             What::Transfer { stage: Stage::Answered(became) | Stage::Failed(became), .. } => {
                 self.transfers.get_or_create(&Became { outcome: became.as_str() }).inc();
             }
-            What::ReferRefused { .. } => {
-                self.refers_refused.inc();
+            What::ReferRefused { why, .. } => {
+                self.refers_refused.get_or_create(&Why { reason: why }).inc();
+            }
+            // An answer that came too late is no attempt.
+            What::Referred { stage: Stage::Failed(Handed::Refused), .. } => {}
+            What::Referred { stage: Stage::Answered(became) | Stage::Failed(became), .. } => {
+                self.refers_followed.get_or_create(&Became { outcome: became.as_str() }).inc();
             }
             What::ServiceTrouble { service, .. } => {
                 self.troubles.get_or_create(&Which { service: service.as_str() }).inc();

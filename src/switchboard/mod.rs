@@ -9,6 +9,7 @@
 //! | `router/placing` | which trunk and which number a call that we place gets, and another one when that fails |
 //! | `router/arriving` | whose an INVITE is, whether its caller knows the password, who calls |
 //! | `lines`, `rate` | what is in use, what is free, how fast it may go |
+//! | `pair` | how the two calls of a transfer speak to each other; `router/second_leg` places the second one |
 //! | `admission` | how much strangers may cost |
 //! | [`numbers`] | how operators write numbers, and how we do |
 //! | `registrar` | one task for each trunk that registers |
@@ -25,6 +26,7 @@ mod metrics;
 pub mod numbers;
 pub mod order;
 mod outpost;
+mod pair;
 mod pinger;
 mod rate;
 mod refused;

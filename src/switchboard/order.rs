@@ -11,6 +11,10 @@ use crate::call::knobs::KnobChange;
 pub struct DialOrder {
     /// Judge who answers; `None`: as the profile says.
     pub answering_machine: Option<bool>,
+    /// By these rules, each by its name, in the place of the profile's; some mean that it is judged.
+    pub answerer_rules: Vec<(&'static str, u32)>,
+    /// What is heard before the answer, too; `None`: as the profile says, `Some` means that it is judged.
+    pub answerer_early_media: Option<bool>,
     /// Idempotency key, 1 to 4,096 bytes.
     pub request_id: String,
     /// Number, user, or a whole `sip:` URI.
@@ -130,6 +134,8 @@ pub struct CallState {
     pub replaces: String,
     /// Where the far end is reached; empty before the answer.
     pub remote_target: String,
+    /// Of a second leg: the call that is handed over.
+    pub transferred_from: Option<Arc<str>>,
 }
 
 /// A trunk.

@@ -5,10 +5,12 @@
 //! dropped without a word.
 
 mod arriving;
+mod following;
 mod hearing;
 mod lingering;
 mod ordered;
 mod placing;
+mod second_leg;
 mod standing;
 
 use std::cmp::Reverse;
@@ -28,6 +30,7 @@ use super::lines::Lines;
 use super::load::{Gate, Reason, Sample};
 use super::order::{CallState, DialOrder, Phase, Refusal, Registered, Sent, TrunkState};
 use super::outpost::{Outpost, Told};
+use super::pair::Link;
 use super::pinger;
 use super::refused::Refused;
 use super::registrar::{self, Registrar};
@@ -41,6 +44,8 @@ use crate::call::io::Input;
 use crate::call::knobs::KnobChange;
 use crate::call::line::HungUpBy;
 use crate::call::record::{CallRecord, LineQuality, Outcome};
+use crate::call::second_leg::SecondLeg;
+use crate::call::transfer::Follow;
 use crate::journal::Standing;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
@@ -160,6 +165,12 @@ pub(super) enum Ask {
         call_id: Arc<str>,
         reply: oneshot::Sender<Result<Elsewhere, String>>,
     },
+    /// A call wants a second leg.
+    Transfer {
+        first: second_leg::First,
+        leg: Box<SecondLeg>,
+        link: Box<Link>,
+    },
     /// A call goes another way: its signalling so far may have to repeat itself, and it is known by another Call-ID.
     Moved {
         call_id: Arc<str>,
@@ -167,9 +178,29 @@ pub(super) enum Ask {
         sip_call_id: String,
         inbox: mpsc::Sender<ToTask>,
     },
+    /// A call is to go on with somebody else, by a REFER of its far end: how is that one called?
+    Follow {
+        call_id: Arc<str>,
+        follow: Box<Follow>,
+        reply: oneshot::Sender<Result<Elsewhere, String>>,
+    },
+    /// It is being called, under this Call-ID.
+    Also {
+        call_id: Arc<str>,
+        sip_call_id: String,
+        direct: bool,
+        inbox: mpsc::Sender<ToTask>,
+    },
+    /// It could not be had; its signalling may have to repeat itself.
+    Left {
+        call_id: Arc<str>,
+        left: Option<Box<Session>>,
+    },
     /// How much this process has to do.
     Load(Sample),
 }
+
+pub(super) use second_leg::First;
 
 /// Another way for a call, and by which sockets.
 pub(super) struct Elsewhere {
@@ -210,6 +241,8 @@ struct Up {
     recorded: bool,
     /// Of a call that we placed.
     placed: Option<placing::Placed>,
+    /// A second channel is kept for the target of a REFER.
+    second: bool,
     inbox: mpsc::Sender<ToTask>,
     sent: VecDeque<String>,
 }
@@ -221,6 +254,8 @@ struct Owned {
     /// Of a trunk whose peer is a name and that lists no sources: who said something first, and from the answer on who
     /// gave it. Nobody else may send requests.
     heard: Option<IpAddr>,
+    /// It goes to a host that a REFER named: that one is held to this as well, whatever the trunk's sources are.
+    direct: bool,
 }
 
 /// Whose a Call-ID is.
@@ -397,7 +432,7 @@ impl Router {
             match pinger::start(outpost, trunk, plan) {
                 Ok(pinger) => {
                     let owner = Owner::Ping(pinger.inbox);
-                    self.owners.insert(pinger.call_id, Owned { owner, trunk: number, heard: None });
+                    self.owners.insert(pinger.call_id, Owned { owner, trunk: number, heard: None, direct: false });
                 }
                 Err(reason) => tracing::error!(trunk = trunk.name, reason, "the trunk cannot be pinged"),
             }
@@ -449,7 +484,7 @@ impl Router {
             Ask::Known { call_id, sip_call_id, caller, callee, inbox } => {
                 if let Some(up) = self.calls.get_mut(&call_id) {
                     (up.state.caller, up.state.callee) = (caller, callee);
-                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
+                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None, direct: false };
                     self.owners.insert(sip_call_id, owned);
                 }
             }
@@ -472,7 +507,7 @@ impl Router {
             }
             Ask::Registers { trunk, call_id, inbox } => {
                 let owner = Owner::Registration(inbox);
-                self.owners.insert(call_id, Owned { owner, trunk, heard: None });
+                self.owners.insert(call_id, Owned { owner, trunk, heard: None, direct: false });
             }
             Ask::Registered { trunk, state, route } => {
                 self.registrations[trunk] = state;
@@ -486,16 +521,22 @@ impl Router {
                 self.tell_standing(trunk);
             }
             Ask::Reroute { call_id, reply } => drop(reply.send(self.reroute(&call_id))),
+            Ask::Transfer { first, leg, link } => self.transfer(first, *leg, link),
             Ask::Moved { call_id, left, sip_call_id, inbox } => {
                 let before = left.call_id().to_owned();
-                if let Some(Owned { trunk, heard, .. }) = self.owners.remove(&before) {
-                    self.linger(before, left, trunk, heard);
+                if let Some(Owned { trunk, heard, direct, .. }) = self.owners.remove(&before) {
+                    self.linger(before, left, trunk, (heard, direct));
                 }
+                self.free_second(&call_id);
                 if let Some(up) = self.calls.get(&call_id) {
-                    let owned = Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None };
-                    self.owners.insert(sip_call_id, owned);
+                    // That of a REFER's target is known already, and so is who has answered.
+                    let owned = || Owned { owner: Owner::Call(inbox), trunk: up.trunk, heard: None, direct: false };
+                    self.owners.entry(sip_call_id).or_insert_with(owned);
                 }
             }
+            Ask::Follow { call_id, follow, reply } => drop(reply.send(self.follow(&call_id, *follow))),
+            Ask::Also { call_id, sip_call_id, direct, inbox } => self.also(&call_id, sip_call_id, direct, inbox),
+            Ask::Left { call_id, left } => self.left(&call_id, left),
             Ask::Load(sample) => self.load(sample),
         }
     }
@@ -598,12 +639,14 @@ impl Router {
             started_at: SystemTime::now(),
             replaces: String::new(),
             remote_target: String::new(),
+            transferred_from: None,
         };
         let recorded = match &start {
             Start::Dial(placement, _) => placement.services.record,
             Start::Incoming(.., services) => services.record,
         };
-        let up = Up { state, trunk, recorded, placed: None, inbox: inbox.clone(), sent: VecDeque::new() };
+        let up =
+            Up { state, trunk, recorded, placed: None, second: false, inbox: inbox.clone(), sent: VecDeque::new() };
         self.calls.insert(call_id, up);
         self.channels[trunk] += 1;
         self.metrics.calls.inc();
@@ -654,9 +697,15 @@ impl Router {
     }
 
     fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
+        if let Action::Attach(name) = &action
+            && !self.settings.dialogues.contains(name)
+        {
+            let field = "attach_dialogue.dialogue";
+            return Err(Refusal::Invalid { field, reason: format!("no dialogue is configured by the name {name:?}") });
+        }
         let up = self.up(call_id)?;
         let hang_up = matches!(action, Action::Hangup { .. });
-        if matches!(action, Action::PauseRecording(_)) && !up.recorded {
+        if matches!(action, Action::PauseRecording { .. }) && !up.recorded {
             let phase = up.state.phase;
             return Err(Refusal::WrongState(format!("record_pause: call {call_id} is {phase:?} and is not recorded")));
         }
@@ -748,6 +797,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         labels: Default::default(),
         faults: Vec::new(),
         wav: String::new(),
+        wav_url: String::new(),
         recording_pauses: Vec::new(),
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),
@@ -756,8 +806,10 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         user_to_user: Vec::new(),
         early_media_at: None,
         early_text: Vec::new(),
+        announcement: None,
         srtp: "",
         tones: Vec::new(),
         answered_by: Vec::new(),
+        transferred_from: plan.transferred_from.as_deref().unwrap_or_default().to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::load::Limits;
 use super::numbers::Numbers;
+use crate::call::announcement::Announcements;
 use crate::call::knobs::{Background, Knobs};
 use crate::call::leg::InbandKeys;
 use crate::call::quality::LineRules;
@@ -22,6 +23,17 @@ use crate::sip::message::{Target, Uri};
 use crate::sip::ping;
 use crate::sip::session::Terms;
 use crate::sip::transport::Transport;
+
+/// Whether and how it is judged who answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answering {
+    /// By what.
+    pub rules: answerer::Rules,
+    /// It is.
+    pub enabled: bool,
+    /// What is heard before the answer is judged, too.
+    pub early_media: bool,
+}
 
 /// The switchboard's own settings.
 #[derive(Debug, Clone)]
@@ -44,6 +56,12 @@ pub struct Settings {
     pub background: Option<Background>,
     /// How long the dialogue may take to answer an utterance or a silence.
     pub dialogue_timeout: Duration,
+    /// How long nothing may be heard while somebody of ours is waited for; zero: for ever.
+    pub dead_air: Duration,
+    /// What is looped then: path below the prompts folder.
+    pub waiting_sound: Option<String>,
+    /// How many times a call goes on with another stream of its dialogue.
+    pub dialogue_resumes: u32,
     /// How long the recogniser may take from the end of an utterance to its final text.
     pub final_timeout: Duration,
     /// Played before a call is given up for a fault of ours: path below the prompts folder.
@@ -176,14 +194,18 @@ pub struct Trunk {
     pub tones: Option<Arc<Country>>,
     /// A tone that says that there is nobody ends the call.
     pub hang_up_on_tone: bool,
-    /// By what it is judged who answers, and whether it is, unless `Dial` says otherwise.
-    pub answerer: (answerer::Rules, bool),
+    /// What operators announce before the answer, if `Dial` does not say that nothing is to be recognised then.
+    pub announcements: Option<Arc<Announcements>>,
+    /// An announcement that is known ends the call.
+    pub hang_up_on_announcement: bool,
+    /// Whether and how it is judged who answers, unless `Dial` says otherwise.
+    pub answerer: Answering,
     /// How its calls are set up and kept up.
     pub session: Terms,
     /// Headers of an INVITE that the dialogue gets to see.
     pub pass_headers: Vec<String>,
     /// How calls are handed over.
-    pub transfer: transfer::Rules,
+    pub transfer: Arc<transfer::Rules>,
     /// What becomes of inbound calls, first match wins; none matches: 404.
     pub routes: Vec<Route>,
 }
@@ -394,9 +416,11 @@ impl Trunk {
             inband_keys: InbandKeys::Auto,
             tones: None,
             hang_up_on_tone: true,
+            announcements: None,
+            hang_up_on_announcement: true,
             answerer: Default::default(),
             session: Terms::default(),
-            transfer: transfer::Rules::bare(),
+            transfer: Arc::new(transfer::Rules::bare()),
             pass_headers: Vec::new(),
             routes: Vec::new(),
         }

@@ -10,18 +10,21 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialling::{Placement, Services};
-use super::router::{Ask, Elsewhere};
+use super::pair::{self, Heard, Link, Word};
+use super::router::{Ask, Elsewhere, First};
 use super::settings::Settings;
 use super::{Metrics, NONE, Shells};
 use crate::call::Route;
 use crate::call::call::{Answering, Call, Phase, Plan};
 use crate::call::event::{Event, What};
-use crate::call::io::{FromDialogue, FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
+use crate::call::io::{FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
 use crate::call::knobs::KnobChange;
 use crate::call::leg::{LegEvent, Setup};
 use crate::call::prompt::PromptNo;
+use crate::call::second_leg::News;
+use crate::call::transfer::Follow;
 use crate::dialogue;
-use crate::media::{MediaEvent, NoPort, Reservation, Wiring};
+use crate::media::{self, MediaEvent, NoPort, Reservation, Wiring};
 use crate::ms::Ms;
 use crate::net::Net;
 use crate::sip::Local;
@@ -104,16 +107,16 @@ impl Task {
         let rng = StdRng::seed_from_u64(self.rng.random());
         let mut clamps = Vec::new();
         // In a box: a future has room for whatever it ever holds, at each place where it has held it.
-        let (mut call, services) = match *start {
+        let (mut call, services, link) = match *start {
             Start::Dial(placement, local) => {
-                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services, .. } = *placement;
+                let Placement { dial, ring_timeout, mut plan, clamps: clamped, services, link, .. } = *placement;
                 plan.local_media = local_media;
                 clamps = clamped;
-                (Box::new(Call::dial(now, wall, plan, ring_timeout, local, dial, rng)), services)
+                (Box::new(Call::dial(now, wall, plan, ring_timeout, local, dial, rng)), services, link)
             }
             Start::Incoming(session, mut plan, answering, services) => {
                 plan.local_media = local_media;
-                (Box::new(Call::incoming(now, wall, *plan, answering, *session, rng)), services)
+                (Box::new(Call::incoming(now, wall, *plan, answering, *session, rng)), services, None)
             }
         };
         // Before the first datagram goes out, the router knows whose the answer is.
@@ -137,7 +140,10 @@ impl Task {
             services,
             port,
             media: Some(media),
+            link,
             dialogue: None,
+            streams: 0,
+            left: Vec::new(),
             recogniser: None,
             early: None,
             synthesis: HashMap::new(),
@@ -146,10 +152,15 @@ impl Task {
             wires.tell(Ms(0), wall, What::KnobClamped(clamp));
         }
         let (mut phase, mut held, mut srtp) = (Phase::Dialling, (false, false), "");
+        // Which dialog it is: another one after a REFER of the far end.
+        let mut dialog_of = String::new();
         let mut leg_gone = false;
         loop {
             // Before the world hears of it: whoever acts on an event finds the call in that phase.
-            if (call.phase(), call.held(), call.srtp()) != (phase, held, srtp) && call.phase() != Phase::Over {
+            if ((call.phase(), call.held(), call.srtp()) != (phase, held, srtp) || call.sip_call_id() != dialog_of)
+                && call.phase() != Phase::Over
+            {
+                call.sip_call_id().clone_into(&mut dialog_of);
                 (phase, held, srtp) = (call.phase(), call.held(), call.srtp());
                 let (dialog, answered_from) = (call.replaces(), call.answered_from());
                 let _ =
@@ -179,6 +190,13 @@ impl Task {
                 },
                 input = heard_early(&mut wires.early) => Some(input.into()),
                 Some(input) = inputs.recv() => Some(input),
+                heard = pair::hear(&mut wires.link) => match heard {
+                    Heard::Input(input) => Some(ToTask::Call(input)),
+                    Heard::Bridge(bridge) => {
+                        wires.port.bridge(bridge);
+                        continue;
+                    }
+                },
                 () = until(call.deadline()) => None,
             };
             match input {
@@ -188,6 +206,9 @@ impl Task {
                     wires.services.dialogue = dialogue.unwrap_or(wires.services.dialogue);
                     call.handle(Instant::now(), Input::Answer { knobs, dialogue: choice, headers });
                 }
+                // What a stream still says that the call has left is for nobody.
+                Some(ToTask::Dialogue(told)) if told.stream != wires.streams => continue,
+                Some(ToTask::Dialogue(told)) => call.handle(Instant::now(), Input::Dialogue(told.from)),
                 Some(ToTask::Call(input)) => {
                     wires.done_with(&input);
                     call.handle(Instant::now(), *input);
@@ -229,6 +250,9 @@ impl Task {
             }
             Start::Dial(placement, _) => {
                 let record = super::router::never_placed(&placement.plan, &error.to_string());
+                if let Some(link) = placement.link {
+                    link.tell(Word::News(News::Failed { code: 0, reason: error.to_string() }));
+                }
                 drop(self.shells.journal.finish_call(record, placement.services.name, Ms(0)));
                 None
             }
@@ -276,6 +300,9 @@ async fn heard_early(early: &mut Option<Box<Early>>) -> Input {
     }
 }
 
+/// A call lies in a box, and the allocator's next size is 6 KiB.
+const _: () = assert!(size_of::<Call>() <= 5 * 1024);
+
 /// A call's connections to the shells.
 struct Wires<'a> {
     task: &'a Task,
@@ -290,7 +317,12 @@ struct Wires<'a> {
     port: Reservation,
     /// Until there is a leg: from then on only it may hold this, so that its end is heard.
     media: Option<mpsc::UnboundedSender<MediaEvent>>,
+    /// To the other call of a transfer.
+    link: Option<Box<Link>>,
     dialogue: Option<dialogue::Handle>,
+    /// Streams that it has had, and the endpoints of those that were lost.
+    streams: u32,
+    left: Vec<String>,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
     /// What is heard before the answer; in a box, since most calls have none.
     early: Option<Box<Early>>,
@@ -323,6 +355,15 @@ impl Wires<'_> {
                 let _ =
                     self.task.router.send(Ask::Moved { call_id, left, sip_call_id, inbox: self.task.inbox.clone() });
             }
+            Output::Follow(follow) => self.follow(*follow),
+            Output::Known { sip_call_id, direct } => {
+                let call_id = self.call_id.clone();
+                let _ =
+                    self.task.router.send(Ask::Also { call_id, sip_call_id, direct, inbox: self.task.inbox.clone() });
+            }
+            Output::Left(left) => {
+                let _ = self.task.router.send(Ask::Left { call_id: self.call_id.clone(), left });
+            }
             Output::Listen { setup, recognise } => self.listen(*setup, recognise),
             Output::StopListening => self.port.close(),
             Output::EarlyRecogniser(mark) => {
@@ -333,8 +374,15 @@ impl Wires<'_> {
             Output::OpenLeg(setup) => self.open_leg(*setup),
             Output::Leg(command) => self.port.command(command),
             Output::CloseLeg => self.port.close(),
-            Output::Dialogue(ToDialogue::Open) => {
-                self.dialogue = Some(shells.dialogues.open(&self.services.dialogue, self.task.inbox.clone()));
+            Output::Dialogue(ToDialogue::Open) => self.open_dialogue(),
+            Output::Dialogue(ToDialogue::Resume) => {
+                let left = self.dialogue.take().map(|dialogue| dialogue.endpoint().to_owned());
+                self.left.extend(left);
+                self.open_dialogue();
+            }
+            Output::Dialogue(ToDialogue::Attach(name)) => {
+                (self.services.dialogue, self.left) = (name, Vec::new());
+                self.open_dialogue();
             }
             Output::Dialogue(ToDialogue::Tell(event)) => {
                 if let Some(dialogue) = &mut self.dialogue {
@@ -357,6 +405,20 @@ impl Wires<'_> {
                 shells.prompts.load(path, prompt, segment, self.task.inbox.clone());
             }
             Output::Unwant(prompt) => self.synthesis.retain(|(of, _), _| *of != prompt),
+            Output::Transfer(leg) => {
+                let (ours, link) = Link::pair();
+                self.link = Some(ours);
+                let (call_id, correlation) = (self.call_id.clone(), self.correlation.clone());
+                let first = First { call_id, speech: self.services.speech.clone(), correlation };
+                let _ = self.task.router.send(Ask::Transfer { first, leg, link });
+            }
+            Output::Second(told) => self.tell_other(Word::Told(told)),
+            Output::First(news) => self.tell_other(Word::News(news)),
+            Output::Bridge { recognised } => {
+                let (ours, theirs) = media::bridge(recognised);
+                self.port.bridge(ours);
+                self.tell_other(Word::Bridge(theirs));
+            }
             Output::Tell { at, what } => self.tell(at, wall, what),
             Output::Over(record) => {
                 self.task.metrics.over(&record);
@@ -368,6 +430,12 @@ impl Wires<'_> {
         None
     }
 
+    fn tell_other(&self, word: Word) {
+        if let Some(link) = &self.link {
+            link.tell(word);
+        }
+    }
+
     /// Turns to another trunk, and finds its peer.
     async fn go(&mut self, elsewhere: Elsewhere) -> Box<Route> {
         let Elsewhere { mut route, net, transport } = elsewhere;
@@ -376,6 +444,30 @@ impl Wires<'_> {
         self.nowhere = found.is_none();
         route.local = found.unwrap_or(route.local);
         route
+    }
+
+    /// The way to the target of a REFER. A name may take seconds to be found: the call does not wait for it.
+    fn follow(&mut self, follow: Follow) {
+        let (router, inbox, call_id) = (self.task.router.clone(), self.task.inbox.clone(), self.call_id.clone());
+        let mut rng = StdRng::seed_from_u64(self.rng.random());
+        tokio::spawn(async move {
+            let (reply, way) = oneshot::channel();
+            let _ = router.send(Ask::Follow { call_id, follow: Box::new(follow), reply });
+            let gone = || Err("the switchboard is gone".to_owned());
+            let route = match way.await.unwrap_or_else(|_| gone()) {
+                Ok(Elsewhere { mut route, net, transport }) => {
+                    match find(&net, &mut rng, &mut route.dial, transport, &route.local).await {
+                        Some(local) => {
+                            route.local = local;
+                            Ok(route)
+                        }
+                        None => Err(format!("{} cannot be found", route.dial.next_hop)),
+                    }
+                }
+                Err(reason) => Err(reason),
+            };
+            let _ = inbox.send(Input::Followed(route).into()).await;
+        });
     }
 
     /// The leg and the recogniser before the answer. They have channels of their own: what still comes of them afterwards is not taken for
@@ -393,6 +485,12 @@ impl Wires<'_> {
         self.early = Some(Box::new(Early { media: from_media, speech: from_speech, recogniser }));
         let events = Box::new(move |event| drop(media.send(event)));
         self.port.open(setup, Wiring { events, heard, recorded: None });
+    }
+
+    fn open_dialogue(&mut self) {
+        self.streams += 1;
+        let (name, inbox) = (&self.services.dialogue, self.task.inbox.clone());
+        self.dialogue = Some(self.task.shells.dialogues.open(name, self.streams, &self.left, inbox));
     }
 
     fn open_leg(&mut self, setup: Setup) {
@@ -437,6 +535,8 @@ impl Wires<'_> {
 pub(super) enum ToTask {
     /// For the call.
     Call(Box<Input>),
+    /// From its dialogue.
+    Dialogue(Box<dialogue::Told>),
     /// The orchestrator answers.
     Answer(Box<Answer>),
 }
@@ -458,9 +558,9 @@ impl From<Input> for ToTask {
     }
 }
 
-impl From<FromDialogue> for ToTask {
-    fn from(from: FromDialogue) -> ToTask {
-        Input::Dialogue(from).into()
+impl From<dialogue::Told> for ToTask {
+    fn from(told: dialogue::Told) -> ToTask {
+        ToTask::Dialogue(Box::new(told))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tonic::{Code, Status};
 use trunkline::proto::control::v1::send_request::{Command, Mute, SendKeys};
 use trunkline::proto::control::v1::*;
-use trunkline::proto::dialogue::v1::{Header, Knobs, Say, Segment, Text};
+use trunkline::proto::dialogue::v1::{Collect, Header, Knobs, Say, Segment, Text};
 
 use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, Setup, say, soon};
 
@@ -240,6 +240,12 @@ async fn wrong_arguments_of_dial_are_refused_with_the_field_named() {
     refused(rig.control().dial(unknown).await, Code::InvalidArgument, "knobs.on_barge_in");
     let early = DialRequest { early_media_asr: Some(true), ..good.clone() };
     refused(rig.control().dial(early).await, Code::InvalidArgument, "early_media_asr");
+    let rules = trunkline::proto::control::v1::dial_request::AnsweringMachineRules {
+        greeting_ms: Some(9_000),
+        ..Default::default()
+    };
+    let unreachable = DialRequest { answering_machine_rules: Some(rules), ..good.clone() };
+    refused(rig.control().dial(unreachable).await, Code::InvalidArgument, "answering_machine_rules");
     let past = prost_types::Timestamp { seconds: 1_000_000_000, nanos: 0 };
     let late = DialRequest { not_after: Some(past), ..good.clone() };
     refused(rig.control().dial(late).await, Code::FailedPrecondition, "not_after");
@@ -284,7 +290,11 @@ async fn wrong_arguments_of_the_rest_are_refused_with_the_field_named() {
             (send(text("x".into(), f32::NAN)), Code::InvalidArgument, "say.segments[0].text.speed"),
             (send(Some(Command::SendKeys(SendKeys { keys: "12x".into() }))), Code::InvalidArgument, "send_keys.keys"),
             (send(Some(Command::Mute(Mute { on: true }))), Code::Unimplemented, "mute"),
-            (send(Some(Command::Collect(Default::default()))), Code::Unimplemented, "collect"),
+            (
+                send(Some(Command::Collect(Collect { attempts: 11, ..Default::default() }))),
+                Code::InvalidArgument,
+                "collect.attempts",
+            ),
             (SendRequest { call_id: String::new(), ..send(None) }, Code::InvalidArgument, "call_id"),
         ] {
             refused(control().send(request).await, code, field);

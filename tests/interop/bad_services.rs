@@ -13,8 +13,8 @@ use crate::rig::{Brain, Engine, Happened, Hearing, NOBODY, PATIENCE, Phone, Rig,
 
 /// SIPp's speech is one utterance after the other, with short pauses.
 const QUICK: &str = "barge_in = \"never\"\nendpoint_ms = 300\nno_input_ms = 0";
-const LIMITS: &str = "drain_s = 0\nanswer_timeout_ms = 8000\nfinal_timeout_ms = 500";
-const IMPATIENT: &str = "drain_s = 0\nanswer_timeout_ms = 1000\nfinal_timeout_ms = 500";
+const LIMITS: &str = "drain_s = 0\ndialogue_resumes = 0\nanswer_timeout_ms = 8000\nfinal_timeout_ms = 500";
+const IMPATIENT: &str = "drain_s = 0\ndialogue_resumes = 0\nanswer_timeout_ms = 1000\nfinal_timeout_ms = 500";
 const SPEECH: &str = "connect_timeout_ms = 300\nstall_timeout_ms = 600\ngive_up_ms = 1500";
 
 fn setup(speech: &str, dialogue: &str) -> Setup {

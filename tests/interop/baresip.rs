@@ -10,7 +10,7 @@ use trunkline::proto::control::v1::send_request::{Command, Hold, SendKeys};
 use trunkline::proto::control::v1::{CallRecord, DialRequest, Outcome};
 use trunkline::proto::dialogue::v1::{Refer, UserToUser};
 
-use crate::rig::{Happened, Kamailio, PATIENCE, Rig, Setup, soon};
+use crate::rig::{Happened, Kamailio, PATIENCE, Phone as Sipp, Rig, Setup, soon};
 
 /// 300 rings with SDP, all others are answered at once.
 const ROUTES: &str = "[[inbound]]\ncallee = \"300\"\nanswer = { after_ms = 500 }\nearly_media = true\n\
@@ -127,6 +127,35 @@ async fn refers_in_vain(rig: &Rig, far: &mut Far, call_id: &str) {
         _ => None,
     });
     assert_eq!(refused.await, ("sip:900@127.0.0.1".to_owned(), 603));
+}
+
+#[tokio::test]
+async fn a_baresip_whose_transfer_is_followed_leaves_us_to_its_target() {
+    let trunk =
+        format!("[transfer]\ninbound_refer = \"follow\"\ninbound_refer_hosts = [\"127.0.0.2\"]\n{ROUTES}").leak();
+    let rig = Rig::start(Setup { trunk, ..Setup::default() }).await;
+    let mut far = Far::start(&rig, "100", rig.ports.phone()).await;
+    let target = rig.phone(Sipp::new("uas_answers_after_180").at("127.0.0.2")).await;
+    let call_id = far.calls(&rig, "100", rig.ports.sip()).await;
+    heard(&rig).await;
+    far.is_told("transfer", &format!("sip:900@127.0.0.2:{}", rig.ports.phone())).await;
+    let mut told = Vec::new();
+    rig.find(&call_id, |event| {
+        let Some(Happened::Referred(referred)) = &event.event else { return None };
+        told.push((referred.stage(), referred.sip_code));
+        matches!(referred.stage(), Stage::Answered | Stage::Failed).then_some(())
+    })
+    .await;
+    assert_eq!((told[0], told.last()), ((Stage::Started, 0), Some(&(Stage::Answered, 200))));
+    far.sees("CALL_CLOSED").await;
+    soon("it has heard how that went", PATIENCE, async || far.lines("SIP/2.0 200 OK") > 0).await;
+    rig.hang_up(&call_id).await;
+    let record = rig.ended(&call_id).await;
+    assert_eq!((record.transfers[0].kind.as_str(), record.transfers[0].result), ("refer_in", 1));
+    assert_eq!((record.direction, record.caller.as_str()), (2, "100"), "it is the call that came in");
+    target.done().await;
+    rig.idle().await;
+    far.phone.quit().await;
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
 //! | `recording` | recordings: paused, in the other form, left behind by a process that was killed, refused by the disk |
+//! | `bridge` | handing over by a second leg: an agent who answers, is busy, rings out, hangs up; audio both ways; fall-back from REFER |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
 //! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
@@ -29,6 +30,7 @@
 mod bad_input;
 mod bad_services;
 mod baresip;
+mod bridge;
 mod foreign;
 mod inbound;
 mod ipv6;
@@ -40,10 +42,13 @@ mod outbound;
 mod overload;
 mod process;
 mod recording;
+mod refers;
 mod rig;
 mod sessions;
+mod sounds;
 mod srtp;
 mod transfer;
 mod transports;
 mod trunks;
+mod uploads;
 mod wire;

@@ -7,10 +7,10 @@ use tonic::Code;
 use trunkline::proto::control::v1::send_request::{Command as Order, RecordPause};
 use trunkline::proto::control::v1::{CallRecord, SendRequest};
 
-use crate::rig::{Happened, Phone, Rig, Setup, say};
+use crate::rig::{Happened, Phone, Rig, Setup, say, soon};
 
-const PAUSE: Order = Order::RecordPause(RecordPause { on: true });
-const RESUME: Order = Order::RecordPause(RecordPause { on: false });
+const PAUSE: Order = Order::RecordPause(RecordPause { on: true, keep_text: false });
+const RESUME: Order = Order::RecordPause(RecordPause { on: false, keep_text: false });
 
 /// When the recording was paused, or went on, the next time.
 async fn turned(rig: &Rig, call_id: &str, wanted: bool) -> u32 {
@@ -97,4 +97,60 @@ async fn a_process_that_is_killed_leaves_files_that_play_in_both_forms() {
         assert_eq!(at(4) as usize + 8, header + data);
         assert!(data / moment > 2 * 8_000, "{format}: {data} bytes of sound, of more than 3 s up to the last header");
     }
+}
+
+/// The record as it was told: on a full disk there is no other.
+async fn told_record(rig: &Rig, call_id: &str) -> CallRecord {
+    rig.find(call_id, |event| match &event.event {
+        Some(Happened::Ended(ended)) => ended.record.clone(),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_harms_no_call_and_the_next_one_is_recorded_when_there_is_room() {
+    let rig = Rig::on_small_disk("512k", Setup { record: true, ..Setup::default() }).await;
+    let filler = rig.disk().join("filler");
+    // Some 3 s of sound have room.
+    fs::write(&filler, vec![0; 416 * 1024]).expect("there is room for it");
+    let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    let lost = async || rig.metric("trunkline_journal_frames_lost_total").await;
+    soon("the disk is full", Duration::from_secs(30), async || lost().await > 0.0).await;
+    let long: Vec<&str> = std::iter::repeat_n("human-thank-you.wav", 3).collect();
+    rig.send(&call_id, Order::Say(say("long", &long))).await;
+    rig.finished(&call_id, "long").await;
+    assert!(rig.metric("trunkline_journal_disk_errors_total").await >= 1.0);
+    rig.send(&call_id, Order::Hangup(Default::default())).await;
+    let record = told_record(&rig, &call_id).await;
+    phone.done().await;
+    // All of the prompt went out, and no frame waited for the disk: the ring never was full.
+    let sent = record.quality.as_ref().expect("there was media").sent;
+    let said = record.turns.iter().find(|turn| turn.id == "long").expect("it was said");
+    let length = said.stop_ms - said.start_ms;
+    assert!(!said.interrupted && length > 2_500 && sent >= u64::from(length / 20), "{sent} packets, {said:?}");
+    assert_eq!(rig.metric_of("trunkline_media_dropped_total", "recorder").await, 0.0);
+    let cut = |fault: &String| fault.contains(" is cut short at ") && fault.contains("No space left on device");
+    assert!(record.faults.iter().any(cut), "{:?}", record.faults);
+    assert_eq!(rig.metric("trunkline_journal_recordings_open").await, 0.0);
+    // What there was room for plays.
+    let play = |call_id: &str| {
+        let wav = hound::WavReader::open(rig.disk().join(format!("{call_id}.wav"))).expect("it plays");
+        wav.duration()
+    };
+    let kept = play(&call_id);
+    assert!(kept > 8_000 && kept < record.talk_ms * 8, "{kept} of {} ms", record.talk_ms);
+
+    fs::remove_file(&filler).expect("it is ours");
+    let phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    rig.send(&call_id, Order::Hangup(Default::default())).await;
+    let record = told_record(&rig, &call_id).await;
+    phone.done().await;
+    assert_eq!(record.faults, [""; 0]);
+    assert!(play(&call_id) + 8_000 * 3 / 10 > record.talk_ms * 8, "all of it is there");
 }

@@ -9,7 +9,7 @@ use trunkline::call::io::{HeardFrame, RecordedFrame};
 use trunkline::call::leg::{LegEvent, SLOT, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::call::record::LineQuality;
-use trunkline::media::{Config, Engine, MediaEvent, Metrics, Reservation, Wiring};
+use trunkline::media::{self, Config, Engine, MediaEvent, Metrics, Reservation, Wiring};
 
 use trunkline::rtp::srtp::Srtp;
 
@@ -71,6 +71,10 @@ fn a_media_thread_does_not_allocate_once_its_calls_are_up() {
             line.told.began
         });
     }
+    // Two of them hear each other, too.
+    let (one, other) = media::bridge(true);
+    lines[0].reservation.bridge(one);
+    lines[1].reservation.bridge(other);
     assert!(COUNT.calls() > 10, "the count does not see the media thread: {}", COUNT.calls());
 
     let begin = Instant::now();

@@ -72,11 +72,18 @@ pub struct Scenario {
     pub inband_keys: InbandKeys,
     pub tones: Option<std::sync::Arc<trunkline::dsp::tone::progress::Country>>,
     pub hang_up_on_tone: bool,
+    pub announcements: Option<std::sync::Arc<trunkline::call::announcement::Announcements>>,
+    pub hang_up_on_announcement: bool,
     pub answerer: Option<trunkline::dsp::answerer::Rules>,
+    pub answerer_early: bool,
     /// What is heard of the phone before the answer: 183 with SDP instead of 180.
     pub early_sound: Vec<i16>,
+    /// Its line gives back what comes, after a while and by a factor.
+    pub echo: Option<(trunkline::ms::Ms, f32)>,
     /// The phone agrees on RFC 4733 events.
     pub phone_events: bool,
+    /// It is the second leg of a transfer of this call.
+    pub transferred_from: Option<&'static str>,
     /// Of the robot's trunk, and of the phone.
     pub terms: Terms,
     pub phone_terms: Terms,
@@ -109,6 +116,9 @@ impl Scenario {
             background: None,
             rules: Rules {
                 dialogue_timeout: Duration::from_secs(4),
+                dialogue_resumes: 0,
+                dead_air: Duration::ZERO,
+                waiting_sound: None,
                 final_timeout: Duration::from_millis(1_500),
                 fallback_prompt: Some("fallback.wav".to_owned()),
                 dialogue: true,
@@ -122,9 +132,14 @@ impl Scenario {
             inband_keys: InbandKeys::Auto,
             tones: None,
             hang_up_on_tone: true,
+            announcements: None,
+            hang_up_on_announcement: true,
             answerer: None,
+            answerer_early: false,
             early_sound: Vec::new(),
+            echo: None,
             phone_events: true,
+            transferred_from: None,
             terms: Terms::default(),
             phone_terms: Terms::default(),
             srtp: [None, None],

@@ -139,6 +139,8 @@ pub struct Phone {
     pub spoke: Vec<Duration>,
     /// What is heard before the answer, if anything.
     pub early_sound: Vec<i16>,
+    /// Its line gives back what comes, after a while and by a factor.
+    pub echo: Option<(Ms, f32)>,
 }
 
 /// What the phone sends.
@@ -151,6 +153,8 @@ struct Stream {
     timestamp: u32,
     ssrc: u32,
     words: VecDeque<i16>,
+    /// What the line gives back.
+    echo: VecDeque<i16>,
     key: Option<telephone_event::Sender>,
 }
 
@@ -193,6 +197,7 @@ impl Phone {
             srtp: None,
             spoke: Vec::new(),
             early_sound: Vec::new(),
+            echo: None,
         }
     }
 
@@ -273,6 +278,14 @@ impl Phone {
             None => {}
         }
         self.arrived.push(Stamp::of(now, &datagram));
+        if let (Some((_, gain)), Some(stream)) = (self.echo, &mut self.stream)
+            && let Ok(packet) = Packet::parse(&datagram)
+            && packet.payload_type == PayloadType::PCMA
+        {
+            let mut samples = [0; 160];
+            let n = Law::A.decode(packet.payload, &mut samples);
+            stream.echo.extend(samples[..n].iter().map(|sample| (f32::from(*sample) * gain) as i16));
+        }
     }
 
     pub fn sip(&mut self, now: Duration, datagram: &[u8]) {
@@ -427,6 +440,7 @@ impl Phone {
             timestamp: self.rng.random(),
             ssrc: self.rng.random(),
             words: VecDeque::new(),
+            echo: vec![0; self.echo.map_or(0, |(delay, _)| delay.samples(8_000) as usize)].into(),
             key: None,
         });
     }
@@ -590,7 +604,10 @@ impl Stream {
             None => {
                 self.key = None;
                 let n = self.words.len().min(160);
-                let words: Vec<i16> = self.words.drain(..n).collect();
+                let mut words: Vec<i16> = self.words.drain(..n).collect();
+                let n = self.echo.len().min(160);
+                words.resize(words.len().max(n), 0);
+                self.echo.drain(..n).zip(&mut words).for_each(|(echo, word)| *word = word.saturating_add(echo));
                 Law::A.encode(&words, &mut payload);
                 packet.payload = &payload;
             }

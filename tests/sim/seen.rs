@@ -9,6 +9,7 @@ use trunkline::call::leg::LegEvent;
 use trunkline::call::line::{Heard, Line, LineEvent, Utterance};
 use trunkline::call::prompt::PromptNo;
 use trunkline::call::record::{CallRecord, Role, Turn};
+use trunkline::call::second_leg::{News, SecondLeg, ToSecond};
 use trunkline::ms::Ms;
 use trunkline::rtp::srtp::Rejected;
 use trunkline::sip::session;
@@ -35,6 +36,8 @@ pub struct Seen {
     pub told: Vec<(Duration, Ms, What)>,
     pub line: Vec<(Duration, LineEvent)>,
     pub dialogue_opened: u32,
+    /// Streams that took the place of another.
+    pub dialogue_resumed: u32,
     pub dialogue_closed: u32,
     pub recogniser: Vec<(Duration, ToRecogniser)>,
     pub wanted: Vec<(Duration, PromptNo, u32)>,
@@ -50,6 +53,11 @@ pub struct Seen {
     /// Why the phone could not decrypt a packet of the robot's.
     pub refused: Vec<Rejected>,
     pub records: Vec<CallRecord>,
+    /// What the two calls of a transfer say to each other, and when they are joined.
+    pub second_legs: Vec<(Duration, SecondLeg)>,
+    pub to_second: Vec<(Duration, ToSecond)>,
+    pub to_first: Vec<(Duration, News)>,
+    pub bridged: Vec<(Duration, bool)>,
     pub phone_events: Vec<session::Event>,
     /// Refer-To of each REFER that came to the phone.
     pub refers: Vec<String>,
@@ -200,12 +208,14 @@ impl Seen {
 
     /// Whatever begins, ends once; and all of it is in the record.
     fn check_prompts(&self, record: &CallRecord) {
-        let (mut playing, mut begun) = (None, 0);
+        let (mut playing, mut last, mut begun) = (None, None, 0);
         for (_, _, what) in &self.told {
             match what {
                 What::PromptStarted { prompt_id, .. } => {
                     assert_eq!(playing.replace(prompt_id), None, "two prompts at a time");
-                    begun += 1;
+                    // What is said again and again while somebody is called is one turn.
+                    let again = last.replace(prompt_id) == Some(prompt_id) && prompt_id == "waiting";
+                    begun += usize::from(!again);
                 }
                 // One without any sound never begins.
                 What::PromptFinished { length: Ms(0), .. } if playing.is_none() => {}
@@ -241,11 +251,11 @@ impl Seen {
             assert_eq!(matches!(event.what, Line::Early(_)), early && n == 1, "{event:?}");
             let first =
                 if early { self.line.iter().position(|(_, e)| matches!(e.what, Line::Begin(_))) } else { Some(0) };
-            assert_eq!(
-                matches!(event.what, Line::Begin(_)),
-                first.is_some_and(|first| first as u64 + 1 == n),
-                "{event:?}"
-            );
+            let begins = first.is_some_and(|first| first as u64 + 1 == n);
+            // A stream that takes the place of another begins anew.
+            let again = self.dialogue_resumed > 0 && n > 1;
+            let begun = matches!(event.what, Line::Begin(_));
+            assert!(begun == begins || (begun && again), "{event:?}");
             assert_eq!(matches!(event.what, Line::End { .. }), n == self.line.len() as u64, "{event:?}");
         }
         let order = |two: &[(Duration, LineEvent)]| {

@@ -85,6 +85,7 @@ impl World {
             phone.encrypt(terms);
         }
         phone.early_sound = std::mem::take(&mut scenario.early_sound);
+        phone.echo = scenario.echo;
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {
@@ -198,13 +199,16 @@ impl World {
             knobs: self.scenario.knobs.clone(),
             background: self.scenario.background.clone(),
             rules: self.scenario.rules.clone(),
-            transfer: Rules {
+            transferred_from: self.scenario.transferred_from.map(Into::into),
+            transfer: std::sync::Arc::new(Rules {
                 domain: "192.0.2.9".to_owned(),
+                trunk: String::new(),
                 subscription: true,
                 referred_by: true,
                 patience: Duration::from_secs(60),
                 refuse_refer: 603,
-            },
+                inbound: Default::default(),
+            }),
             rtp_timeout: self.scenario.rtp_timeout,
             local_media: ROBOT_MEDIA,
             formats: vec![AudioFormat::Pcma, AudioFormat::Pcmu],
@@ -215,7 +219,10 @@ impl World {
             inband_keys: self.scenario.inband_keys,
             tones: self.scenario.tones.clone(),
             hang_up_on_tone: self.scenario.hang_up_on_tone,
+            announcements: self.scenario.announcements.clone(),
+            hang_up_on_announcement: self.scenario.hang_up_on_announcement,
             answerer: self.scenario.answerer,
+            answerer_early: self.scenario.answerer_early,
         }
     }
 
@@ -466,6 +473,7 @@ impl World {
             Output::Leg(command) => self.hand_over(1, Happening::ToLeg(ToLeg::Command(command))),
             Output::CloseLeg => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
             Output::Dialogue(ToDialogue::Open) => self.seen.dialogue_opened += 1,
+            Output::Dialogue(ToDialogue::Resume | ToDialogue::Attach(_)) => self.seen.dialogue_resumed += 1,
             Output::Dialogue(ToDialogue::Tell(event)) => {
                 assert_eq!(self.seen.dialogue_closed, 0, "told after the close: {event:?}");
                 self.seen.trace(now, "dialogue", format!("{event:?}").as_bytes());
@@ -501,6 +509,10 @@ impl World {
                 // With the call goes its port.
                 self.leg = None;
             }
+            Output::Transfer(leg) => self.seen.second_legs.push((now, *leg)),
+            Output::Second(told) => self.seen.to_second.push((now, told)),
+            Output::First(news) => self.seen.to_first.push((now, news)),
+            Output::Bridge { recognised } => self.seen.bridged.push((now, recognised)),
             other => panic!("not known here: {other:?}"),
         }
     }

@@ -18,6 +18,7 @@ use crate::call::event::Service;
 use crate::call::io::{FromDialogue, FromSpeech, ToDialogue, ToRecogniser};
 use crate::call::line::{Fault, Line, LineEvent, Quality, Utterance};
 use crate::call::record::EarlyText;
+use crate::dsp::answerer;
 
 /// The most texts that a record keeps: an announcement is said again and again until somebody hangs up.
 const MOST_TEXTS: usize = 32;
@@ -70,6 +71,12 @@ impl Early {
         Ms::from(now.saturating_duration_since(self.origin))
     }
 
+    /// From where to where an utterance goes, as far as it is known.
+    fn span(&self, now: Instant, utterance: u32) -> (Ms, Ms) {
+        let ended = self.pending.iter().find(|(u, _)| u.utterance == utterance).map(|(u, _)| (u.start, u.stop));
+        ended.or(self.speaking.map(|(_, start)| (start, self.at(now).max(start)))).unwrap_or_default()
+    }
+
     fn awaits(&self, utterance: u32) -> bool {
         self.speaking.is_some_and(|(no, _)| no == utterance)
             || self.pending.iter().any(|(u, _)| u.utterance == utterance)
@@ -80,7 +87,9 @@ impl Call {
     /// The callee has described its early media, in answer to our offer or by one of its own. Media of another fork take the place of those
     /// that were heard.
     pub(super) fn early_media(&mut self, now: Instant, sdp: Option<&[u8]>) {
-        let wanted = self.plan.early_media_asr || self.plan.tones.is_some();
+        let recognise = self.plan.early_media_asr || self.plan.announcements.is_some();
+        let judged = self.plan.answerer.filter(|_| self.plan.answerer_early);
+        let wanted = recognise || self.plan.tones.is_some() || judged.is_some();
         if !wanted
             || !self.session.is_outgoing()
             || self.answered.is_some()
@@ -108,7 +117,6 @@ impl Call {
             }
             return;
         }
-        let recognise = self.plan.early_media_asr;
         let mut early = Box::new(Early { recognise, ..Early::new(now) });
         early.told = self.early.take().map(|before| before.told).unwrap_or_default();
         let setup = leg::Setup {
@@ -118,14 +126,14 @@ impl Call {
             knobs: self.plan.knobs.leg(),
             inband_keys: leg::InbandKeys::Off,
             tones: self.plan.tones.clone(),
-            answerer: None,
+            answerer: judged.map(|rules| answerer::Rules { patient: true, ..rules }),
             rtp_timeout: self.plan.rtp_timeout,
             seed: self.rng.random(),
             clock: self.wall_clock(now),
         };
         self.listening.begins(now);
         self.out.push_back(Output::Listen { setup: Box::new(setup), recognise });
-        if recognise && self.plan.rules.dialogue {
+        if self.plan.early_media_asr && self.plan.rules.dialogue {
             self.out.push_back(Output::Dialogue(ToDialogue::Open));
             early.stream = Some(Stream::default());
         }
@@ -141,6 +149,7 @@ impl Call {
         match event {
             LegEvent::Began { at } => early.origin = at,
             LegEvent::Tone { heard, at } => self.heard_tone(now, heard, at),
+            LegEvent::Answerer { verdict, at } => self.answered_by(now, verdict, at),
             // Only tones are listened for.
             _ if !early.recognise => {}
             LegEvent::SpeechStarted { utterance, onset, .. } => {
@@ -176,7 +185,9 @@ impl Call {
             FromSpeech::Partial { utterance, text } if early.awaits(utterance) => {
                 early.partials.insert(utterance, text.clone());
                 let wanted = early.stream.as_ref().is_some_and(|stream| stream.wants_partials);
+                let span = early.span(now, utterance);
                 self.tell(now, What::Partial { utterance, text: text.clone(), early: true });
+                self.announced(now, utterance, &text, span, false);
                 if wanted {
                     self.early_tell(now, Line::Partial { utterance, text, early: true });
                 }
@@ -228,6 +239,7 @@ impl Call {
         }
         let latency = early.at(now).saturating_sub(said.stop);
         self.tell(now, What::Utterance { utterance: said.clone(), latency });
+        self.announced(now, said.utterance, &said.text, (said.start, said.stop), true);
         self.early_tell(now, Line::Utterance(said));
     }
 
@@ -339,7 +351,7 @@ impl Call {
     }
 
     /// To the dialogue, while it is told of early media.
-    fn early_tell(&mut self, now: Instant, what: Line) {
+    pub(super) fn early_tell(&mut self, now: Instant, what: Line) {
         let Some(early) = &mut self.early else { return };
         let at = early.at(now);
         if let Some(stream) = &mut early.stream {

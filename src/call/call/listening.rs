@@ -19,6 +19,7 @@ pub(super) struct Listening {
     early: Option<Instant>,
     /// What says most of why there is no answer.
     tone: Option<Heard>,
+    pub(super) announced: announced::Announced,
     told: Vec<HeardTone>,
     answered_by: Vec<AnsweredBy>,
 }
@@ -43,20 +44,30 @@ impl Listening {
 }
 
 impl Call {
-    /// Who has answered: told twice at most, since a machine may beep.
+    /// Who has answered: told twice at most, since a machine may beep; and as often before the answer.
     pub(super) fn answered_by(&mut self, now: Instant, verdict: Verdict, at: Ms) {
-        let by = AnsweredBy { who: verdict.who.as_str(), reason: verdict.reason, at };
+        let before_answer = self.answered.is_none();
+        let at = self.when(at);
+        let by = AnsweredBy { who: verdict.who.as_str(), reason: verdict.reason, at, before_answer };
         self.tell(now, What::AnsweredBy(by));
         self.listening.answered_by.push(by);
+        if before_answer {
+            return self.early_tell(now, Line::AnsweredBy(by));
+        }
         self.converse(|c| c.inform(now, Line::AnsweredBy(by)));
+    }
+
+    /// Media time; before the answer since the call began.
+    fn when(&self, at: Ms) -> Ms {
+        match self.listening.early.filter(|_| self.answered.is_none()) {
+            Some(early) => Ms::from(early.saturating_duration_since(self.started)) + at,
+            None => at,
+        }
     }
 
     pub(super) fn heard_tone(&mut self, now: Instant, heard: Heard, at: Ms) {
         let before_answer = self.answered.is_none();
-        let start = match self.listening.early.filter(|_| before_answer) {
-            Some(early) => Ms::from(early.saturating_duration_since(self.started)) + at,
-            None => at,
-        };
+        let start = self.when(at);
         self.tell(now, What::Tone { heard, start, before_answer });
         if self.listening.told.len() < MOST_TONES {
             self.listening.told.push(HeardTone { what: heard.as_str(), start, before_answer });

@@ -18,7 +18,23 @@ pub(super) struct Hold {
     pub(super) by: (bool, bool),
 }
 
+impl Hold {
+    /// There is another far end, which nobody holds; who held whom before is still told.
+    pub(super) fn anew(&mut self) {
+        (self.wanted, self.asked) = (false, None);
+    }
+}
+
 impl Call {
+    /// The far end has gone, and another one is expected: for the conversation that is as if we held it.
+    pub(super) fn hold_for_target(&mut self, now: Instant) {
+        let (_, by_far_end) = std::mem::replace(&mut self.hold.by, (true, false));
+        if (true, false) != (self.hold.wanted, by_far_end) {
+            self.tell(now, What::Hold { by_us: true, by_far_end: false, sip_code: 0, reason: String::new() });
+        }
+        self.converse(|c| c.hold(now, true, false));
+    }
+
     /// Puts the far end on hold by `sendonly` (RFC 3264 §8.4), or resumes; nothing, when that is so already, or asked for. It takes effect
     /// when the far end has consented: one that refuses leaves the call as it was.
     pub(super) fn hold(&mut self, now: Instant, on: bool) {
@@ -101,7 +117,7 @@ impl Call {
         }
     }
 
-    fn agreed_anew(&mut self, now: Instant) {
+    pub(super) fn agreed_anew(&mut self, now: Instant) {
         self.media_changed();
         self.note_hold(now);
     }

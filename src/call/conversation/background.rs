@@ -4,7 +4,7 @@ use super::*;
 use crate::dsp::level::Gain;
 
 /// No prompt has this number: they are counted from 1.
-const NO_PROMPT: PromptNo = PromptNo(0);
+pub(super) const NO_PROMPT: PromptNo = PromptNo(0);
 
 /// What was asked for last.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ impl Conversation {
         let Background { path, level_db } = wanted;
         self.background.number += 1;
         self.background.level_db = level_db;
+        self.waiting_and_background(!path.is_empty());
         if path.is_empty() {
             return self.out.push_back(Output::Leg(leg::Command::Background(None)));
         }
@@ -28,6 +29,9 @@ impl Conversation {
 
     /// Whether what came was the background.
     pub(super) fn background(&mut self, now: Instant, from: &FromSpeech) -> bool {
+        if self.waiting_file(from) {
+            return true;
+        }
         let (number, read) = match from {
             FromSpeech::Recording { prompt: NO_PROMPT, segment, samples } => (*segment, Ok(samples.clone())),
             FromSpeech::SoundFailed { prompt: NO_PROMPT, segment, reason } => (*segment, Err(reason)),

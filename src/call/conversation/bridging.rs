@@ -20,7 +20,7 @@ impl Conversation {
         let phrases = &self.knobs.bridging;
         let phrase = phrases[self.bridged % phrases.len()].clone();
         self.bridged += 1;
-        self.speaker.bridge(phrase, &self.knobs, &mut self.out);
+        self.speaker.bridge(Prompt::of(phrase), &self.knobs, &mut self.out);
     }
 
     /// A knob that does nothing is told, not kept.

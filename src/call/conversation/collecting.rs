@@ -14,14 +14,17 @@ impl Conversation {
     pub(super) fn collect(&mut self, now: Instant, collect: Option<Box<Collect>>) {
         let Some(collect) = collect else { return self.collected(now, Collected::NotInTime) };
         let (collection, prompt) = Collection::new(collect);
-        self.collection = Some(collection);
+        self.collection = Some(Box::new(collection));
+        self.recording.key = false;
         self.timers[Timer::NoInput as usize] = None;
         self.say_for_collection(prompt);
     }
 
     /// How a key is shown to everybody but the dialogue.
-    pub(super) fn shown(&self, key: char) -> char {
-        if self.collection.as_ref().is_some_and(Collection::masked) { MASK } else { key }
+    pub(super) fn shown(&mut self, key: char) -> char {
+        let paused = self.recording.hides_now();
+        self.recording.key |= paused;
+        if paused || self.collection.as_ref().is_some_and(|collection| collection.masked()) { MASK } else { key }
     }
 
     /// A key came: whether it was the collection's.
@@ -75,7 +78,9 @@ impl Conversation {
     }
 
     fn tell_collected(&mut self, now: Instant, result: Collected, collection: &Collection) {
-        let show = |digit| if collection.masked() { MASK } else { digit };
+        // One key of them was pressed while the recording was paused: they are one number.
+        let hidden = collection.masked() || self.recording.key;
+        let show = |digit| if hidden { MASK } else { digit };
         let digits = collection.digits().chars().map(show).collect();
         self.event(now, What::KeysCollected { result, digits });
     }

@@ -5,11 +5,9 @@ use super::*;
 impl Conversation {
     pub(super) fn prompt_started(&mut self, now: Instant, no: PromptNo, at: Ms) {
         let Some(entry) = self.speaker.started(no, at) else { return };
-        let what = What::PromptStarted {
-            prompt_id: entry.prompt.id.clone(),
-            text: entry.spoken(),
-            after_utterance: entry.answers.map(|stop| at.saturating_sub(stop)),
-        };
+        let (prompt_id, text) = (entry.prompt.id.clone(), entry.spoken());
+        let after_utterance = entry.answers.map(|stop| at.saturating_sub(stop));
+        let what = What::PromptStarted { prompt_id, text: self.shown_text(at, text), after_utterance };
         self.event(now, what);
     }
 
@@ -57,9 +55,15 @@ impl Conversation {
 
     pub(super) fn robot_turn(&mut self, entry: &Entry, stop: Ms, interrupted: bool) {
         let Some(start) = entry.started else { return };
+        // What is said again and again while somebody is called is one turn.
+        if let Some(last) = self.told.turns.last_mut().filter(|last| entry.bridging && last.id == entry.prompt.id) {
+            (last.stop, last.length_ms) = (stop, stop.saturating_sub(last.start));
+            (last.interrupted, last.interrupted_at) = (interrupted, interrupted.then_some(stop));
+            return;
+        }
         self.told.turns.push(Turn {
             role: Role::Speech,
-            text: entry.spoken(),
+            text: self.shown_text(start, entry.spoken()),
             start,
             stop,
             length_ms: stop.saturating_sub(start),
@@ -89,12 +93,13 @@ impl Conversation {
 
     pub(super) fn deliver(&mut self, now: Instant, mut utterance: Utterance) {
         utterance.filler = self.is_filler(&utterance.text);
-        self.caller_turn(&utterance);
+        let shown = self.shown_utterance(&utterance);
+        self.caller_turn(&shown);
         if !(utterance.during_prompt && utterance.filler) {
             self.silences = 0;
         }
         let latency = self.at(now).saturating_sub(utterance.stop);
-        self.event(now, What::Utterance { utterance: utterance.clone(), latency });
+        self.event(now, What::Utterance { utterance: shown, latency });
         if self.ended {
             return;
         }

@@ -8,6 +8,7 @@
 //! Pure: packets and commands come in with their moment, everything goes out through an [`Outlet`]. Nothing allocates once the leg is made,
 //! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
 
+mod echo;
 mod gear;
 mod keys;
 mod latch;
@@ -47,6 +48,7 @@ use crate::rtp::sender::Sender;
 use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Srtp};
 use crate::rtp::telephone_event as event;
 use crate::rtp::xr::VoipMetrics;
+use echo::Echo;
 use keys::KeyQueue;
 use latch::Latch;
 use line::mute;
@@ -71,6 +73,8 @@ pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
 
+/// Words that interrupt have at least this much voice under the prompt.
+const LEAST_WORD: Ms = Ms(60);
 /// Who has been silent for no longer than this is still speaking.
 const BETWEEN_WORDS: Ms = Ms(200);
 
@@ -354,6 +358,10 @@ pub trait Outlet {
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame);
     /// To the recorder, if there is one: most calls are not recorded, and then the frame is not even made.
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame);
+    /// What was heard goes to the leg that this one is joined with, and what that one heard comes back; `None`: there is none, or nothing came.
+    fn bridge(&mut self, _heard: &[i16; FRAME]) -> Option<[i16; FRAME]> {
+        None
+    }
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
     /// To the far end, from the RTCP port, or from the RTP port if they are one ([`Leg::shares_port`]).
@@ -405,9 +413,10 @@ pub struct Leg {
     // ears
     jitter: JitterBuffer,
     frames: Frames,
-    events: event::Receiver,
+    /// In a box, as what the keys are told by: a leg then fits 14 KiB, and the next size would be 16.
+    events: Box<event::Receiver>,
     pressed: [Option<event::Key>; KEYS],
-    presses: Presses,
+    presses: Box<Presses>,
     inband_keys: InbandKeys,
     /// In a box, since most lines need none.
     tones: Option<Box<Tones>>,
@@ -423,6 +432,9 @@ pub struct Leg {
     onset: Option<Ms>,
     /// Voiced time of this utterance under the prompt that is heard.
     voiced_under: Ms,
+    /// The same of the last utterance, at its end.
+    voiced_before: Ms,
+    echo: Echo,
     interrupting: bool,
     /// Words that interrupt, by their utterance's onset.
     words: Option<Ms>,
@@ -461,9 +473,9 @@ impl Leg {
             latch: Latch::new(setup.media.remote),
             jitter: JitterBuffer::new(8_000, DelayLimits::default()),
             frames: Frames::default(),
-            events: event::Receiver::default(),
+            events: Box::default(),
             pressed: [None; KEYS],
-            presses: Presses::default(),
+            presses: Box::default(),
             inband_keys: setup.inband_keys,
             tones: None,
             answerer: setup.answerer.map(|rules| Box::new(Answerer::new(rules))),
@@ -475,6 +487,8 @@ impl Leg {
             utterance: 0,
             onset: None,
             voiced_under: Ms(0),
+            voiced_before: Ms(0),
+            echo: Echo::default(),
             interrupting: false,
             words: None,
             paused_for: 0,
@@ -643,7 +657,12 @@ impl Leg {
         let heard = self.listen(slot, origin, outlet);
         let spoke = self.speak(slot, at, outlet);
         self.place_voice(at, spoke.is_some());
+        self.echo.said(spoke.as_ref());
         let spoke = self.lay_under(spoke, outlet);
+        let spoke = match outlet.bridge(&heard.samples) {
+            Some(other) => Some(mixed(spoke, other)),
+            None => spoke,
+        };
         let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
@@ -794,9 +813,7 @@ impl Leg {
         }
         let boundary = self.endpointer.push(self.voiced, at);
         if self.mouth.playing() {
-            if self.voiced {
-                self.voiced_under += Ms(20);
-            }
+            self.voiced_under += self.echo.counts(self.voiced, &samples, self.knobs.echo_guard_db);
         } else {
             self.voiced_under = Ms(0);
         }
@@ -813,9 +830,13 @@ impl Leg {
                 outlet.event(LegEvent::Utterance { utterance, start, stop, too_long, during_prompt });
                 self.onset = None;
                 self.interrupting = false;
+                self.voiced_before = self.voiced_under;
                 self.voiced_under = Ms(0);
             }
-            None if self.onset.is_none() && !self.voiced => self.voiced_under = Ms(0),
+            None if self.onset.is_none() && !self.voiced => {
+                self.voiced_under = Ms(0);
+                self.echo.forget();
+            }
             None => {}
         }
         let label = if self.mouth.playing() && !self.mouth.paused() { Label::UnderPrompt } else { Label::Open };
@@ -908,7 +929,9 @@ impl Leg {
         if self.knobs.key_barge_in && self.pressed[0].is_some() {
             return Some((Stopped::Key, ALL));
         }
-        if let Some(onset) = self.words {
+        // The words of an echo are our own.
+        let spoken = self.voiced_under.max(self.voiced_before) >= LEAST_WORD;
+        if let Some(onset) = self.words.filter(|_| spoken) {
             return Some((Stopped::Speech { onset }, ALL));
         }
         let onset = self.speaks_into_it().filter(|_| self.knobs.on_barge_in == OnBargeIn::Stop)?;
@@ -957,6 +980,13 @@ impl Leg {
         let mut tone = [0; FRAME];
         self.keys.next_tone(&mut tone).then_some(tone)
     }
+}
+
+/// What the mouth says over what comes from the other leg.
+fn mixed(spoke: Option<[i16; FRAME]>, mut other: [i16; FRAME]) -> [i16; FRAME] {
+    let spoke = spoke.unwrap_or([0; FRAME]);
+    other.iter_mut().zip(spoke).for_each(|(sample, more)| *sample = sample.saturating_add(more));
+    other
 }
 
 #[cfg(test)]

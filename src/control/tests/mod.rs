@@ -55,6 +55,7 @@ impl Fake {
             started_at: SystemTime::UNIX_EPOCH,
             replaces: "i;to-tag=1;from-tag=2".into(),
             remote_target: "sip:x@y".into(),
+            transferred_from: Some("c0".into()),
         }
     }
 }
@@ -148,6 +149,7 @@ async fn serve(keep_events: usize) -> Served {
         folder,
         format: Default::default(),
         keep: Default::default(),
+        upload: None,
         keep_events,
     })
     .expect("threads");

@@ -9,11 +9,11 @@ use super::*;
 use crate::call::collection::Collected;
 use crate::call::event::{Event, Service, Stage, StoppedBy, What};
 use crate::call::knobs::Clamp;
-use crate::call::line::{Heard, HungUpBy, Parties, Quality, Utterance};
+use crate::call::line::{Heard, HungUpBy, Parties, Quality, ReferAsked, Utterance};
 use crate::call::quality::Occasion;
 use crate::call::record::{
-    AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality, ReceivedUui,
-    Role, Transfer, Turn,
+    Announcement, AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality,
+    ReceivedUui, Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
 use crate::dsp::tone::progress;
@@ -203,8 +203,18 @@ async fn every_event_is_told_whole() {
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
     let cases = vec![
         (
-            What::Dialling { trunk: "t".into(), callee: "2".into(), caller: "1".into() },
-            Told::Dialling(happened::Dialling { trunk: "t".into(), callee: "2".into(), caller: "1".into() }),
+            What::Dialling {
+                trunk: "t".into(),
+                callee: "2".into(),
+                caller: "1".into(),
+                transferred_from: Some("first".into()),
+            },
+            Told::Dialling(happened::Dialling {
+                trunk: "t".into(),
+                callee: "2".into(),
+                caller: "1".into(),
+                transferred_from: "first".into(),
+            }),
         ),
         (
             What::Ringing { sip_code: 183, early_media: true },
@@ -263,12 +273,14 @@ async fn every_event_is_told_whole() {
                 target: "sip:8@h".into(),
                 sip_code: 486,
                 reason: "Busy".into(),
+                call_id: Some("agent".into()),
             },
             Told::Transfer(happened::Transfer {
                 stage: happened::transfer::Stage::Failed.into(),
                 target: "sip:8@h".into(),
                 sip_code: 486,
                 reason: "Busy".into(),
+                call_id: "agent".into(),
             }),
         ),
         (
@@ -292,8 +304,44 @@ async fn every_event_is_told_whole() {
             }),
         ),
         (
-            What::ReferRefused { target: "sip:8@h".into(), sip_code: 603 },
-            Told::ReferRefused(happened::ReferRefused { target: "sip:8@h".into(), sip_code: 603 }),
+            What::ReferRefused { target: "sip:8@h".into(), sip_code: 603, why: "policy" },
+            Told::ReferRefused(happened::ReferRefused {
+                target: "sip:8@h".into(),
+                sip_code: 603,
+                why: "policy".into(),
+            }),
+        ),
+        (
+            What::ReferAsked(Box::new(ReferAsked {
+                target: "sip:8@h".into(),
+                headers: vec![("X-Task".into(), "7".into())],
+                user_to_user: vec!["u".into()],
+                referred_by: "<sip:9@h>".into(),
+                replaces: "c;to-tag=1;from-tag=2".into(),
+                within: Ms(5_000),
+            })),
+            Told::ReferAsked(dialogue::ReferAsked {
+                target: "sip:8@h".into(),
+                headers: vec![dialogue::Header { name: "X-Task".into(), value: "7".into() }],
+                user_to_user: vec![dialogue::UserToUser { written: "u".into(), ..Default::default() }],
+                referred_by: "<sip:9@h>".into(),
+                replaces: "c;to-tag=1;from-tag=2".into(),
+                answer_within_ms: 5_000,
+            }),
+        ),
+        (
+            What::Referred {
+                stage: Stage::Answered(Handed::Transferred),
+                target: "sip:8@h".into(),
+                sip_code: 200,
+                reason: "r".into(),
+            },
+            Told::Referred(happened::Referred {
+                stage: happened::transfer::Stage::Answered.into(),
+                target: "sip:8@h".into(),
+                sip_code: 200,
+                reason: "r".into(),
+            }),
         ),
         (
             What::UserToUser { carrier: "answer", values: vec!["u".into()] },
@@ -369,9 +417,15 @@ async fn every_event_is_told_whole() {
             What::KeysCollected { result: Collected::NotInTime, digits: "xx".into() },
             Told::KeysCollected(dialogue::Keys { result: -1, digits: "xx".into() }),
         ),
+        (What::Announcement(announcement()), Told::Announcement(announcement_told())),
         (
-            What::AnsweredBy(AnsweredBy { who: "machine", reason: "long_greeting", at: Ms(22) }),
-            Told::AnsweredBy(dialogue::AnsweredBy { who: "machine".into(), reason: "long_greeting".into(), at_ms: 22 }),
+            What::AnsweredBy(AnsweredBy { who: "machine", reason: "long_greeting", at: Ms(22), before_answer: false }),
+            Told::AnsweredBy(dialogue::AnsweredBy {
+                who: "machine".into(),
+                reason: "long_greeting".into(),
+                at_ms: 22,
+                before_answer: false,
+            }),
         ),
         (
             What::Tone { heard: progress::Heard::Busy, start: Ms(21), before_answer: true },
@@ -391,8 +445,34 @@ async fn every_event_is_told_whole() {
             Told::RecordPaused(happened::RecordPaused { on: true, from_ms: 1_240 }),
         ),
         (
-            What::RecordReady { wav: "a.wav".into(), json: "a.json".into() },
-            Told::RecordReady(happened::RecordReady { wav: "a.wav".into(), json: "a.json".into() }),
+            What::RecordReady {
+                wav: "a.wav".into(),
+                json: "a.json".into(),
+                wav_url: "s3://b/a.wav".into(),
+                json_url: "s3://b/a.json".into(),
+            },
+            Told::RecordReady(happened::RecordReady {
+                wav: "a.wav".into(),
+                json: "a.json".into(),
+                wav_url: "s3://b/a.wav".into(),
+                json_url: "s3://b/a.json".into(),
+            }),
+        ),
+        (
+            What::RecordUploaded {
+                wav: "s3://b/a.wav".into(),
+                json: "s3://b/a.json".into(),
+                bytes: 17,
+                attempts: 2,
+                reason: "full".into(),
+            },
+            Told::RecordUploaded(happened::RecordUploaded {
+                wav_url: "s3://b/a.wav".into(),
+                json_url: "s3://b/a.json".into(),
+                bytes: 17,
+                attempts: 2,
+                reason: "full".into(),
+            }),
         ),
         (What::Ended(Box::new(record())), Told::Ended(happened::Ended { record: Some(told_record()) })),
     ];
@@ -482,6 +562,7 @@ fn record() -> CallRecord {
         labels: BTreeMap::from([("intent".to_string(), "x".to_string())]),
         faults: vec!["f".into()],
         wav: "a.wav".into(),
+        wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![Pause { start: Ms(20), stop: Ms(21) }],
         request_id: "r".into(),
         correlation: "z".into(),
@@ -495,13 +576,16 @@ fn record() -> CallRecord {
             reason: "Decline".into(),
             start: Ms(18),
             stop: Ms(19),
+            call_id: "agent".into(),
         }],
         user_to_user: vec![ReceivedUui { carrier: "bye", value: "04ff".into() }],
         early_media_at: Some(SystemTime::UNIX_EPOCH),
         early_text: vec![EarlyText { text: "no such number".into(), start: Ms(1), stop: Ms(2) }],
+        announcement: Some(announcement()),
         srtp: "AES_CM_128_HMAC_SHA1_80",
         tones: vec![HeardTone { what: "busy", start: Ms(21), before_answer: true }],
-        answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22) }],
+        answered_by: vec![AnsweredBy { who: "human", reason: "short_greeting", at: Ms(22), before_answer: false }],
+        transferred_from: "first".into(),
     }
 }
 
@@ -570,6 +654,7 @@ fn told_record() -> proto::CallRecord {
         labels: [("intent".to_string(), "x".to_string())].into(),
         faults: vec!["f".into()],
         wav: "a.wav".into(),
+        wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![proto::call_record::Pause { start_ms: 20, stop_ms: 21 }],
         request_id: "r".into(),
         correlation: "z".into(),
@@ -583,12 +668,40 @@ fn told_record() -> proto::CallRecord {
             reason: "Decline".into(),
             start_ms: 18,
             stop_ms: 19,
+            call_id: "agent".into(),
         }],
         user_to_user: vec![proto::call_record::UserToUser { carrier: "bye".into(), value: "04ff".into() }],
         early_media_at: Some(prost_types::Timestamp::default()),
         early_text: vec![proto::call_record::EarlyText { text: "no such number".into(), start_ms: 1, stop_ms: 2 }],
+        announcement: Some(announcement_told()),
         srtp: "AES_CM_128_HMAC_SHA1_80".into(),
         tones: vec![happened::Tone { what: "busy".into(), start_ms: 21, before_answer: true }],
-        answered_by: vec![dialogue::AnsweredBy { who: "human".into(), reason: "short_greeting".into(), at_ms: 22 }],
+        answered_by: vec![dialogue::AnsweredBy {
+            who: "human".into(),
+            reason: "short_greeting".into(),
+            at_ms: 22,
+            before_answer: false,
+        }],
+        transferred_from: "first".into(),
+    }
+}
+
+fn announcement() -> Announcement {
+    Announcement {
+        text: "it is switched off".into(),
+        rule: "us: switched off".into(),
+        outcome: Outcome::Poweroff,
+        start: Ms(23),
+        stop: Ms(24),
+    }
+}
+
+fn announcement_told() -> happened::Announcement {
+    happened::Announcement {
+        text: "it is switched off".into(),
+        rule: "us: switched off".into(),
+        outcome: proto::Outcome::Poweroff.into(),
+        start_ms: 23,
+        stop_ms: 24,
     }
 }

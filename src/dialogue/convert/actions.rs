@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::{MAX_ID, Refused, hangup, id, refer};
+use super::{MAX_ID, Refused, hangup, id, refer, refer_answer, transfer};
 use crate::call::action::{Action, Asked};
 use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
@@ -46,14 +46,15 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
         Some(Asked::Say(message)) => Ok(Action::Say(say("say", message)?)),
         Some(Asked::Stop(proto::Stop {})) => Ok(Action::Stop),
         Some(Asked::Collect(message)) => collect("collect", message),
-        Some(Asked::Transfer(_)) => Err(Refused::not_built("transfer", "transfers")),
+        Some(Asked::Transfer(message)) => transfer(message),
         Some(Asked::Hangup(message)) => hangup(message),
         Some(Asked::Refer(message)) => refer(message),
+        Some(Asked::ReferAnswer(message)) => refer_answer(message),
         Some(Asked::Set(message)) => Ok(Action::Set(knobs("set", message)?)),
         Some(Asked::Expect(message)) => expect(message),
         Some(Asked::Wait(proto::Wait { for_ms })) => Ok(Action::Wait(span("wait.for_ms", for_ms, 0, 60_000)?)),
         Some(Asked::Label(message)) => label("label", message),
-        Some(Asked::RecordPause(proto::RecordPause { on })) => Ok(Action::PauseRecording(on)),
+        Some(Asked::RecordPause(proto::RecordPause { on, keep_text })) => Ok(Action::PauseRecording { on, keep_text }),
         None => Err(Refused {
             kind: super::Kind::NotBuilt,
             field: "action".into(),
@@ -92,7 +93,7 @@ pub fn say(path: &str, message: proto::Say) -> Result<Prompt, Refused> {
 }
 
 /// `piece`: of a text that goes on.
-fn segment(path: &str, message: proto::Segment, piece: bool) -> Result<Segment, Refused> {
+pub(super) fn segment(path: &str, message: proto::Segment, piece: bool) -> Result<Segment, Refused> {
     use proto::segment::Segment as Part;
     let source = match message.segment {
         Some(Part::Text(message)) => Source::Text(text(&format!("{path}.text"), message, piece)?),
@@ -163,6 +164,7 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
         protect: message.protect_ms.map(Ms),
         key_barge_in: message.key_barge_in,
         min_words: message.min_words,
+        echo_guard_db: message.echo_guard_db,
         ignore: fillers(&format!("{path}.ignore"), message.ignore)?,
         on_barge_in,
         verdict: message.verdict_ms.map(Ms),

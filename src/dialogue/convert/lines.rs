@@ -1,8 +1,8 @@
 //! What the dialogue is told.
 
 use crate::call::collection::Collected;
-use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Quality, Utterance};
-use crate::call::record::AnsweredBy;
+use crate::call::line::{Begin, Fault, Heard, Line, LineEvent, Past, Quality, ReferAsked, Utterance};
+use crate::call::record::{AnsweredBy, Role};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use crate::proto::dialogue::v1::fault::Which;
@@ -38,6 +38,10 @@ fn line(what: Line) -> Event {
             sip_code: sip_code.into(),
             reason,
         }),
+        Line::ReferAsked(asked) => Event::ReferAsked(refer_asked(*asked)),
+        Line::Referred { target, result, sip_code, reason } => {
+            Event::Referred(proto::Referred { target, result: result.into(), sip_code: sip_code.into(), reason })
+        }
         Line::Fault(fault) => Event::Fault(self::fault(fault)),
         Line::End { by, reason } => Event::End(proto::End { by: by.as_str().into(), reason }),
     }
@@ -45,7 +49,20 @@ fn line(what: Line) -> Event {
 
 /// Who has answered.
 pub fn answered_by(by: AnsweredBy) -> proto::AnsweredBy {
-    proto::AnsweredBy { who: by.who.into(), reason: by.reason.into(), at_ms: by.at.0 }
+    proto::AnsweredBy { who: by.who.into(), reason: by.reason.into(), at_ms: by.at.0, before_answer: by.before_answer }
+}
+
+/// A REFER of the far end, as the contract writes it.
+pub fn refer_asked(asked: ReferAsked) -> proto::ReferAsked {
+    let headers = asked.headers.into_iter().map(|(name, value)| proto::Header { name, value });
+    proto::ReferAsked {
+        target: asked.target,
+        headers: headers.collect(),
+        user_to_user: super::received(asked.user_to_user),
+        referred_by: asked.referred_by,
+        replaces: asked.replaces,
+        answer_within_ms: asked.within.0,
+    }
 }
 
 fn begin(begin: Begin) -> proto::Begin {
@@ -66,7 +83,20 @@ fn begin(begin: Begin) -> proto::Begin {
         variables: begin.variables.into_iter().collect(),
         answered_at: begin.answered_at.map(Into::into),
         correlation: begin.correlation,
+        resumed: begin.resumed,
+        history: begin.history.into_iter().map(past).collect(),
         user_to_user_values: super::received(begin.user_to_user),
+    }
+}
+
+fn past(turn: Past) -> proto::PastTurn {
+    proto::PastTurn {
+        by_robot: turn.role == Role::Speech,
+        text: turn.text,
+        start_ms: turn.start.0,
+        stop_ms: turn.stop.unwrap_or(turn.start).0,
+        interrupted: turn.interrupted,
+        unfinished: turn.stop.is_none(),
     }
 }
 

@@ -7,13 +7,15 @@ mod actions;
 mod headers;
 mod lines;
 mod refer;
+mod transfer;
 
 use std::fmt;
 
 pub use actions::{asked, collect, knobs, label, say};
 pub use headers::{headers, line, received, user_to_user};
-pub use lines::{answered_by, heard, keys, line_event, millis, utterance};
-pub use refer::{hangup, refer};
+pub use lines::{answered_by, heard, keys, line_event, millis, refer_asked, utterance};
+pub use refer::{hangup, refer, refer_answer};
+pub use transfer::transfer;
 
 /// The longest id, in bytes, that is kept for others and returned to them untouched.
 pub const MAX_ID: usize = 4096;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::headers::{headers, user_to_user};
 use super::{Refused, id};
 use crate::call::action::{Action, Farewell};
-use crate::call::transfer::Refer;
+use crate::call::transfer::{Decision, Refer};
 use crate::proto::dialogue::v1 as proto;
 use crate::sip::message::Uri;
 use crate::sip::refer::{ReferTarget, Replaces};
@@ -23,6 +23,23 @@ pub fn hangup(message: proto::Hangup) -> Result<Action, Refused> {
     Ok(Action::Hangup { now, reason, farewell })
 }
 
+/// Whether a REFER of the far end is followed.
+pub fn refer_answer(message: proto::ReferAnswer) -> Result<Action, Refused> {
+    let decision = match message {
+        proto::ReferAnswer { accept: true, sip_code: 0 } => Decision::Accept,
+        proto::ReferAnswer { accept: true, .. } => {
+            return Err(Refused::invalid("refer_answer.sip_code", "refuses, and does not go with accept"));
+        }
+        proto::ReferAnswer { sip_code: 0, .. } => Decision::Decline(603),
+        // Below 700, as the pattern says.
+        proto::ReferAnswer { sip_code: code @ 400..=699, .. } => Decision::Decline(code as u16),
+        proto::ReferAnswer { sip_code, .. } => {
+            return Err(Refused::invalid("refer_answer.sip_code", format!("{sip_code} is out of range, 400 to 699")));
+        }
+    };
+    Ok(Action::ReferAnswer(decision))
+}
+
 /// A REFER.
 pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
     let proto::Refer {
@@ -35,6 +52,7 @@ pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
         referred_by,
         subscription,
         now,
+        bridge_on_refusal,
     } = message;
     let invalid = |field: &str, reason: String| Refused::invalid(format!("refer.{field}"), reason);
     let target = ReferTarget::parse(&target).map_err(|error| invalid("target", error.to_string()))?;
@@ -50,6 +68,15 @@ pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
     ] {
         if given && !target.takes_headers() {
             return Err(invalid(field, "cannot go along with a tel: target: write it as sip:".to_owned()));
+        }
+    }
+    if bridge_on_refusal {
+        super::transfer::callable("refer.target", &target)?;
+        if !replaces.is_empty() {
+            return Err(invalid(
+                "bridge_on_refusal",
+                "cannot take the place of a dialog: leave out replaces".to_owned(),
+            ));
         }
     }
     let replaces = match id("refer.replaces", replaces)? {
@@ -73,5 +100,6 @@ pub fn refer(message: proto::Refer) -> Result<Action, Refused> {
         headers: self::headers("refer.headers", headers)?,
         patience,
         now,
+        bridge_on_refusal,
     })))
 }

@@ -9,10 +9,11 @@ use crate::call::collection::{Collect, Collected};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, BargeIn, Clamp, KnobChange, OnBargeIn};
 use crate::call::line::Parties;
-use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Quality, Utterance};
+use crate::call::line::{Begin, Fault, Heard, HungUpBy, Line, LineEvent, Past, Quality, Utterance};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::call::record::AnsweredBy;
-use crate::call::transfer::Refer;
+use crate::call::record::Role;
+use crate::call::transfer::{Decision, Refer};
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use crate::sip::refer::{ReferTarget, Replaces};
@@ -113,6 +114,7 @@ fn every_other_action() {
         key_barge_in: Some(false),
         filler_after_ms: Some(8),
         min_words: Some(9),
+        echo_guard_db: Some(11),
         ignore: vec!["uh".into(), "嗯".into()],
         verdict_ms: Some(10),
         bridging: vec![part(Part::Text(words("hm")))],
@@ -131,6 +133,7 @@ fn every_other_action() {
         on_barge_in: Some(OnBargeIn::Stop),
         filler_after: Some(Ms(8)),
         min_words: Some(9),
+        echo_guard_db: Some(11),
         ignore: Some(Arc::new(Fillers::new(&["uh", "嗯"]).expect("two words"))),
         verdict: Some(Ms(10)),
         bridging: Some(Arc::new([Source::Text(Text { text: "hm".into(), ..Text::default() })])),
@@ -148,7 +151,6 @@ fn what_is_not_built_is_named() {
     let tone = part(Part::Tone(proto::Tone::default()));
     let cases = [
         (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
-        (Act::Transfer(proto::Transfer::default()), "transfer: transfers"),
         (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
         (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
     ];
@@ -332,6 +334,8 @@ fn every_line_event() {
         variables: vec![("k".into(), "v".into())],
         answered_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
         correlation: "z".into(),
+        resumed: true,
+        history: vec![Past { role: Role::Speech, text: "h".into(), start: Ms(7), stop: None, interrupted: false }],
     };
     let begun = proto::Begin {
         call_id: "c".into(),
@@ -351,6 +355,15 @@ fn every_line_event() {
         variables: [("k".to_string(), "v".to_string())].into(),
         answered_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
         correlation: "z".into(),
+        resumed: true,
+        history: vec![proto::PastTurn {
+            by_robot: true,
+            text: "h".into(),
+            start_ms: 7,
+            stop_ms: 7,
+            interrupted: false,
+            unfinished: true,
+        }],
     };
     assert_eq!(tell(Line::Begin(Box::new(begin.clone()))), Event::Begin(begun.clone()));
     let (early, told_early) = (Begin { answered_at: None, ..begin }, proto::Begin { answered_at: None, ..begun });
@@ -411,8 +424,13 @@ fn every_line_event() {
         Event::Mark(proto::Mark { prompt_id: "p".into(), mark: "m".into() })
     );
     assert_eq!(
-        tell(Line::AnsweredBy(AnsweredBy { who: "beep", reason: "beep", at: Ms(5) })),
-        Event::AnsweredBy(proto::AnsweredBy { who: "beep".into(), reason: "beep".into(), at_ms: 5 })
+        tell(Line::AnsweredBy(AnsweredBy { who: "beep", reason: "beep", at: Ms(5), before_answer: true })),
+        Event::AnsweredBy(proto::AnsweredBy {
+            who: "beep".into(),
+            reason: "beep".into(),
+            at_ms: 5,
+            before_answer: true
+        })
     );
     assert_eq!(
         tell(Line::Hold { by_us: false, by_far_end: true }),
@@ -426,6 +444,9 @@ fn every_line_event() {
     let told_result = |result| proto::TransferResult { result, sip_code: 486, reason: "Busy".into() };
     assert_eq!(tell(result(true)), Event::TransferResult(told_result(1)));
     assert_eq!(tell(result(false)), Event::TransferResult(told_result(-1)));
+    let referred = Line::Referred { target: "sip:8@h".into(), result: -1, sip_code: 486, reason: "Busy".into() };
+    let told_referred = proto::Referred { target: "sip:8@h".into(), result: -1, sip_code: 486, reason: "Busy".into() };
+    assert_eq!(tell(referred), Event::Referred(told_referred));
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
     let faults = [
         (Fault::Recognition("r".into()), proto::fault::Which::Recognition, "r", ""),
@@ -452,6 +473,21 @@ fn hand_over() -> proto::HandOver {
         intent: "i".into(),
         address: "a@h:1".into(),
         more: vec!["vip=1".into()],
+    }
+}
+
+#[test]
+fn what_is_said_to_a_refer_of_the_far_end() {
+    let said = |accept, sip_code| ask(Act::ReferAnswer(proto::ReferAnswer { accept, sip_code }));
+    assert_eq!(said(true, 0), Ok(Action::ReferAnswer(Decision::Accept)));
+    assert_eq!(said(false, 0), Ok(Action::ReferAnswer(Decision::Decline(603))));
+    assert_eq!(said(false, 480), Ok(Action::ReferAnswer(Decision::Decline(480))));
+    for (accept, code, reason) in [
+        (true, 480, "refer_answer.sip_code: refuses, and does not go with accept"),
+        (false, 399, "refer_answer.sip_code: 399 is out of range, 400 to 699"),
+        (false, 700, "refer_answer.sip_code: 700 is out of range, 400 to 699"),
+    ] {
+        assert_eq!(said(accept, code), Err(reason.to_owned()));
     }
 }
 
@@ -486,6 +522,7 @@ fn a_refer_with_everything_and_with_nothing() {
         referred_by: "sip:me@h".into(),
         subscription: Some(false),
         now: true,
+        bridge_on_refusal: false,
     };
     let context = HandOver {
         session_id: "7".into(),
@@ -507,6 +544,7 @@ fn a_refer_with_everything_and_with_nothing() {
         headers: one("X-A", "b"),
         patience: Some(Duration::from_secs(1)),
         now: true,
+        bridge_on_refusal: false,
     };
     assert_eq!(ask(Act::Refer(whole)), Ok(Action::Refer(Box::new(refer))));
     let Ok(Action::Refer(least)) = ask(Act::Refer(proto::Refer { target: "8001".into(), ..Default::default() })) else {
@@ -514,6 +552,67 @@ fn a_refer_with_everything_and_with_nothing() {
     };
     assert_eq!((least.target, least.patience, least.now), (ReferTarget::User("8001".into()), None, false));
     assert!(least.replaces.is_none() && least.referred_by.is_none() && least.subscription.is_none());
+}
+
+#[test]
+fn a_transfer_with_everything_and_with_nothing() {
+    let plain = "sessionId=7;transType=1;transIntent=\u{8d26}\u{5355}";
+    let whole = proto::Transfer {
+        target: "8001@h:5062".into(),
+        user_to_user: plain.into(),
+        timeout_ms: 1_000,
+        trunk: "agents".into(),
+        caller: "4930".into(),
+        headers: vec![header("X-A", "b")],
+        user_to_user_values: vec![proto::UserToUser { bytes: vec![4, 255], ..Default::default() }],
+        waiting: vec![part(Part::File(proto::File { path: "music.wav".into() }))],
+        transcript: true,
+        now: true,
+    };
+    let Ok(Action::Transfer(leg)) = ask(Act::Transfer(whole)) else { panic!("is understood") };
+    let uui = "User-to-User";
+    let plain = "c2Vzc2lvbklkPTc7dHJhbnNUeXBlPTE7dHJhbnNJbnRlbnQ96LSm5Y2V";
+    let headers = [("X-A", "b"), (uui, "04ff;encoding=hex"), (uui, plain)];
+    assert_eq!(leg.headers.iter().collect::<Vec<_>>(), headers);
+    assert_eq!(leg.target, ReferTarget::Uri("sip:8001@h:5062".parse().expect("a URI")));
+    assert_eq!((leg.trunk.as_str(), leg.caller.as_str(), leg.ring), ("agents", "4930", Some(Duration::from_secs(1))));
+    assert_eq!((leg.waiting.len(), leg.transcript, leg.now), (1, true, true));
+    let least = proto::Transfer { target: "8001".into(), ..Default::default() };
+    let Ok(Action::Transfer(least)) = ask(Act::Transfer(least)) else { panic!("is understood") };
+    assert_eq!((least.target, least.ring, least.now), (ReferTarget::User("8001".into()), None, false));
+    assert!(least.waiting.is_empty() && least.headers == ExtraHeaders::default() && !least.transcript);
+}
+
+#[test]
+fn what_cannot_be_called_is_named() {
+    let transfer = |set: fn(&mut proto::Transfer)| {
+        let mut transfer = proto::Transfer { target: "8001".into(), ..Default::default() };
+        set(&mut transfer);
+        ask(Act::Transfer(transfer)).expect_err("is refused")
+    };
+    let silence = || part(Part::Silence(proto::Silence { duration_ms: 20 }));
+    assert!(transfer(|t| t.target.clear()).starts_with("INVALID_ARGUMENT: transfer.target: is empty"));
+    let sip = "INVALID_ARGUMENT: transfer.target: is called by us, and that is done by sip: only";
+    assert!(transfer(|t| t.target = "tel:+49".into()).starts_with(sip));
+    assert!(transfer(|t| t.target = "sips:a@b".into()).starts_with(sip));
+    assert!(transfer(|t| t.timeout_ms = 999).starts_with("INVALID_ARGUMENT: transfer.timeout_ms: 999 is out of range"));
+    assert!(
+        transfer(|t| t.user_to_user = "x".repeat(3_100))
+            .starts_with("INVALID_ARGUMENT: transfer.user_to_user: is longer")
+    );
+    assert!(
+        transfer(|t| t.headers = vec![header("Via", "x")]).starts_with("INVALID_ARGUMENT: transfer.headers[0].name")
+    );
+    assert!(transfer(|t| t.caller = "a\nb".into()).starts_with("INVALID_ARGUMENT: transfer.caller"));
+    let quiet = proto::Transfer { target: "8001".into(), waiting: vec![silence(), silence()], ..Default::default() };
+    assert_eq!(ask(Act::Transfer(quiet)), Err("INVALID_ARGUMENT: transfer.waiting: is silence: leave it out".into()));
+    let refer = |target: &str, replaces: &str| {
+        let (target, replaces) = (target.into(), replaces.into());
+        ask(Act::Refer(proto::Refer { target, replaces, bridge_on_refusal: true, ..Default::default() }))
+    };
+    assert!(refer("8001", "").is_ok());
+    assert!(refer("tel:+49", "").is_err_and(|error| error.contains("refer.target: is called by us")));
+    assert!(refer("8001", "i;to-tag=1;from-tag=2").is_err_and(|error| error.contains("refer.bridge_on_refusal")));
 }
 
 #[test]

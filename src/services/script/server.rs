@@ -157,11 +157,13 @@ fn read(kind: LineKind) -> Result<Option<Event>, Status> {
             tracing::warn!(which = ?fault.which(), reason = %fault.reason, action = %fault.action_id, "fault");
             return Ok(None);
         }
-        // A script asks neither for partial results, collections, transfers, marks nor who has answered; an interruption is acted upon when
+        // A script asks neither for partial results, collections, transfers, marks nor who has answered, and follows no REFER; an interruption is acted upon when
         // its words are known.
         LineKind::Partial(_)
         | LineKind::Keys(_)
         | LineKind::TransferResult(_)
+        | LineKind::ReferAsked(_)
+        | LineKind::Referred(_)
         | LineKind::BargeIn(_)
         | LineKind::Mark(_)
         | LineKind::Hold(_)

@@ -207,6 +207,16 @@ impl Uri {
         &self.text[..self.headers]
     }
 
+    /// The `?headers` (§19.1.1): name and value of each, with `%xx` resolved.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let headers = self.text[self.headers..].strip_prefix('?').unwrap_or_default();
+        let pair = |header: &str| match header.split_once('=') {
+            Some((name, value)) => (unescape(name), unescape(value)),
+            None => (unescape(header), String::new()),
+        };
+        headers.split('&').filter(|header| !header.is_empty()).map(pair).collect()
+    }
+
     /// Where a request for this URI goes (RFC 3261 §8.1.2 and RFC 3263 §4, short of the DNS work):
     /// `None` when the URI names no host.
     pub fn target(&self) -> Option<Target> {

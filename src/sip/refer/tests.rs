@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ms::epoch;
+use crate::sip::message::NameAddr;
 use crate::sip::message::{Message, parse};
 use crate::sip::uui::{HandOver, TransferTo};
 

@@ -106,6 +106,7 @@ impl Session {
             refreshing: Refreshing::new(&terms),
             referral: None,
             refer_refusal: 603,
+            referee: Referee::default(),
             invites_out: Vec::new(),
             requests_out: Vec::new(),
             invites_in: vec![inbound],

@@ -66,6 +66,7 @@ impl Session {
             refreshing,
             referral: None,
             refer_refusal: 603,
+            referee: Referee::default(),
             invites_out: vec![InviteOut { to, tx: InviteClient::new(now, invite), again: None, wish: Wish::Answer }],
             requests_out: Vec::new(),
             invites_in: Vec::new(),

@@ -282,6 +282,9 @@ impl Session {
                 503
             }
         };
+        if let Purpose::Notify(Note { last, .. }) = self.requests_out[at].purpose {
+            return self.notify_answered(now, code, last);
+        }
         if let Purpose::Refer(_) = self.requests_out[at].purpose {
             self.refer_answered(now, code, answer.as_ref());
             // RFC 5057 §5.1: a REFER that times out says nothing of the dialog.
@@ -327,6 +330,7 @@ impl Session {
             Purpose::Prack { tag, rack, sdp } => self.send_prack(now, &tag, rack, sdp),
             Purpose::Update { tag, sdp } => self.send_update(now, &tag, sdp),
             Purpose::Refer(refer) => return self.refer_again(now, &refer),
+            Purpose::Notify(note) => self.send_notify(now, note),
             Purpose::Cancel | Purpose::StrayCancel | Purpose::StrayBye => return false,
         }
         true

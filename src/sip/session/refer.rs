@@ -130,17 +130,6 @@ impl Session {
         }
     }
 
-    pub(super) fn receive_refer(&mut self, now: Instant, request: Request, source: SocketAddr, key: Key) {
-        let code = if matches!(self.refer_refusal, 403 | 405 | 501) { self.refer_refusal } else { 603 };
-        match refer::asked_for(&request) {
-            Ok(target) => {
-                self.respond_new(now, request, source, key, Fault::new(code, default_reason(code)));
-                self.event(Event::ReferRefused { target, code });
-            }
-            Err(fault) => self.respond_new(now, request, source, key, fault),
-        }
-    }
-
     /// Tells the User-to-User values of a message, as they came.
     pub(super) fn tell_user_to_user(&mut self, carrier: Carrier, message: &Headers) {
         let all = message.all(HeaderName::UserToUser).flat_map(|value| split(value, b',')).filter(|v| !v.is_empty());

@@ -88,7 +88,9 @@ impl Terms {
             return None;
         }
         let required = request.list(HeaderName::Require);
-        let missing: Vec<_> = required.filter(|tag| !self.has(&tag.to_ascii_lowercase())).collect();
+        // RFC 4488 §5: that a REFER is not told about, which costs nothing.
+        let untold = |tag: &str| *request.method() == Method::Refer && tag.eq_ignore_ascii_case("norefersub");
+        let missing: Vec<_> = required.filter(|tag| !self.has(&tag.to_ascii_lowercase()) && !untold(tag)).collect();
         (!missing.is_empty()).then(|| missing.join(", "))
     }
 }

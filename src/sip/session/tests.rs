@@ -8,6 +8,7 @@ mod network;
 mod prack;
 mod races;
 mod refer;
+mod referee;
 mod reoffer;
 mod timer;
 

@@ -188,27 +188,81 @@ impl proto::speech_server::Speech for Fake {
     }
 }
 
+/// Watches until it knows of all endpoints; then what it says.
+async fn watched(speech: &Speech) -> Vec<String> {
+    let asked = async {
+        loop {
+            let news = speech.changed();
+            let troubles = speech.troubles();
+            if !troubles.iter().any(|trouble| trouble == "has not been asked yet") {
+                return troubles;
+            }
+            news.await;
+        }
+    };
+    tokio::select! {
+        () = speech.watch() => unreachable!("it never ends"),
+        troubles = asked => troubles,
+    }
+}
+
 #[tokio::test]
-async fn a_probe_says_what_fits_and_what_does_not() {
+async fn a_watch_says_what_does_not_fit() {
     let served = Fake::new().serve().await;
     let good = ServiceConfig { name: "a-good".into(), voice: "anna".into(), ..served.config() };
     let foreign = ServiceConfig { name: "b-foreign".into(), language: "de".into(), ..served.config() };
     let absent = ServiceConfig { name: "c-absent".into(), ..config(&nobody().await) };
     let hung = ServiceConfig { name: "d-hung".into(), ..config(&hangs().await) };
-    let endpoints = [&good, &foreign, &absent, &hung].map(|config| config.endpoint.clone());
-    let probed = Speech::new(vec![good, foreign, absent, hung]).expect("good endpoints").probe().await;
-    assert_eq!(
-        probed.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
-        ["a-good", "b-foreign", "c-absent", "d-hung"]
-    );
-    let found = probed[0].found.as_ref().expect("fits");
-    assert!(found.contains("fake 1") && found.contains("anna") && found.contains(&endpoints[0]), "{found}");
-    for (probed, (endpoint, what)) in probed[1..].iter().zip(endpoints[1..].iter().zip([
+    let endpoints = [&foreign, &absent, &hung].map(|config| config.endpoints[0].clone());
+    let mut all = vec![good, foreign, absent, hung];
+    // One failure is enough here.
+    all.iter_mut().for_each(|config| config.watch.down_after = 1);
+    let troubles = watched(&Speech::new(all).expect("good endpoints")).await;
+    assert_eq!(troubles.len(), 3, "{troubles:?}");
+    for (trouble, (endpoint, what)) in troubles.iter().zip(endpoints.iter().zip([
         "recognition.languages: \"de\" is wanted, there is en",
         "refused",
-        "did not say within 600ms what it can do",
+        "did not say within 600ms whether it serves",
     ])) {
-        let error = probed.found.as_ref().expect_err("does not fit");
-        assert!(error.contains(what) && error.contains(endpoint.as_str()), "{error}");
+        assert!(trouble.contains(what) && trouble.contains(endpoint.as_str()), "{trouble}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_there_while_one_of_its_endpoints_is() {
+    let served = Fake::new().serve().await;
+    let mut config = served.config();
+    config.endpoints.insert(0, nobody().await);
+    config.watch.down_after = 1;
+    assert_eq!(watched(&Speech::new(vec![config]).expect("good endpoints")).await, Vec::<String>::new());
+}
+
+/// One that has a health service is asked by it, and believed at once.
+#[tokio::test]
+async fn one_that_says_it_does_not_serve_is_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let endpoint = format!("http://{}", listener.local_addr().expect("is bound"));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status(HEALTH, tonic_health::ServingStatus::NotServing).await;
+    let server = tonic::transport::Server::builder().add_service(health).add_service(SpeechServer::new(Fake::new()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let mut config = config(&endpoint);
+    config.watch.interval = Duration::from_millis(50);
+    let speech = Speech::new(vec![config]).expect("a good endpoint");
+    let troubles = watched(&speech).await;
+    assert!(troubles.len() == 1 && troubles[0].ends_with("says that it does not serve"), "{troubles:?}");
+    reporter.set_service_status(HEALTH, tonic_health::ServingStatus::Serving).await;
+    let up = async {
+        loop {
+            let news = speech.changed();
+            if speech.troubles().is_empty() {
+                return;
+            }
+            news.await;
+        }
+    };
+    tokio::select! {
+        () = speech.watch() => unreachable!("it never ends"),
+        up = tokio::time::timeout(Duration::from_secs(10), up) => up.expect("it serves again"),
     }
 }

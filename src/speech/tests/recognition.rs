@@ -367,3 +367,108 @@ async fn a_final_that_comes_after_the_flush_is_told() {
     assert_eq!(call.text().await, (1, "bye".into()));
     assert_eq!(call.end().await, []);
 }
+
+#[tokio::test]
+async fn a_stream_that_breaks_goes_on_at_another_endpoint() {
+    let dies = |_, mut requests: Streaming<proto::RecognizeRequest>, out: Hear| async move {
+        while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+            if let Told::UtteranceEnd(_) = told {
+                let _ = out.send(Err(Status::unavailable("restarting"))).await;
+                return;
+            }
+        }
+    };
+    let (first, other) =
+        (Fake::new().hearing(dies).serve().await, Fake::new().hearing(|_, r, out| count(r, out)).serve().await);
+    let endpoints = vec![first.endpoint.clone(), other.endpoint.clone()];
+    // The other one has no place yet: the first stream goes to the first endpoint.
+    let speech = Speech::new(vec![ServiceConfig { endpoints, ..first.config() }]).expect("good endpoints");
+    let mut call = Call::on(&speech);
+    call.hear(100);
+    call.say(1, 40).await;
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.contains("restarting") && reason.contains(&first.endpoint) && !lost, "{reason}");
+    let (utterance, text) = call.text().await;
+    assert_eq!(utterance, 1);
+    assert!(text.ends_with(" to 139"), "it hears the utterance again: {text}");
+    // What comes next goes to it as well.
+    call.say(2, 10).await;
+    assert_eq!(call.text().await.0, 2);
+    assert_eq!(call.end().await, []);
+    assert_eq!((first.fake.heard.load(Ordering::Relaxed), other.fake.heard.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[tokio::test]
+async fn one_endpoint_that_does_not_fit_is_not_the_end() {
+    let mut deaf = Fake::new();
+    deaf.can.recognition = None;
+    let (deaf, other) = (deaf.serve().await, Fake::new().hearing(|_, r, out| count(r, out)).serve().await);
+    let endpoints = vec![deaf.endpoint.clone(), other.endpoint.clone()];
+    let speech = Speech::new(vec![ServiceConfig { endpoints, ..deaf.config() }]).expect("good endpoints");
+    let mut call = Call::on(&speech);
+    call.say(1, 10).await;
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.contains(&deaf.endpoint) && !lost, "{reason}");
+    assert_eq!(call.text().await.0, 1);
+}
+
+/// Answers every end with this text.
+async fn always(text: &'static str, mut requests: Streaming<proto::RecognizeRequest>, out: Hear) {
+    while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+        if let Told::UtteranceEnd(end) = told {
+            out.send(final_of(end.utterance_id, text.into())).await.expect("Trunkline reads");
+        }
+    }
+}
+
+#[tokio::test]
+async fn recognition_that_is_silent_while_somebody_speaks_goes_on_elsewhere() {
+    let deaf = Fake::new().hearing(|_, requests, out| always("", requests, out)).serve().await;
+    let other = Fake::new().hearing(|_, requests, out| always("yes", requests, out)).serve().await;
+    let endpoints = vec![deaf.endpoint.clone(), other.endpoint.clone()];
+    let speech = Speech::new(vec![ServiceConfig { endpoints, ..deaf.config() }]).expect("good endpoints");
+    let mut call = Call::on(&speech);
+    // Noises do not count.
+    for noise in 1..=3 {
+        call.say(noise, 20).await;
+        assert_eq!(call.text().await, (noise, String::new()));
+    }
+    for utterance in 4..=5 {
+        call.say(utterance, 50).await;
+        assert_eq!(call.text().await, (utterance, String::new()));
+    }
+    call.hear(10);
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.ends_with("has given no text for 2 utterances in a row") && !lost, "{reason}");
+    assert!(reason.contains(&deaf.endpoint), "{reason}");
+    call.say(6, 50).await;
+    assert_eq!(call.text().await, (6, "yes".to_owned()));
+    let of = speech.metrics().of("s");
+    assert_eq!((of.silent.get(), of.reconnects.get()), (1, 1));
+    assert_eq!(call.end().await, []);
+}
+
+#[tokio::test]
+async fn a_stream_that_answers_nothing_at_all_is_left() {
+    // It reads, and says nothing.
+    let mute = Fake::new()
+        .hearing(|n, mut requests, out| async move {
+            if n > 0 {
+                return always("yes", requests, out).await;
+            }
+            while let Ok(Some(_)) = requests.message().await {}
+        })
+        .serve()
+        .await;
+    let silent = Rule { utterances: 2, speech: Duration::from_secs(3) };
+    let speech = Speech::new(vec![ServiceConfig { silent, ..mute.config() }]).expect("a good endpoint");
+    let mut call = Call::on(&speech);
+    call.say(1, 100).await;
+    call.say(2, 100).await;
+    let (reason, lost) = call.trouble().await;
+    assert!(reason.ends_with("has said nothing while 4000 ms of speech went in") && !lost, "{reason}");
+    // The new stream hears both again, as far as they are kept.
+    let mut texts = [call.text().await, call.text().await];
+    texts.sort();
+    assert_eq!(texts, [(1, "yes".to_owned()), (2, "yes".to_owned())]);
+}

@@ -225,3 +225,32 @@ async fn dropping_it_cancels_the_engine_s_work() {
         assert!(matches!(left, FromSpeech::Sound { .. }), "no word of an end, but {left:?}");
     }
 }
+
+/// What was heard of a segment cannot be said again; what was not, another endpoint says.
+#[tokio::test]
+async fn a_segment_of_which_nothing_was_heard_is_asked_for_elsewhere() {
+    let speaks = || {
+        Fake::new().speaking(|_, _, out| async move {
+            out.send(piece(vec![0; 640])).await.expect("Trunkline reads");
+        })
+    };
+    let refuses = || {
+        Fake::new().speaking(|_, _, out| async move {
+            let _ = out.send(Err(Status::resource_exhausted("no licence left"))).await;
+        })
+    };
+    for (first, name) in
+        [(refuses().serve().await.endpoint, "refuses"), (hangs().await, "hangs"), (nobody().await, "is absent")]
+    {
+        let other = speaks().serve().await;
+        let endpoints = vec![first, other.endpoint.clone()];
+        let speech = Speech::new(vec![ServiceConfig { endpoints, ..other.config() }]).expect("good endpoints");
+        let (sound, end) = listen(&speech, words("hello")).await;
+        assert_eq!((sound.concat().len(), end), (320, Ok(())), "{name}");
+        assert_eq!(other.fake.spoken.load(Ordering::Relaxed), 1, "{name}");
+    }
+    let all = [refuses().serve().await.endpoint, refuses().serve().await.endpoint];
+    let speech = Speech::new(vec![ServiceConfig { endpoints: all.to_vec(), ..config("") }]).expect("good endpoints");
+    let (_, end) = listen(&speech, words("hello")).await;
+    assert!(end.expect_err("nobody can").contains("no licence left"));
+}

@@ -112,7 +112,7 @@ impl Router {
                 }
                 true
             }
-            Message::Request(_) if sources.is_empty() => owned.heard == Some(source.ip()),
+            Message::Request(_) if sources.is_empty() || owned.direct => owned.heard == Some(source.ip()),
             Message::Request(_) => sources.iter().any(|network| network.contains(source.ip())),
         };
         // It need not be one of the trunk's sources: a proxy of the operator's may answer what another one was asked.
@@ -192,7 +192,10 @@ impl Router {
                 let start = Start::Incoming(Box::new(session), Box::new(plan), answering, services);
                 let inbox = self.begin(call_id, number, false, start);
                 // At once: a retransmission must not begin another call.
-                self.owners.insert(sip_call_id, Owned { owner: Owner::Call(inbox), trunk: number, heard: None });
+                self.owners.insert(
+                    sip_call_id,
+                    Owned { owner: Owner::Call(inbox), trunk: number, heard: None, direct: false },
+                );
             }
             Err(reply) => {
                 self.metrics.refused("sip");

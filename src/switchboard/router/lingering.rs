@@ -20,6 +20,7 @@ impl Router {
         session: Option<Box<Session>>,
         mut unheard: mpsc::Receiver<ToTask>,
     ) {
+        self.free_second(call_id);
         if let Some(up) = self.calls.remove(call_id) {
             self.channels[up.trunk] -= 1;
             if let Some(placed) = &up.placed {
@@ -29,7 +30,7 @@ impl Router {
         }
         let owned = self.owners.remove(&sip_call_id);
         if let (Some(session), Some(owned)) = (session, owned) {
-            self.linger(sip_call_id.clone(), session, owned.trunk, owned.heard);
+            self.linger(sip_call_id.clone(), session, owned.trunk, (owned.heard, owned.direct));
         }
         while let Ok(input) = unheard.try_recv() {
             let ToTask::Call(input) = input else { continue };
@@ -44,19 +45,25 @@ impl Router {
     }
 
     /// Keeps a session for as long as its transactions live (RFC 3261 §17: up to 32 s), and wakes it when it wants to.
-    pub(super) fn linger(&mut self, sip_call_id: String, session: Box<Session>, trunk: usize, heard: Option<IpAddr>) {
+    pub(super) fn linger(
+        &mut self,
+        sip_call_id: String,
+        session: Box<Session>,
+        trunk: usize,
+        (heard, direct): (Option<IpAddr>, bool),
+    ) {
         if session.is_over() {
             return;
         }
         let Some(deadline) = session.deadline() else { return };
         self.wakes.push(Reverse((deadline, sip_call_id.clone())));
-        self.owners.insert(sip_call_id, Owned { owner: Owner::Lingering(session, deadline), trunk, heard });
+        self.owners.insert(sip_call_id, Owned { owner: Owner::Lingering(session, deadline), trunk, heard, direct });
         self.metrics.lingering.inc();
     }
 
     /// Something for an ended call's signalling; its owner has been looked at.
     pub(super) fn rouse(&mut self, sip_call_id: String, input: session::Input) {
-        let Some(Owned { owner, trunk, heard }) = self.owners.remove(&sip_call_id) else { return };
+        let Some(Owned { owner, trunk, heard, direct }) = self.owners.remove(&sip_call_id) else { return };
         let Owner::Lingering(mut session, _) = owner else { return };
         self.metrics.lingering.dec();
         session.handle(Instant::now(), input);
@@ -67,6 +74,6 @@ impl Router {
                 tokio::spawn(async move { net.send(&to, &payload).await });
             }
         }
-        self.linger(sip_call_id, session, trunk, heard);
+        self.linger(sip_call_id, session, trunk, (heard, direct));
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Instant, SystemTime};
 use rand::RngExt;
 
 use super::{Elsewhere, Router, ordered};
+use crate::call::second_leg::News;
 use crate::sip::session::{Dial, ExtraHeaders};
 use crate::switchboard::dialling::{self, Over};
 use crate::switchboard::lines;
 use crate::switchboard::order::{DialOrder, Refusal};
+use crate::switchboard::pair::{Link, Word};
 use crate::switchboard::task::Start;
 
 /// What a call that we placed has taken, and what it may still take.
@@ -19,6 +21,13 @@ pub(super) struct Placed {
     pub(super) caller: String,
     /// Where else it may go.
     spare: Option<Box<Spare>>,
+}
+
+/// What makes a call a second leg.
+pub(super) struct Second {
+    /// The call that is handed over.
+    pub(super) first: Arc<str>,
+    pub(super) link: Box<Link>,
 }
 
 /// Where else a call may go.
@@ -38,6 +47,14 @@ impl Router {
         if let Some(call_id) = self.ordered.call(now, &order.request_id) {
             return Ok(call_id);
         }
+        let request_id = order.request_id.clone();
+        let number = self.place(order, &mut None)?;
+        self.ordered.keep(now, &request_id, number);
+        Ok(ordered::name(number))
+    }
+
+    /// Places a call; gives the number that its id is of. Of a second leg, what it needs is taken when nothing can go wrong any more.
+    pub(super) fn place(&mut self, order: DialOrder, second: &mut Option<Second>) -> Result<u128, Refusal> {
         let settings = self.settings.clone();
         let (mut members, failover) = match dialling::over(&settings, &order.trunk)? {
             Over::Trunk(number) => {
@@ -64,15 +81,21 @@ impl Router {
         let trunk = &settings.trunks[number];
         let more = if members.is_empty() { Vec::new() } else { failover.clone() };
         let placement = dialling::place(&order, &settings, trunk, call_id.clone(), (&caller, dial), more);
-        let placement = placement.inspect_err(|_| self.lines.free(number, &caller))?;
-        self.ordered.keep(now, &order.request_id, number_of_call);
+        let mut placement = placement.inspect_err(|_| self.lines.free(number, &caller))?;
+        let first = second.take().map(|Second { first, link }| {
+            link.tell(Word::News(News::Placed { call_id: call_id.clone() }));
+            placement.link = Some(link);
+            placement.plan.transferred_from = Some(first.clone());
+            first
+        });
         let start = Start::Dial(Box::new(placement), dialling::local(&settings, trunk));
         self.begin(call_id.clone(), number, true, start);
         if let Some(up) = self.calls.get_mut(&call_id) {
             let spare = (!members.is_empty()).then(|| Box::new(Spare { order, headers, members, failover }));
             up.placed = Some(Placed { caller, spare });
+            up.state.transferred_from = first;
         }
-        Ok(call_id)
+        Ok(number_of_call)
     }
 
     /// The first of some trunks that has room for an order; they are used up to there. What it takes is taken.

@@ -14,7 +14,7 @@ use trunkline::proto::dialogue::v1::action::Action as Act;
 use trunkline::proto::dialogue::v1::dialogue_server::{Dialogue as Service, DialogueServer};
 use trunkline::proto::dialogue::v1::line_event::Event;
 use trunkline::proto::dialogue::v1::segment::Segment as Part;
-use trunkline::proto::dialogue::v1::{Action, File, LineEvent, Say, Segment, Silence, Stale, Text};
+use trunkline::proto::dialogue::v1::{Action, Begin, File, LineEvent, Say, Segment, Silence, Stale, Text};
 
 use super::PATIENCE;
 
@@ -75,10 +75,17 @@ impl Brain {
 
     /// The next call's stream; its first event, `begin`, has been taken from it.
     pub async fn call(&mut self) -> Dialogue {
+        self.begun().await.0
+    }
+
+    /// As [`Brain::call`], with what it was told there.
+    pub async fn begun(&mut self) -> (Dialogue, Begin) {
         let mut call = self.stream().await;
         let first = call.next().await.expect("an event");
-        assert!(matches!(first.event, Some(Event::Begin(_))), "{first:?}");
-        call
+        match first.event {
+            Some(Event::Begin(begin)) => (call, begin),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

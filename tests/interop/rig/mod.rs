@@ -1,5 +1,6 @@
 //! The rig of a test: one Trunkline with a configuration of its own, and what stands around it.
 
+mod bucket;
 mod certificates;
 mod dialogue;
 mod dns;
@@ -26,6 +27,7 @@ use trunkline::proto::control::v1::send_request::Command as Order;
 use trunkline::proto::control::v1::{CallRecord, DialRequest, SendRequest};
 use trunkline::proto::dialogue::v1::Hangup;
 
+pub use bucket::{Service, upload_to};
 pub use certificates::certificates;
 pub use dialogue::{Brain, say};
 pub use dns::{Zone, a, srv};
@@ -152,7 +154,12 @@ impl Setup {
             let peer = if peer.contains("address") { peer.to_owned() } else { (address + peer).trim_end().to_owned() };
             format!("[peer]\n{peer}\n[identity]\ncaller = \"4930123456\"\n{more}\n")
         };
-        fs::create_dir_all(folder.join("sip-profiles")).expect("a folder");
+        fs::create_dir_all(folder.join("sip-profiles/tones")).expect("a folder");
+        for table in ["cn.toml", "us.toml"] {
+            let table = Path::new("sip-profiles/tones").join(table);
+            fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(&table), folder.join(&table))
+                .expect("a table of tones");
+        }
         fs::write(
             folder.join("sip-profiles/lab.toml"),
             profile(if *proxied { ports.proxy() } else { phone }, peer, trunk),
@@ -192,8 +199,34 @@ impl Rig {
 
     /// As [`Rig::at`], with a configuration that is written.
     pub async fn serve(ports: Ports, folder: Folder, config: PathBuf) -> Rig {
+        let program = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+        Rig::serve_by(program, ports, folder, config).await
+    }
+
+    /// Starts one whose recordings folder is a disk of its own, of this size, that only it sees; [`Rig::disk`] is the way there.
+    pub async fn on_small_disk(size: &str, setup: Setup) -> Rig {
+        let (ports, folder) = (Ports::take(), Folder::new());
+        let config = setup.write(&folder.0, &ports);
+        let recordings = folder.0.join("recordings");
+        fs::create_dir(&recordings).expect("a folder");
+        // With its own users and mounts nobody has to be root; each program takes the place of the one before, so the process stays ours.
+        let mut program = Command::new("unshare");
+        let mount = format!("mount -t tmpfs -o size={size} none \"$0\" && exec \"$@\"");
+        program.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]);
+        program.arg(&recordings).arg(env!("CARGO_BIN_EXE_trunkline"));
+        Rig::serve_by(program, ports, folder, config).await
+    }
+
+    /// The recordings folder as the process sees it.
+    pub fn disk(&self) -> PathBuf {
+        let recordings = self.folder.0.join("recordings");
+        let below = recordings.strip_prefix("/").expect("absolute");
+        Path::new(&format!("/proc/{}/root", self.pid())).join(below)
+    }
+
+    async fn serve_by(mut program: Command, ports: Ports, folder: Folder, config: PathBuf) -> Rig {
         let log = File::create(folder.log()).expect("a file for the log");
-        let child = Command::new(env!("CARGO_BIN_EXE_trunkline"))
+        let child = program
             .args(["--log", "info,trunkline=debug", "serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())
@@ -258,6 +291,12 @@ impl Rig {
         Sipp::start(&phone, port, media, self.ports.sip(), &self.folder.0).await
     }
 
+    /// Starts a SIPp where the calls of the trunk `spare` go.
+    pub async fn agent(&self, phone: Phone) -> Sipp {
+        let (_, media) = self.ports.caller();
+        Sipp::start(&phone, self.ports.spare(), media, self.ports.sip(), &self.folder.0).await
+    }
+
     /// What `/metrics` says of a metric: the sum over all its labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let page = self.http("/metrics").await;
@@ -316,6 +355,13 @@ impl Rig {
     /// Kills the process; it gets no chance to say anything.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("it can be killed");
+    }
+
+    /// Starts it anew, in the same folder and on the same ports, when it has ended.
+    pub async fn again(self) -> Rig {
+        let Rig { ports, folder, .. } = self;
+        let config = folder.0.join("trunkline.toml");
+        Rig::serve(ports, folder, config).await
     }
 
     /// Asks it to end.

@@ -1,7 +1,7 @@
 //! SIPp with one of the scenarios of `tests/interop_sip`.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -116,8 +116,10 @@ impl Sipp {
         // A caller over TCP listens nowhere.
         if udp || phone.scenario.starts_with("uas_") {
             let table = if udp { "udp" } else { "tcp" };
-            super::soon("SIPp listens", Duration::from_secs(10), async || {
-                is_bound(table, port) || is_bound(&format!("{table}6"), port)
+            super::soon("SIPp listens", Duration::from_secs(10), async || match phone.ip.parse::<Ipv4Addr>() {
+                // There may be one at another address with the same port.
+                Ok(ip) if udp => is_bound_at(table, &format!("{:08X}", u32::from_le_bytes(ip.octets())), port),
+                _ => is_bound(table, port) || is_bound(&format!("{table}6"), port),
             })
             .await;
         }
@@ -158,8 +160,13 @@ fn told(status: ExitStatus) -> String {
 
 /// Whether somebody has bound the port: asking the table, since binding it ourselves would be in the way.
 pub(super) fn is_bound(table: &str, port: u16) -> bool {
+    is_bound_at(table, "", port)
+}
+
+/// As [`is_bound`], at an address as the table writes it.
+fn is_bound_at(table: &str, address: &str, port: u16) -> bool {
     let table = fs::read_to_string(format!("/proc/net/{table}")).expect("Linux");
-    let wanted = format!(":{port:04X}");
+    let wanted = format!("{address}:{port:04X}");
     table.lines().any(|line| {
         line.split_once(": ")
             .is_some_and(|(_, rest)| rest.split(' ').next().is_some_and(|local| local.ends_with(&wanted)))

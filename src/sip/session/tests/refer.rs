@@ -31,7 +31,7 @@ fn referring(refer: Refer) -> (Bench, Request, Request) {
 
 impl Bench {
     /// A request of the callee within the call, with headers.
-    fn hear(&mut self, invite: &Request, method: Method, cseq: u32, headers: &[(&str, &str)], body: &str) {
+    pub(super) fn hear(&mut self, invite: &Request, method: Method, cseq: u32, headers: &[(&str, &str)], body: &str) {
         let from = format!("{};tag=t1", invite.text(HeaderName::To).unwrap());
         let uri = "sip:robot@192.0.2.1".parse().unwrap();
         let mut out = Writer::request(method.clone(), &uri)
@@ -227,7 +227,8 @@ fn refers_that_cross_do_not_disturb_each_other() {
     let (mut b, invite, sent) = referring(refer());
     b.hear(&invite, Method::Refer, 11, &[("Refer-To", "<sip:9@192.0.2.2>")], "");
     b.response(603);
-    assert_eq!(b.event(), Event::ReferRefused { target: "sip:9@192.0.2.2".parse().unwrap(), code: 603 });
+    let target = "sip:9@192.0.2.2".parse().unwrap();
+    assert_eq!(b.event(), Event::ReferRefused { target, code: 603, why: "policy" });
     b.get(respond(&sent, 202, "t1", &[], b""));
     b.told(Progress::Accepted { code: 202 });
     b.quiet();
