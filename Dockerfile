@@ -13,6 +13,8 @@
 # Host networking is the plain way: no address translation between the SDP and some thousand RTP ports.
 
 FROM rust:1.95-bookworm AS build
+# libopus is built from its sources.
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --bin trunkline

@@ -347,7 +347,7 @@ fn of_several_forks_the_one_that_rings_last_is_heard() {
                     }
                 }
                 Output::Listen { setup, .. } => media.push(("listen", setup.media.remote.port())),
-                Output::Leg(Command::Media(new, _)) => media.push(("media", new.remote.port())),
+                Output::Leg(Command::Media(new, ..)) => media.push(("media", new.remote.port())),
                 Output::StopListening => media.push(("stop", 0)),
                 Output::OpenLeg(setup) => media.push(("open", setup.media.remote.port())),
                 _ => {}

@@ -21,7 +21,7 @@ use trunkline::call::quality::{LineRules, Occasion};
 use trunkline::call::record::{LineQuality, Look};
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
-use trunkline::rtp::packet::{Packet, PayloadType};
+use trunkline::rtp::packet::Packet;
 use trunkline::rtp::xr::VoipMetrics;
 
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 4_000);
@@ -67,21 +67,16 @@ impl Outlet for Wire {
 
 fn leg(start: Instant, seed: u64, remote: SocketAddr, mux: bool, xr: bool) -> Leg {
     let media = Media {
-        law: Law::A,
-        payload_type: PayloadType::PCMA,
-        telephone_event: None,
-        telephone_event_in: None,
-        remote,
         rtcp: if mux { remote } else { SocketAddr::new(remote.ip(), remote.port() + 1) },
         rtcp_mux: mux,
         rtcp_xr: xr,
-        sends: true,
-        receives: true,
+        ..Media::g711(Law::A, remote)
     };
     let clock = WallClock { at: start, unix: Duration::from_secs(1_800_000_000) };
     Leg::new(Setup {
         media,
         srtp: None,
+        may_widen: false,
         inband_keys: Default::default(),
         tones: None,
         answerer: None,

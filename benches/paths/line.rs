@@ -73,22 +73,18 @@ impl Line {
     fn new(frames: &[[i16; FRAME]], robot: Option<&[[i16; FRAME]]>) -> Line {
         let from = SocketAddr::from(([192, 0, 2, 1], 4_000));
         let media = Media {
-            law: Law::A,
-            payload_type: PayloadType::PCMA,
             telephone_event: PayloadType::new(101),
             telephone_event_in: PayloadType::new(101),
-            remote: from,
             rtcp: from,
-            rtcp_mux: false,
             rtcp_xr: true,
-            sends: true,
-            receives: true,
+            ..Media::g711(Law::A, from)
         };
         let now = Instant::now();
         let clock = WallClock { at: now, unix: Duration::from_secs(1_800_000_000) };
         let setup = Setup {
             media,
             srtp: None,
+            may_widen: false,
             knobs: LegKnobs::default(),
             inband_keys: Default::default(),
             tones: None,

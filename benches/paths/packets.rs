@@ -148,7 +148,7 @@ impl Keys {
     fn send(&mut self, stream: &mut Sender, datagram: &mut [u8]) -> usize {
         let packet = self.0.as_mut().and_then(telephone_event::Sender::next_packet).unwrap_or_else(|| {
             let key = Key::from_char('5').expect("a key");
-            let press = self.0.insert(telephone_event::Sender::new(key, stream.timestamp(), Ms(100)));
+            let press = self.0.insert(telephone_event::Sender::new(key, stream.timestamp(), Ms(100), 8_000));
             press.next_packet().expect("its first packet")
         });
         let number = PayloadType::new(101).expect("below 128");

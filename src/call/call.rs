@@ -168,7 +168,7 @@ pub struct Call {
     pub(super) session: Session,
     conversation: Option<Conversation>,
     early: Option<Box<early::Early>>,
-    pub(super) negotiator: Negotiator,
+    pub(super) negotiator: Box<Negotiator>,
     /// As it was before a callee changed things that has not answered yet: another one of the fork may, to our first offer.
     first: Option<Box<Negotiator>>,
     /// The SDP answer to the offer that was read.
@@ -269,7 +269,14 @@ impl Call {
         call
     }
 
-    fn new(now: Instant, wall: SystemTime, plan: Plan, session: Session, negotiator: Negotiator, rng: StdRng) -> Call {
+    fn new(
+        now: Instant,
+        wall: SystemTime,
+        plan: Plan,
+        session: Session,
+        negotiator: Box<Negotiator>,
+        rng: StdRng,
+    ) -> Call {
         let mut call = Call {
             plan,
             session,
@@ -714,7 +721,7 @@ impl Call {
         let stream = self.early_over(now);
         let first = self.first.take();
         if let Some(sdp) = sdp {
-            self.negotiator = first.map_or_else(|| self.negotiator.clone(), |first| *first);
+            self.negotiator = first.map_or_else(|| self.negotiator.clone(), |first| first);
             match self.negotiator.accept(&sdp) {
                 Ok(agreed) => self.agreed = Some(agreed),
                 Err(error) => return self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),
@@ -730,6 +737,7 @@ impl Call {
         let setup = leg::Setup {
             media,
             srtp: secured::srtp(&self.negotiator),
+            may_widen: self.plan.formats.iter().any(|format| format.is_wide()),
             knobs: self.plan.knobs.leg(),
             inband_keys: self.plan.inband_keys,
             tones: self.plan.tones.clone(),
@@ -892,19 +900,19 @@ impl Call {
 /// The payload type at which we take RFC 4733 events, whatever the far end's is.
 const TELEPHONE_EVENT: u8 = 101;
 
-pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Negotiator {
+pub(super) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Box<Negotiator> {
     let capabilities = Capabilities {
         formats: plan.formats.clone(),
         telephone_event: Some(TELEPHONE_EVENT),
-        ptime_ms: 20,
+        ptime_ms: plan.line.ptime.0,
         rtcp_mux: plan.line.rtcp_mux,
         rtcp_xr: plan.line.rtcp_xr,
     };
     // RFC 8866 §5.2: a number that fits into 63 bits.
     let negotiator = Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities);
     match &plan.srtp {
-        Some(srtp) => negotiator.with_srtp(&srtp.terms, srtp.seed.clone()),
-        None => negotiator,
+        Some(srtp) => Box::new(negotiator.with_srtp(&srtp.terms, srtp.seed.clone())),
+        None => Box::new(negotiator),
     }
 }
 

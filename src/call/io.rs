@@ -12,6 +12,7 @@ use super::prompt::{PromptNo, Text};
 use super::record::{CallRecord, LineQuality};
 use super::second_leg::{News, SecondLeg, ToSecond};
 use super::transfer::Follow;
+use crate::codec::coding::Band;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
 use crate::sip::message::{Message, Request, Target};
@@ -151,8 +152,29 @@ pub enum Label {
     EarlyMedia,
 }
 
-/// 20 ms of what the caller said, for recognition: it goes through a ring from the media thread. In the line's own coding, of which it
-/// came: half the memory of its samples, and what a thousand calls write fifty times a second is not in any cache.
+/// How a [`HeardFrame`] is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeardCoding {
+    /// A byte for each of its 160 samples of 8 kHz: 20 ms.
+    G711(Law),
+    /// 80 samples of 16 bits, the low byte first: 10 ms of 8 kHz, 5 ms of 16 kHz.
+    Linear(Band),
+}
+
+impl HeardCoding {
+    /// The length of a frame.
+    pub fn frame(self) -> Ms {
+        match self {
+            HeardCoding::G711(_) => Ms(20),
+            HeardCoding::Linear(Band::Narrow) => Ms(10),
+            HeardCoding::Linear(Band::Wide) => Ms(5),
+        }
+    }
+}
+
+/// A piece of what the caller said, for recognition: it goes through a ring from the media thread. Of a G.711 line it is 20 ms in the
+/// line's own coding, of which it came: half the memory of its samples, and what a thousand calls write fifty times a second is not in any
+/// cache. Of other lines it is the samples, in shorter pieces of as many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeardFrame {
     /// Media time of its first sample, on the caller's wire.
@@ -160,8 +182,8 @@ pub struct HeardFrame {
     /// What was going on.
     pub label: Label,
     /// How it is coded.
-    pub law: Law,
-    /// 8 kHz.
+    pub coding: HeardCoding,
+    /// The sound.
     pub sound: [u8; 160],
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::record::Look;
+use crate::ms::Ms;
 use crate::sdp::Willing;
 
 /// A line that nobody wants to hear of regularly is looked at so often.
@@ -10,9 +11,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A line that was poor is well again only when it is better than the threshold by this: it does not flicker.
 const MARGIN: f32 = 0.2;
 
-/// What the calls of a trunk do about RTCP and the quality of their lines.
+/// What the calls of a trunk do about packets, RTCP and the quality of their lines.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LineRules {
+    /// The packets that the far end is asked for.
+    pub ptime: Ms,
     /// RTCP over the RTP port (RFC 5761).
     pub rtcp_mux: Willing,
     /// Extended reports (RFC 3611), ours and the far end's.
@@ -26,9 +29,10 @@ pub struct LineRules {
 }
 
 impl Default for LineRules {
-    /// What is offered is accepted; a line is poor below 3.1, which is R 60, "nearly all users dissatisfied" (ITU-T G.109).
+    /// Packets are of 20 ms; what is offered is accepted; a line is poor below 3.1, which is R 60, "nearly all users dissatisfied" (ITU-T G.109).
     fn default() -> LineRules {
         LineRules {
+            ptime: Ms(20),
             rtcp_mux: Willing::Accept,
             rtcp_xr: Willing::Accept,
             xr_unasked: false,

@@ -18,13 +18,13 @@
 //! The same continuation serves two more joints: [`Concealer::splice`], where the jitter buffer has left out a packet, and
 //! [`Concealer::rest`], where the stream stops because its sender is silent.
 
-/// Pitch is sought between 66 and 200 Hz (section I.2.2).
+/// Pitch is sought between 66 and 200 Hz (section I.2.2). This and all that follows is in samples of 8 kHz.
 pub(super) const PITCH_MIN: usize = 40;
 pub(super) const PITCH_MAX: usize = 120;
 /// What is kept of what was heard: three of the longest periods and a quarter to smooth their joint.
 pub const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
 /// What was heard lies in a longer stretch, so that only every third frame of 20 ms has to move it.
-const STRETCH: usize = HISTORY + 3 * WINDOW;
+pub const STRETCH: usize = HISTORY + 3 * WINDOW;
 /// Samples over which the pitch is sought: 20 ms.
 const WINDOW: usize = 160;
 const MS_10: usize = 80;
@@ -38,14 +38,20 @@ const LISTEN_EVERY: u8 = 4;
 /// It is taken for no louder than this, a mean of −37 dBFS: what is louder may be speech.
 const NOISE_MAX: u16 = 450;
 
-/// Conceals one stream of 8 kHz audio.
+/// Conceals one stream of 8 kHz.
+pub type Concealer = ConcealerOf<1, STRETCH, HISTORY>;
+
+/// Conceals one stream of 16 kHz.
+pub type WideConcealer = ConcealerOf<2, { 2 * STRETCH }, { 2 * HISTORY }>;
+
+/// Conceals one stream of `K` times 8 kHz, whose `HEARD` is `K` times [`STRETCH`] and `SOURCE` `K` times [`HISTORY`].
 #[derive(Debug)]
-pub struct Concealer {
-    /// What was heard, real or made up: the last [`HISTORY`] samples before `end`.
-    heard: [i16; STRETCH],
+pub struct ConcealerOf<const K: usize, const HEARD: usize, const SOURCE: usize> {
+    /// What was heard, real or made up: the last `SOURCE` samples before `end`.
+    heard: [i16; HEARD],
     end: usize,
     /// The history at the moment of the loss.
-    source: [i16; HISTORY],
+    source: [i16; SOURCE],
     pitch: usize,
     periods: usize,
     /// Place within the repeated periods.
@@ -59,13 +65,14 @@ pub struct Concealer {
     seed: u32,
 }
 
-impl Default for Concealer {
-    fn default() -> Concealer {
-        Concealer {
-            heard: [0; STRETCH],
-            end: HISTORY,
-            source: [0; HISTORY],
-            pitch: PITCH_MAX,
+impl<const K: usize, const HEARD: usize, const SOURCE: usize> Default for ConcealerOf<K, HEARD, SOURCE> {
+    fn default() -> Self {
+        const { assert!(HEARD == K * STRETCH && SOURCE == K * HISTORY) };
+        ConcealerOf {
+            heard: [0; HEARD],
+            end: SOURCE,
+            source: [0; SOURCE],
+            pitch: K * PITCH_MAX,
             periods: 1,
             place: 0,
             made: 0,
@@ -77,20 +84,20 @@ impl Default for Concealer {
     }
 }
 
-impl Concealer {
+impl<const K: usize, const HEARD: usize, const SOURCE: usize> ConcealerOf<K, HEARD, SOURCE> {
     /// Reads where the next audio goes.
     pub fn warm(&self) -> usize {
-        self.made ^ self.heard[self.end.min(STRETCH - 1)] as usize
+        self.made ^ self.heard[self.end.min(HEARD - 1)] as usize
     }
 
     /// Takes audio that has come, of any length, and smooths its beginning if something was lost before it.
     pub fn good(&mut self, frame: &mut [i16]) {
         if self.made > 0 {
-            let overlap = (self.pitch / 4 + self.made * 2 / 5).min(MS_10);
+            let overlap = (self.pitch / 4 + self.made * 2 / 5).min(K * MS_10);
             self.cross_over(frame, overlap);
         } else if self.resting {
-            for (n, sample) in frame.iter_mut().take(REST_RISE).enumerate() {
-                *sample = (i32::from(*sample) * (n as i32 + 1) / (REST_RISE as i32 + 1)) as i16;
+            for (n, sample) in frame.iter_mut().take(K * REST_RISE).enumerate() {
+                *sample = (i32::from(*sample) * (n as i32 + 1) / ((K * REST_RISE) as i32 + 1)) as i16;
             }
         }
         self.made = 0;
@@ -114,7 +121,7 @@ impl Concealer {
     pub fn splice(&mut self, frame: &mut [i16]) {
         if self.made == 0 && !self.resting {
             self.begin();
-            self.cross_over(frame, MS_10);
+            self.cross_over(frame, K * MS_10);
         }
         self.good(frame);
     }
@@ -139,7 +146,7 @@ impl Concealer {
         if out.is_empty() {
             return;
         }
-        let fade = if self.resting { 0 } else { out.len().min(REST_FADE) };
+        let fade = if self.resting { 0 } else { out.len().min(K * REST_FADE) };
         if fade > 0 && self.made == 0 {
             self.begin();
         }
@@ -158,14 +165,14 @@ impl Concealer {
     }
 
     /// What was heard last, if what comes next continues it: neither a loss nor a pause lies between.
-    pub fn flowing(&self) -> Option<&[i16; HISTORY]> {
+    pub fn flowing(&self) -> Option<&[i16; SOURCE]> {
         let heard = self.heard[..self.end].last_chunk();
         heard.filter(|_| self.made == 0 && !self.resting)
     }
 
     fn begin(&mut self) {
-        self.source.copy_from_slice(&self.heard[self.end - HISTORY..self.end]);
-        self.pitch = find_pitch(&self.source);
+        self.source.copy_from_slice(&self.heard[self.end - SOURCE..self.end]);
+        self.pitch = find_pitch::<K, SOURCE>(&self.source);
         self.periods = 1;
         self.place = 0;
     }
@@ -173,7 +180,7 @@ impl Concealer {
     /// The next made-up sample.
     fn make(&mut self) -> i16 {
         let quarter = self.pitch / 4;
-        let wanted = (self.made / MS_10 + 1).min(3);
+        let wanted = (self.made / (K * MS_10) + 1).min(3);
         let length = self.periods * self.pitch;
         // More periods are taken from the same place of the last one, outside its smoothed end: no joint can be heard.
         if wanted > self.periods && self.place < length - quarter {
@@ -181,7 +188,7 @@ impl Concealer {
             self.periods = wanted;
         }
         let length = self.periods * self.pitch;
-        let at = HISTORY - length + self.place;
+        let at = SOURCE - length + self.place;
         let mut value = i32::from(self.source[at]);
         if self.place >= length - quarter {
             // The end of the repeated stretch becomes what came before its beginning, so that the repetition has no joint.
@@ -190,13 +197,14 @@ impl Concealer {
             value += (before - value) * weight / (quarter as i32 + 1);
         }
         if self.made < quarter {
-            let jump = i32::from(self.source[HISTORY - 1]) - i32::from(self.source[HISTORY - 1 - self.pitch]);
+            let jump = i32::from(self.source[SOURCE - 1]) - i32::from(self.source[SOURCE - 1 - self.pitch]);
             value += jump * (quarter - self.made) as i32 / (quarter as i32 + 1);
         }
         self.place = (self.place + 1) % length;
-        let gain = (FADED - self.made.clamp(MS_10, FADED)) as i32;
-        self.made = (self.made + 1).min(FADED);
-        let whole = (FADED - MS_10) as i32;
+        let (full, faded) = (K * MS_10, K * FADED);
+        let gain = (faded - self.made.clamp(full, faded)) as i32;
+        self.made = (self.made + 1).min(faded);
+        let whole = (faded - full) as i32;
         let value = (value * gain + self.hiss() * (whole - gain)) / whole;
         value.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
     }
@@ -228,42 +236,44 @@ impl Concealer {
     }
 
     fn remember(&mut self, heard: &[i16]) {
-        let new = &heard[heard.len().saturating_sub(HISTORY)..];
-        if self.end + new.len() > STRETCH {
-            self.heard.copy_within(self.end - HISTORY..self.end, 0);
-            self.end = HISTORY;
+        let new = &heard[heard.len().saturating_sub(SOURCE)..];
+        if self.end + new.len() > HEARD {
+            self.heard.copy_within(self.end - SOURCE..self.end, 0);
+            self.end = SOURCE;
         }
         self.heard[self.end..self.end + new.len()].copy_from_slice(new);
         self.end += new.len();
     }
 }
 
-/// The lag at which the last 20 ms resemble what came before them most: in steps of two, then of one (section I.2.2).
-fn find_pitch(history: &[i16; HISTORY]) -> usize {
+/// The lag at which the last 20 ms resemble what came before them most: in steps of two of 8 kHz, then of one sample (section I.2.2).
+fn find_pitch<const K: usize, const SOURCE: usize>(history: &[i16; SOURCE]) -> usize {
     let best = |lags: &mut dyn Iterator<Item = usize>, step: usize| {
-        let mut best = (f32::NEG_INFINITY, PITCH_MAX);
+        let mut best = (f32::NEG_INFINITY, K * PITCH_MAX);
         for lag in lags {
-            let likeness = likeness(history, lag, step);
+            let likeness = likeness::<K, SOURCE>(history, lag, step);
             if likeness > best.0 {
                 best = (likeness, lag);
             }
         }
         best.1
     };
-    let coarse = best(&mut (PITCH_MIN..=PITCH_MAX).step_by(2), 2);
-    best(&mut (coarse.max(PITCH_MIN + 1) - 1..=(coarse + 1).min(PITCH_MAX)), 1)
+    let (shortest, longest, near) = (K * PITCH_MIN, K * PITCH_MAX, 2 * K - 1);
+    let coarse = best(&mut (shortest..=longest).step_by(2 * K), 2 * K);
+    best(&mut (coarse.max(shortest + near) - near..=(coarse + near).min(longest)), 1)
 }
 
-fn likeness(history: &[i16; HISTORY], lag: usize, step: usize) -> f32 {
-    let now = &history[HISTORY - WINDOW..];
-    let then = &history[HISTORY - WINDOW - lag..HISTORY - lag];
+fn likeness<const K: usize, const SOURCE: usize>(history: &[i16; SOURCE], lag: usize, step: usize) -> f32 {
+    let window = K * WINDOW;
+    let now = &history[SOURCE - window..];
+    let then = &history[SOURCE - window - lag..SOURCE - lag];
     let (mut product, mut energy) = (0.0f32, 0.0f32);
     for (now, then) in now.iter().zip(then).step_by(step) {
         let (now, then) = (f32::from(*now), f32::from(*then));
         product += now * then;
         energy += then * then;
     }
-    product / (energy + 250.0 * WINDOW as f32).sqrt()
+    product / (energy + 250.0 * window as f32).sqrt()
 }
 
 #[cfg(test)]
@@ -282,10 +292,36 @@ mod tests {
     }
 
     #[test]
+    fn at_16_khz_a_lost_frame_of_a_tone_is_hardly_changed_and_a_long_gap_fades() {
+        let tone = |n: usize| (8000.0 * (std::f64::consts::TAU * 200.0 * n as f64 / 16_000.0).sin()) as i16;
+        let mut concealer = WideConcealer::default();
+        let mut heard = Vec::new();
+        for frame in 0..12 {
+            let mut sound: Vec<i16> = (frame * 320..(frame + 1) * 320).map(tone).collect();
+            if frame == 6 {
+                concealer.conceal(&mut sound)
+            } else {
+                concealer.good(&mut sound)
+            }
+            heard.extend(sound);
+        }
+        let truth: Vec<i16> = (0..heard.len()).map(tone).collect();
+        assert!(steepest(&heard[200..]) <= steepest(&truth) * 3 / 2, "click: {}", steepest(&heard[200..]));
+        let error: i64 = (1_920..2_080).map(|n| (i64::from(heard[n]) - i64::from(truth[n])).pow(2)).sum();
+        let energy: i64 = (1_920..2_080).map(|n| i64::from(truth[n]).pow(2)).sum();
+        assert!(error * 20 < energy, "{error} of {energy}");
+        let mut gap = vec![0; 1_600];
+        concealer.conceal(&mut gap);
+        assert!(gap[160..320].iter().any(|sample| *sample > 4_000), "the first 20 ms go on");
+        let rest = gap[1_000..].iter().map(|sample| sample.unsigned_abs()).max();
+        assert!(rest.is_some_and(|rest| rest < 1_000), "nothing but the line's noise from 60 ms on: {rest:?}");
+    }
+
+    #[test]
     fn finds_the_pitch() {
         for period in [40, 57, 80, 113, 120] {
             let history = std::array::from_fn(|n| if n % period < 8 { 9000 } else { -500 });
-            assert_eq!(find_pitch(&history) % period, 0, "period {period}");
+            assert_eq!(find_pitch::<1, HISTORY>(&history) % period, 0, "period {period}");
         }
     }
 

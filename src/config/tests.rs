@@ -164,7 +164,8 @@ password_env = "PATH"
 channels = 3
 ring_timeout_ms = 20000
 [media]
-codecs = ["PCMU"]
+codecs = ["PCMU", "OPUS", "L16"]
+ptime_ms = 30
 rtcp_mux = "offer"
 rtcp_xr = "always"
 quality_every_s = 30
@@ -201,8 +202,9 @@ answer = "wait"
         ("u", "sip.example.com", Duration::from_secs(600))
     );
     assert_eq!((trunk.channels, trunk.ring_timeout), (3, Duration::from_secs(20)));
-    assert_eq!(trunk.codecs, [AudioFormat::Pcmu]);
+    assert_eq!(trunk.codecs, [AudioFormat::Pcmu, AudioFormat::Opus, AudioFormat::L16Wide, AudioFormat::L16]);
     let line = LineRules {
+        ptime: Ms(30),
         rtcp_mux: Willing::Offer,
         rtcp_xr: Willing::Offer,
         xr_unasked: true,
@@ -493,7 +495,7 @@ fn wrong_profiles() {
         (
             "[media]\ncodecs = [\n\"PCMA\",\n\"opus\",\n\"PCMA\"]\n",
             &[
-                "t.toml:8:media.codecs: is not a codec that is built; write PCMA or PCMU",
+                "t.toml:8:media.codecs: is not a codec that is built; write PCMA, PCMU, G722, OPUS or L16",
                 "t.toml:9:media.codecs: names a codec twice; name each once, the preferred one first",
             ],
         ),

@@ -13,6 +13,7 @@ use crate::call::announcement::Announcements;
 use crate::call::quality::LineRules;
 use crate::call::transfer::{DECIDE, Inbound, Rules, Way};
 use crate::dsp::answerer;
+use crate::ms::Ms;
 use crate::net::tls::ClientFiles;
 use crate::sdp::{AudioFormat, SrtpTerms, Suite};
 use crate::sip::Ways;
@@ -365,10 +366,10 @@ fn codecs(media: &mut Section<'_>) -> Vec<AudioFormat> {
     };
     let mut codecs = Vec::new();
     for codec in &found {
-        if codecs.contains(&codec.value) {
+        if codecs.contains(&codec.value[0]) {
             codec.place.wrong("names a codec twice", "name each once, the preferred one first");
         }
-        codecs.push(codec.value);
+        codecs.extend(codec.value);
     }
     if codecs.is_empty() {
         media.place_of("codecs").wrong("names no codec", "write [\"PCMA\", \"PCMU\"], or remove the key");
@@ -391,8 +392,14 @@ fn announcements(
     Some(Arc::new(Announcements::new(rules)))
 }
 
-/// RTCP, and what is told of the line.
+/// Packets, RTCP, and what is told of the line.
 fn line(media: &mut Section<'_>) -> LineRules {
+    let ptime = media.number("ptime_ms", 10..=60);
+    if let Some(ptime) = &ptime
+        && (!ptime.value.is_multiple_of(10) || ptime.value == 50)
+    {
+        ptime.place.wrong("is no usual length of a packet", "write 10, 20, 30, 40 or 60");
+    }
     let mux = media.parsed("rtcp_mux", written::willing);
     let xr = media.parsed("rtcp_xr", written::extended_reports);
     let every = media.number("quality_every_s", 0..=3_600);
@@ -400,6 +407,8 @@ fn line(media: &mut Section<'_>) -> LineRules {
     let usual = LineRules::default();
     let (rtcp_xr, xr_unasked) = xr.map_or((usual.rtcp_xr, usual.xr_unasked), |found| found.value);
     LineRules {
+        // Within the range just read.
+        ptime: ptime.map_or(usual.ptime, |found| Ms(found.value as u32)),
         rtcp_mux: mux.map_or(usual.rtcp_mux, |found| found.value),
         rtcp_xr,
         xr_unasked,

@@ -320,12 +320,15 @@ pub(super) fn network(text: &str) -> Result<Network, Wrong> {
     Ok(Network { address, prefix })
 }
 
-/// A codec.
-pub(super) fn codec(text: &str) -> Result<AudioFormat, Wrong> {
+/// A codec, and the formats that it is offered in, the best first.
+pub(super) fn codec(text: &str) -> Result<&'static [AudioFormat], Wrong> {
     match text {
-        "PCMA" => Ok(AudioFormat::Pcma),
-        "PCMU" => Ok(AudioFormat::Pcmu),
-        _ => Err(Wrong::new("is not a codec that is built", "write PCMA or PCMU")),
+        "PCMA" => Ok(&[AudioFormat::Pcma]),
+        "PCMU" => Ok(&[AudioFormat::Pcmu]),
+        "G722" => Ok(&[AudioFormat::G722]),
+        "OPUS" => Ok(&[AudioFormat::Opus]),
+        "L16" => Ok(&[AudioFormat::L16Wide, AudioFormat::L16]),
+        _ => Err(Wrong::new("is not a codec that is built", "write PCMA, PCMU, G722, OPUS or L16")),
     }
 }
 

@@ -64,7 +64,6 @@ mod tests {
     use crate::codec::g711::Law;
     use crate::media::{Config, Engine, Metrics, Reservation, Wiring};
     use crate::ms::{Ms, epoch};
-    use crate::rtp::packet::PayloadType;
 
     fn frame(n: i16) -> Heard {
         [n; FRAME]
@@ -149,19 +148,7 @@ mod tests {
     const FAR: ([u8; 4], u16) = ([127, 0, 0, 1], 5_000);
 
     fn setup(law: Law, remote: SocketAddr, at: Instant) -> Setup {
-        let number = if law == Law::A { PayloadType::PCMA } else { PayloadType::PCMU };
-        let media = Media {
-            law,
-            payload_type: number,
-            telephone_event: None,
-            telephone_event_in: None,
-            remote,
-            rtcp: remote,
-            rtcp_mux: false,
-            rtcp_xr: false,
-            sends: true,
-            receives: true,
-        };
+        let media = Media::g711(law, remote);
         let clock = WallClock { at, unix: Duration::ZERO };
         Setup {
             media,
@@ -170,6 +157,7 @@ mod tests {
             inband_keys: Default::default(),
             tones: None,
             answerer: None,
+            may_widen: false,
             rtp_timeout: Duration::from_secs(60),
             seed: 1,
             clock,

@@ -236,26 +236,15 @@ mod tests {
     use crate::call::knobs::LegKnobs;
     use crate::call::leg::{Media, WallClock};
     use crate::codec::g711::Law;
-    use crate::rtp::packet::PayloadType;
 
     fn setup() -> Setup {
         let nobody = (Ipv4Addr::LOCALHOST, 9).into();
-        let media = Media {
-            law: Law::A,
-            payload_type: PayloadType::PCMA,
-            telephone_event: None,
-            telephone_event_in: None,
-            remote: nobody,
-            rtcp: nobody,
-            rtcp_mux: false,
-            rtcp_xr: false,
-            sends: true,
-            receives: false,
-        };
+        let media = Media { rtcp: nobody, receives: false, ..Media::g711(Law::A, nobody) };
         let clock = WallClock { at: Instant::now(), unix: Duration::ZERO };
         Setup {
             media,
             srtp: None,
+            may_widen: false,
             knobs: LegKnobs::default(),
             inband_keys: Default::default(),
             tones: None,

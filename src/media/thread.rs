@@ -343,8 +343,9 @@ impl Thread {
         }
         for packet in outbox.packets.drain(..) {
             let Some((pair, _)) = live(places, packet.number) else { continue };
-            sums.sent_to(pair.rtp.send_to(&packet.bytes[..packet.length], packet.to));
+            sums.sent_to(pair.rtp.send_to(&outbox.bytes[packet.bytes], packet.to));
         }
+        outbox.bytes.clear();
     }
 }
 
@@ -362,18 +363,18 @@ fn live(places: &mut [Option<Place>], number: usize) -> Option<(&Pair, &mut Live
 struct Packet {
     number: usize,
     to: SocketAddr,
-    length: usize,
-    bytes: [u8; LARGEST_PACKET],
+    bytes: std::ops::Range<usize>,
 }
 
-/// The packets of a tick.
+/// The packets of a tick, and their bytes one after the other.
 struct Outbox {
     packets: Vec<Packet>,
+    bytes: Vec<u8>,
 }
 
 impl Outbox {
     fn new() -> Outbox {
-        Outbox { packets: Vec::with_capacity(OUTBOX) }
+        Outbox { packets: Vec::with_capacity(OUTBOX), bytes: Vec::with_capacity(OUTBOX * LARGEST_PACKET) }
     }
 }
 
@@ -420,10 +421,10 @@ impl Outlet for Wires<'_> {
     }
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {
-        let mut bytes = [0; LARGEST_PACKET];
-        let length = packet.len().min(LARGEST_PACKET);
-        bytes[..length].copy_from_slice(&packet[..length]);
-        self.outbox.packets.push(Packet { number: self.number, to, length, bytes });
+        let Outbox { packets, bytes } = self.outbox;
+        let begin = bytes.len();
+        bytes.extend_from_slice(packet);
+        packets.push(Packet { number: self.number, to, bytes: begin..bytes.len() });
     }
 
     fn report(&mut self, to: SocketAddr, compound: &[u8]) {

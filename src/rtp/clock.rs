@@ -30,6 +30,11 @@ impl WireClock {
         WireClock { rate: i64::from(rate.max(1)), origin: None, least: [NONE; BUCKETS], current: 0, current_until: 0 }
     }
 
+    /// Units a second.
+    pub fn rate(&self) -> u32 {
+        self.rate as u32
+    }
+
     /// `now` in microseconds since the first packet; zero before it.
     pub fn micros(&self, now: Instant) -> i64 {
         let since = self.origin.map_or(0, |origin| now.saturating_duration_since(origin).as_micros());

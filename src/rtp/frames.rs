@@ -1,4 +1,5 @@
-//! Exactly 20 ms at a time: joins the jitter buffer to a rhythm of 160 samples, whatever packet time the peer has chosen.
+//! Exactly 20 ms at a time: joins the jitter buffer to a rhythm of 160 samples of 8 kHz, or 320 of 16 kHz, whatever packet time the peer
+//! has chosen.
 //!
 //! Peers send packets of 10, 20, 30, 40 or 60 ms. What is decoded goes through a short queue in front of the reader; losses are
 //! concealed, joints smoothed and pauses filled on the way (ITU-T G.711 Appendix I, in [`crate::codec::plc`]), and speech is made
@@ -8,12 +9,23 @@ use std::time::{Duration, Instant};
 
 use super::jitter::{JitterBuffer, MAX_PAYLOAD, Playout, Scale};
 use super::packet::PayloadType;
-use crate::codec::plc::Concealer;
+use crate::codec::plc::{self, ConcealerOf};
 use crate::codec::stretch;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
-const QUEUE: usize = FRAME + MAX_PAYLOAD;
+/// Samples of the longest packet, and of the longest loss that is concealed in one piece: 60 ms at 8 kHz.
+const LONGEST: usize = 3 * FRAME;
+const QUEUE: usize = FRAME + LONGEST;
+/// The same at 16 kHz, where an Opus packet may have 120 ms.
+const WIDE_QUEUE: usize = 2 * FRAME + 6 * 2 * FRAME;
+/// The bytes of a payload of [`LONGEST`]: two for each sample, of L16.
+const PAYLOAD: usize = 2 * LONGEST;
+
+/// The reader's end of a jitter buffer of 8 kHz audio.
+pub type Frames = FramesOf<1, QUEUE, PAYLOAD, { plc::STRETCH }, { plc::HISTORY }>;
+/// The reader's end of a jitter buffer of 16 kHz audio.
+pub type WideFrames = FramesOf<2, WIDE_QUEUE, MAX_PAYLOAD, { 2 * plc::STRETCH }, { 2 * plc::HISTORY }>;
 /// How like itself the sound has to be for a pitch period to be left out or said twice.
 const ALIKE: f32 = 0.9;
 
@@ -38,32 +50,62 @@ pub struct HeardFrame {
     pub sound: Sound,
 }
 
-/// The reader's end of a jitter buffer of 8 kHz audio.
+/// What makes samples of payloads.
+pub trait Decode {
+    /// Turns a payload into samples, at most as many as `out` holds, and returns how many; none means that it could not, and the packet
+    /// counts as lost.
+    fn decode(&mut self, payload_type: PayloadType, payload: &[u8], out: &mut [i16]) -> usize;
+    /// The samples in so many units of the media clock.
+    fn samples(&self, units: u32) -> usize {
+        units as usize
+    }
+    /// Makes up what was lost in a way of its own; `next`: what follows it, if that has come. False: it has none.
+    fn conceal(&mut self, _next: Option<&[u8]>, _out: &mut [i16]) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(PayloadType, &[u8], &mut [i16]) -> usize> Decode for F {
+    fn decode(&mut self, payload_type: PayloadType, payload: &[u8], out: &mut [i16]) -> usize {
+        self(payload_type, payload, out)
+    }
+}
+
+/// The reader's end of a jitter buffer of `K` times 8 kHz audio: [`Frames`] or [`WideFrames`].
 #[derive(Debug)]
-pub struct Frames {
-    queue: [i16; QUEUE],
+pub struct FramesOf<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize, const SOURCE: usize> {
+    queue: [i16; QUEUED],
     length: usize,
     /// The wire moment of the queue's last packet, and where in the queue it begins (before it, if partly read).
     last: Option<(Instant, i32)>,
     said: Option<Instant>,
     sound: Sound,
-    concealer: Concealer,
+    concealer: ConcealerOf<K, HEARD, SOURCE>,
 }
 
-impl Default for Frames {
-    fn default() -> Frames {
-        Frames {
-            queue: [0; QUEUE],
+impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize, const SOURCE: usize> Default
+    for FramesOf<K, QUEUED, BYTES, HEARD, SOURCE>
+{
+    fn default() -> Self {
+        FramesOf {
+            queue: [0; QUEUED],
             length: 0,
             last: None,
             said: None,
             sound: Sound::Silence,
-            concealer: Concealer::default(),
+            concealer: ConcealerOf::default(),
         }
     }
 }
 
-impl Frames {
+impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize, const SOURCE: usize>
+    FramesOf<K, QUEUED, BYTES, HEARD, SOURCE>
+{
+    /// Samples of a frame.
+    const FRAME: usize = K * FRAME;
+    /// Samples that may be added to what is left of a frame.
+    const LONGEST: usize = QUEUED - Self::FRAME;
+
     /// Reads what the next frame begins with.
     pub fn warm(&self) -> usize {
         self.length ^ self.queue[0] as usize ^ self.concealer.warm()
@@ -71,28 +113,27 @@ impl Frames {
 
     /// Reads the frame that is to be heard at `now`.
     ///
-    /// `decode` turns a payload into 8 kHz samples, at most as many as its slice holds, and returns how many; none means that it
-    /// could not, and the packet counts as lost. `quiet` is the hint of [`JitterBuffer::pop`].
+    /// `quiet` is the hint of [`JitterBuffer::pop`]; `out` has 20 ms.
     pub fn next(
         &mut self,
         jitter: &mut JitterBuffer,
         now: Instant,
         quiet: bool,
-        mut decode: impl FnMut(PayloadType, &[u8], &mut [i16]) -> usize,
-        out: &mut [i16; FRAME],
+        mut codec: impl Decode,
+        out: &mut [i16],
     ) -> HeardFrame {
         let mut sound = if self.length > 0 { self.sound } else { Sound::Silence };
-        let mut first = self.last.filter(|_| self.length > 0).map(|(wire, start)| after(wire, -start));
-        let mut payload = [0; MAX_PAYLOAD];
-        while self.length < FRAME {
+        let mut first = self.last.filter(|_| self.length > 0).map(|(wire, start)| after::<K>(wire, -start));
+        let mut payload = [0; BYTES];
+        while self.length < Self::FRAME {
             let begin = self.length;
             let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
                 Playout::Frame { payload, payload_type, wire, spliced, scale, .. } => {
-                    let room = &mut self.queue[begin..begin + MAX_PAYLOAD];
-                    let decoded = decode(payload_type, payload, room).min(MAX_PAYLOAD);
+                    let room = &mut self.queue[begin..begin + Self::LONGEST];
+                    let decoded = codec.decode(payload_type, payload, room).min(Self::LONGEST);
                     if decoded == 0 {
-                        self.concealer.conceal(&mut room[..FRAME]);
-                        (Some(wire), Sound::Concealed, FRAME)
+                        self.concealer.conceal(&mut room[..Self::FRAME]);
+                        (Some(wire), Sound::Concealed, Self::FRAME)
                     } else {
                         let length = if spliced || scale == Scale::Keep {
                             decoded
@@ -113,16 +154,22 @@ impl Frames {
                     }
                 }
                 Playout::Lost { samples, wire } => {
-                    let lost = (samples as usize).clamp(1, MAX_PAYLOAD);
-                    self.concealer.conceal(&mut self.queue[begin..begin + lost]);
+                    let lost = codec.samples(samples).clamp(1, Self::LONGEST);
+                    let room = &mut self.queue[begin..begin + lost];
+                    let next = jitter.following(&mut payload);
+                    if codec.conceal(next.map(|length| &payload[..length]), room) {
+                        self.concealer.good(room);
+                    } else {
+                        self.concealer.conceal(room);
+                    }
                     (Some(wire), Sound::Concealed, lost)
                 }
                 Playout::Empty => {
                     if let Some(level) = jitter.take_noise() {
                         self.concealer.set_noise(level);
                     }
-                    self.concealer.rest(&mut self.queue[begin..FRAME]);
-                    (None, Sound::Silence, FRAME - begin)
+                    self.concealer.rest(&mut self.queue[begin..Self::FRAME]);
+                    (None, Sound::Silence, Self::FRAME - begin)
                 }
             };
             let wire = wire.unwrap_or_else(|| jitter.wire_now(now));
@@ -132,11 +179,11 @@ impl Frames {
             sound = sound.max(heard);
             self.length += added;
         }
-        out.copy_from_slice(&self.queue[..FRAME]);
-        self.queue.copy_within(FRAME..self.length, 0);
-        self.length -= FRAME;
+        out.copy_from_slice(&self.queue[..Self::FRAME]);
+        self.queue.copy_within(Self::FRAME..self.length, 0);
+        self.length -= Self::FRAME;
         if let Some((_, start)) = &mut self.last {
-            *start -= FRAME as i32;
+            *start -= Self::FRAME as i32;
         }
         let wire = first.unwrap_or(now);
         let wire = self.said.map_or(wire, |said| said.max(wire));
@@ -152,18 +199,18 @@ impl Frames {
         let ahead = begin % decoded;
         let scaled = match scale {
             Scale::Keep => None,
-            Scale::Longer => stretch::lengthen(before, room, decoded, ALIKE),
-            Scale::Shorter => stretch::shorten(before, &mut room[..decoded], decoded, ALIKE),
+            Scale::Longer => stretch::lengthen::<K>(before, room, decoded, ALIKE),
+            Scale::Shorter => stretch::shorten::<K>(before, &mut room[..decoded], decoded, ALIKE),
             Scale::Settle if ahead == 0 => None,
-            Scale::Settle if quiet => Some(stretch::leave_out(&mut room[..decoded], ahead)),
-            Scale::Settle => stretch::shorten(before, &mut room[..decoded], ahead, ALIKE),
+            Scale::Settle if quiet => Some(stretch::leave_out::<K>(&mut room[..decoded], ahead)),
+            Scale::Settle => stretch::shorten::<K>(before, &mut room[..decoded], ahead, ALIKE),
         };
         scaled.unwrap_or(decoded)
     }
 }
 
-fn after(wire: Instant, samples: i32) -> Instant {
-    wire + Duration::from_micros(samples.max(0) as u64 * 125)
+fn after<const K: usize>(wire: Instant, samples: i32) -> Instant {
+    wire + Duration::from_micros(samples.max(0) as u64 * 125 / K as u64)
 }
 
 #[cfg(test)]

@@ -36,9 +36,9 @@ use super::packet::{Packet, PayloadType, Ssrc, extend_timestamp};
 use super::reception::{Arrival, Reception, ReceptionReport};
 use crate::ms::Ms;
 use delay::TargetDelay;
-use slots::{Held, SLOTS, Slots};
+use slots::{Held, SLOTS};
 
-pub use slots::MAX_PAYLOAD;
+pub use slots::{BLOCKS, BLOCKS_L16, MAX_PAYLOAD, Slots};
 
 /// A new clock is set after a pause if a packet is further off than this, in microseconds.
 const REANCHOR_US: i64 = 40_000;
@@ -166,6 +166,8 @@ pub struct JitterBuffer {
     packet_samples: u32,
     playing: bool,
     spliced: bool,
+    /// What was told as lost last has a place of its own: it was not made up to gain time.
+    gone: bool,
     /// Concealed without interruption, in microseconds.
     concealed_us: i64,
     /// The transit of a packet whose timestamp has jumped, until a second one confirms it.
@@ -188,7 +190,7 @@ impl JitterBuffer {
     pub fn new(clock_rate: u32, limits: DelayLimits) -> JitterBuffer {
         let us = |ms: Ms| i64::from(ms.as_u32().min(400)) * 1000;
         JitterBuffer {
-            slots: Slots::new(),
+            slots: Slots::new(BLOCKS),
             clock: WireClock::new(clock_rate),
             delay: TargetDelay::new(us(limits.min), us(limits.start), us(limits.max)),
             reception: Reception::default(),
@@ -198,6 +200,7 @@ impl JitterBuffer {
             packet_samples: (clock_rate / 50).max(1),
             playing: false,
             spliced: false,
+            gone: false,
             concealed_us: 0,
             jumped: None,
             noise: None,
@@ -261,6 +264,21 @@ impl JitterBuffer {
         }
     }
 
+    /// The sound that comes now is of another clock, and may need other room: nothing that waits belongs to it, and what is known of the
+    /// network still holds.
+    pub fn retune(&mut self, clock_rate: u32, slots: Option<Slots>) {
+        self.set_clock_anew(0);
+        self.reception.clock_changed(self.clock.rate(), clock_rate);
+        self.clock = WireClock::new(clock_rate);
+        self.packet_samples = (clock_rate / 50).max(1);
+        self.slots = slots.unwrap_or_else(|| Slots::new(BLOCKS));
+    }
+
+    /// After [`Playout::Lost`]: copies the payload that follows what was lost, if it has come, and returns its length.
+    pub fn following(&self, room: &mut [u8]) -> Option<usize> {
+        Some(self.slots.copy(self.next_number, room)).filter(|length| self.gone && *length > 0)
+    }
+
     /// The level of the last comfort noise that came and was not asked for yet, in −dBov (RFC 3389): how a pause is to sound.
     pub fn take_noise(&mut self) -> Option<u8> {
         self.noise.take()
@@ -273,7 +291,7 @@ impl JitterBuffer {
 
     /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole
     /// packet; the correction is then inaudible.
-    pub fn pop<'a>(&mut self, now: Instant, quiet: bool, room: &'a mut [u8; MAX_PAYLOAD]) -> Playout<'a> {
+    pub fn pop<'a>(&mut self, now: Instant, quiet: bool, room: &'a mut [u8]) -> Playout<'a> {
         let at = self.clock.micros(now);
         match self.decide(at, quiet) {
             Decision::Empty => Playout::Empty,
@@ -460,6 +478,7 @@ impl JitterBuffer {
     fn decide(&mut self, at: i64, quiet: bool) -> Decision {
         let mut dropped = false;
         let mut event = false;
+        self.gone = false;
         // Each turn removes a packet or decides, so 32 slots bound it.
         loop {
             let Some(head) = self.slots.first_from(self.next_number) else {
@@ -499,6 +518,7 @@ impl JitterBuffer {
                     continue;
                 }
                 self.next_number += 1;
+                self.gone = true;
                 return Decision::Conceal(gap.min(i64::from(self.packet_samples)));
             }
             if gap > 0 && !self.due(at, &head) {

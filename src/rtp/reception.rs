@@ -157,6 +157,14 @@ impl Reception {
         }
     }
 
+    /// The media clock counts another number of units a second.
+    pub fn clock_changed(&mut self, from: u32, to: u32) {
+        if let Some(source) = &mut self.source {
+            source.transit = None;
+            source.jitter_16 = source.jitter_16 * u64::from(to) / u64::from(from.max(1));
+        }
+    }
+
     /// Whose stream it is, once there is one.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.source.as_ref().map(|source| source.ssrc)

@@ -53,14 +53,30 @@ impl Sender {
     /// Writes one packet of audio that begins at the media clock's present and returns its length in bytes (0 if `datagram` is
     /// too short: then nothing has been sent and no number used).
     pub fn audio(&mut self, payload_type: PayloadType, payload: &[u8], datagram: &mut [u8]) -> usize {
+        self.audio_at(self.clock, payload_type, payload, datagram)
+    }
+
+    /// The same of audio that does not begin now but at `timestamp`: a packet longer than a frame is written when its last sample is there.
+    pub fn audio_at(
+        &mut self,
+        timestamp: u32,
+        payload_type: PayloadType,
+        payload: &[u8],
+        datagram: &mut [u8],
+    ) -> usize {
         let marker = !self.spurt;
-        let length = self.write(marker, payload_type, self.clock, payload, datagram);
+        let length = self.write(marker, payload_type, timestamp, payload, datagram);
         if length > 0 {
             self.spurt = true;
             self.sent_this_frame = true;
             self.sent.spurts += u64::from(marker);
         }
         length
+    }
+
+    /// The audio goes on, though nothing was sent of this frame: it waits for its packet to be full.
+    pub fn waits(&mut self) {
+        self.sent_this_frame = true;
     }
 
     /// Writes one packet of a telephone event (RFC 4733), which keeps the timestamp at which its event began.

@@ -238,17 +238,17 @@ pub struct Sender {
     frames: u16,
     sent: u16,
     ends: u8,
+    /// Units of the media clock between two packets.
+    step: u16,
 }
-
-/// Units of the 8 kHz media clock between two packets.
-const STEP: u16 = 160;
 
 impl Sender {
     /// A press that begins at `timestamp` (the stream's media clock) and lasts `duration`, rounded up to whole 20 ms, 40 ms at
-    /// least (the shortest that Q.24 lets a receiver accept) and 8 s at most.
-    pub fn new(key: Key, timestamp: u32, duration: Ms) -> Sender {
+    /// least (the shortest that Q.24 lets a receiver accept) and at most what 16 bits can tell of a clock of `clock_rate`: 8 s of 8 kHz.
+    pub fn new(key: Key, timestamp: u32, duration: Ms, clock_rate: u32) -> Sender {
+        let step = (clock_rate / 50).clamp(1, SEGMENT / 2) as u16;
         let frames = duration.as_u32().clamp(40, 8_000).div_ceil(20) as u16;
-        Sender { key, timestamp, frames, sent: 0, ends: 0 }
+        Sender { key, timestamp, frames: frames.min(u16::MAX / step), sent: 0, ends: 0, step }
     }
 
     /// The packet of this 20 ms frame; `None` when the press is over. No audio goes out in the meantime (section 2.1: the event
@@ -261,7 +261,7 @@ impl Sender {
         self.sent = (self.sent + 1).min(self.frames);
         let end = self.sent == self.frames;
         self.ends += u8::from(end);
-        let [high, low] = (self.sent * STEP).to_be_bytes();
+        let [high, low] = (self.sent * self.step).to_be_bytes();
         let payload = [self.key.event(), u8::from(end) << 7 | VOLUME, high, low];
         Some(EventPacket { marker, timestamp: self.timestamp, payload })
     }
@@ -278,8 +278,22 @@ mod tests {
     }
 
     fn packets(of: char, timestamp: u32, ms: u32) -> Vec<EventPacket> {
-        let mut sender = Sender::new(key(of), timestamp, Ms(ms));
+        let mut sender = Sender::new(key(of), timestamp, Ms(ms), 8_000);
         std::iter::from_fn(|| sender.next_packet()).collect()
+    }
+
+    #[test]
+    fn durations_have_the_clock_of_the_sound_beside_them() {
+        for (clock_rate, last) in [(8_000, 800), (16_000, 1_600), (48_000, 4_800)] {
+            let mut sender = Sender::new(key('5'), 7, Ms(100), clock_rate);
+            let sent: Vec<_> = std::iter::from_fn(|| sender.next_packet()).collect();
+            assert_eq!(sent.len(), 7);
+            assert_eq!(sent[6].payload[2..], u16::to_be_bytes(last), "{clock_rate}");
+            assert_eq!(presses(&hear(&sent)), "5");
+        }
+        let mut long = Sender::new(key('5'), 7, Ms(8_000), 48_000);
+        let last = std::iter::from_fn(|| long.next_packet()).last().unwrap();
+        assert_eq!(last.payload[2..], u16::to_be_bytes(68 * 960), "no more fits into 16 bits");
     }
 
     /// Feeds packets 20 ms apart and returns everything told, after the last press has run out.

@@ -210,13 +210,26 @@ impl Media {
 
     /// Encoding name and clock rate in Hz of a payload type from its `a=rtpmap`, when it has one that reads.
     pub fn rtpmap(&self, payload_type: u8) -> Option<(&str, u32)> {
-        self.attributes.iter().filter(|a| a.name == "rtpmap").find_map(|attribute| {
-            let (format, encoding) = attribute.value.as_deref()?.trim().split_once(' ')?;
-            if format.parse() != Ok(payload_type) {
-                return None;
-            }
-            let mut parts = encoding.trim().split('/');
-            Some((parts.next()?, parts.next()?.trim().parse().ok()?))
+        let read = |encoding: &str| -> Option<u32> { encoding.split('/').nth(1)?.trim().parse().ok() };
+        self.of_format("rtpmap", payload_type).find_map(|encoding| Some((encoding.split('/').next()?, read(encoding)?)))
+    }
+
+    /// The channels that its `a=rtpmap` says: one unless it says more.
+    pub fn channels(&self, payload_type: u8) -> u32 {
+        let said = self.of_format("rtpmap", payload_type).next().and_then(|encoding| encoding.split('/').nth(2));
+        said.and_then(|channels| channels.trim().parse().ok()).unwrap_or(1)
+    }
+
+    /// The parameters of a payload type, from its `a=fmtp`.
+    pub fn fmtp(&self, payload_type: u8) -> Option<&str> {
+        self.of_format("fmtp", payload_type).next()
+    }
+
+    /// What the attributes of a name say of a payload type.
+    fn of_format<'a>(&'a self, name: &'a str, payload_type: u8) -> impl Iterator<Item = &'a str> {
+        self.attributes.iter().filter(move |a| a.name == name).filter_map(move |attribute| {
+            let (format, said) = attribute.value.as_deref()?.trim().split_once(' ')?;
+            (format.parse() == Ok(payload_type)).then_some(said.trim())
         })
     }
 }

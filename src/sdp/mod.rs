@@ -5,10 +5,14 @@
 
 mod crypto;
 mod description;
+mod format;
 mod negotiate;
+mod numbers;
 mod parse;
 mod secure;
 
+#[cfg(test)]
+mod codec_tests;
 #[cfg(test)]
 mod secure_tests;
 #[cfg(test)]
@@ -16,7 +20,8 @@ mod tests;
 
 pub use crypto::{Crypto, Key, Suite};
 pub use description::{Attribute, Connection, Description, Direction, Media, Origin};
-pub use negotiate::{AudioFormat, Capabilities, Negotiated, NegotiationError, Negotiator, Willing};
+pub use format::{AudioFormat, OpusWishes};
+pub use negotiate::{Capabilities, Negotiated, NegotiationError, Negotiator, Willing};
 pub use parse::{MAX_BYTES, SdpError, parse};
 pub use secure::{KeySeed, Secured, SrtpTerms};
 

@@ -1,46 +1,15 @@
-//! RFC 3264: offers and answers about one audio stream, with RFC 3551 (PCMU, PCMA), RFC 4733
+//! RFC 3264: offers and answers about one audio stream, its encodings being `format`'s, with RFC 4733
 //! (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`) and RFC 3611 (`a=rtcp-xr`). Encryption is `secure`'s.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::numbers::Numbers;
 use super::secure::{self, Protection, Security};
 use super::{
-    Attribute, Connection, Description, Direction, KeySeed, Media, Origin, SdpError, Secured, SrtpTerms, Suite, parse,
+    Attribute, AudioFormat, Connection, Description, Direction, KeySeed, Media, OpusWishes, Origin, SdpError, Secured,
+    SrtpTerms, Suite, parse,
 };
-
-/// An audio encoding that the media engine sends and receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AudioFormat {
-    /// G.711 A-law, 8 kHz, static payload type 8.
-    Pcma,
-    /// G.711 µ-law, 8 kHz, static payload type 0.
-    Pcmu,
-}
-
-impl AudioFormat {
-    /// Encoding name, as in `a=rtpmap`.
-    pub fn name(self) -> &'static str {
-        match self {
-            AudioFormat::Pcma => "PCMA",
-            AudioFormat::Pcmu => "PCMU",
-        }
-    }
-
-    /// RTP clock rate in Hz.
-    pub fn clock_rate(self) -> u32 {
-        8_000
-    }
-
-    /// The static payload type (RFC 3551 §6).
-    pub fn payload_type(self) -> u8 {
-        match self {
-            AudioFormat::Pcma => 8,
-            AudioFormat::Pcmu => 0,
-        }
-    }
-}
 
 /// Whether something that not everybody knows becomes part of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +28,7 @@ pub enum Willing {
 pub struct Capabilities {
     /// Encodings, the one we like best first. None at all makes every negotiation fail.
     pub formats: Vec<AudioFormat>,
-    /// The payload type (96–127) for telephone-event in our offers; `None` leaves it out everywhere.
+    /// The payload type (96–127) for telephone-event/8000 in our offers; `None` leaves events out everywhere.
     pub telephone_event: Option<u8>,
     /// Packet length in ms that we ask for and offer.
     pub ptime_ms: u32,
@@ -89,10 +58,18 @@ pub struct Negotiated {
     pub codec: AudioFormat,
     /// Its payload type in what we send: the far side's number.
     pub payload_type: u8,
-    /// Payload type of telephone-event/8000 in what we send, when both have it.
+    /// Its payload type in what we receive: our number, where that differs.
+    pub payload_type_in: u8,
+    /// Payload type of telephone-event in what we send, when both have it.
     pub telephone_event: Option<u8>,
+    /// Its payload type in what we receive: ours.
+    pub telephone_event_in: Option<u8>,
+    /// The clock of the events in Hz: the encoding's, or 8,000 of a far side that has no other.
+    pub event_clock: u32,
     /// Packet length in ms that the far side asks for, 10–200; ours when it asks for none.
     pub ptime_ms: u32,
+    /// What the far side asks of Opus; without it, what one asks that says nothing.
+    pub opus: OpusWishes,
     /// Where the far side receives RTP.
     pub remote: SocketAddr,
     /// Whether we send.
@@ -187,6 +164,7 @@ pub struct Negotiator {
     answered: bool,
     /// `None`: SRTP is off.
     security: Option<Box<Security>>,
+    numbers: Numbers,
 }
 
 /// What an offer of ours may be taken back to.
@@ -212,7 +190,8 @@ enum Stream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Chosen {
     formats: Vec<(AudioFormat, u8)>,
-    telephone_event: Option<u8>,
+    /// By their clock.
+    telephone_events: Vec<(u32, u8)>,
     rtcp_mux: bool,
     rtcp_xr: bool,
     protection: Option<Box<Protection>>,
@@ -222,6 +201,7 @@ impl Negotiator {
     /// `session_id` should be random below 2⁶³ (§5.2 of RFC 8866); `local` is where we receive RTP.
     pub fn new(session_id: u64, local: SocketAddr, capabilities: Capabilities) -> Negotiator {
         Negotiator {
+            numbers: Numbers::new(&capabilities.formats, capabilities.telephone_event),
             capabilities,
             local,
             session_id,
@@ -251,8 +231,8 @@ impl Negotiator {
     /// `direction` is ours; `SendOnly` and `Inactive` put the far side on hold.
     pub fn offer(&mut self, direction: Direction) -> Vec<u8> {
         let ours = Chosen {
-            formats: self.capabilities.formats.iter().map(|f| (*f, f.payload_type())).collect(),
-            telephone_event: self.capabilities.telephone_event,
+            formats: self.capabilities.formats.iter().map(|f| (*f, self.numbers.of(*f))).collect(),
+            telephone_events: self.numbers.events(&self.capabilities.formats),
             rtcp_mux: self.capabilities.rtcp_mux == Willing::Offer,
             rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer,
             protection: self.security.as_ref().and_then(|security| security.offer()),
@@ -264,8 +244,6 @@ impl Negotiator {
         } else if let Some(slot) = self.audio_slot().or(Some(0)) {
             self.streams[slot] = Stream::Audio(match &self.streams[slot] {
                 Stream::Audio(before) => Chosen {
-                    // §8.3.2: a payload type means the same thing for a whole call.
-                    telephone_event: before.telephone_event.or(ours.telephone_event),
                     // What was agreed on goes on, whoever offered it first.
                     rtcp_mux: before.rtcp_mux || ours.rtcp_mux,
                     rtcp_xr: before.rtcp_xr || ours.rtcp_xr,
@@ -352,9 +330,17 @@ impl Negotiator {
             negotiated.rtcp = rtcp_address(&offer.media[at], negotiated.remote);
         }
         self.streams = offer.media.iter().map(refused).collect();
+        // An answer has the offer's numbers, and they mean the same for the whole call (§8.3.2).
+        let event = negotiated.telephone_event;
+        self.numbers.keep(
+            negotiated.codec,
+            negotiated.payload_type,
+            event.map(|number| (negotiated.event_clock, number)),
+        );
+        (negotiated.payload_type_in, negotiated.telephone_event_in) = (negotiated.payload_type, event);
         self.streams[at] = Stream::Audio(Chosen {
             formats: vec![(negotiated.codec, negotiated.payload_type)],
-            telephone_event: negotiated.telephone_event,
+            telephone_events: event.map(|number| (negotiated.event_clock, number)).into_iter().collect(),
             rtcp_mux: negotiated.rtcp_mux,
             rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer
                 || self.capabilities.rtcp_xr == Willing::Accept && negotiated.rtcp_xr,
@@ -412,11 +398,16 @@ impl Negotiator {
     ) -> Result<Negotiated, NegotiationError> {
         let types = || media.formats.iter().filter_map(|f| f.parse::<u8>().ok()).filter(|pt| *pt < 128);
         let (codec, payload_type) = types()
-            .find_map(|pt| audio_format(media, pt).filter(|f| formats.contains(f)).map(|f| (f, pt)))
+            .find_map(|pt| AudioFormat::of(media, pt).filter(|f| formats.contains(f)).map(|f| (f, pt)))
             .ok_or(NegotiationError::NoCommonFormat)?;
-        let telephone_event = types().find(|pt| {
-            media.rtpmap(*pt).is_some_and(|(name, rate)| name.eq_ignore_ascii_case("telephone-event") && rate == 8_000)
-        });
+        let events = |clock: u32| {
+            let is = |(name, rate): (&str, u32)| name.eq_ignore_ascii_case("telephone-event") && rate == clock;
+            Some((types().find(|pt| media.rtpmap(*pt).is_some_and(is))?, clock))
+        };
+        // Many a phone has events of 8 kHz only, and sends them beside Opus all the same.
+        let event = events(codec.clock_rate())
+            .or_else(|| events(8_000))
+            .filter(|_| self.capabilities.telephone_event.is_some());
         let connection = media.connection.as_ref().or(description.connection.as_ref());
         let Some(Connection::Ip(ip)) = connection else {
             return Err(NegotiationError::Address);
@@ -429,8 +420,12 @@ impl Negotiator {
         Ok(Negotiated {
             codec,
             payload_type,
-            telephone_event: telephone_event.filter(|_| self.capabilities.telephone_event.is_some()),
-            ptime_ms: packet_time(media).unwrap_or(self.capabilities.ptime_ms),
+            payload_type_in: self.numbers.of(codec),
+            telephone_event: event.map(|(number, _)| number),
+            telephone_event_in: event.and_then(|(_, clock)| self.numbers.of_events(clock)),
+            event_clock: event.map_or(8_000, |(_, clock)| clock),
+            opus: OpusWishes::of(media, payload_type),
+            ptime_ms: packet_time(media, self.capabilities.ptime_ms),
             remote,
             sends: theirs.receives() && !held && self.wanted.sends(),
             receives: theirs.sends() && self.wanted.receives(),
@@ -476,17 +471,24 @@ impl Negotiator {
     }
 
     fn audio(&self, chosen: &Chosen, direction: Direction) -> Media {
-        let types = chosen.formats.iter().map(|(_, pt)| *pt).chain(chosen.telephone_event);
+        let events = chosen.telephone_events.iter().map(|(_, pt)| *pt);
+        let types = chosen.formats.iter().map(|(_, pt)| *pt).chain(events);
         let mut attributes: Vec<Attribute> = chosen
             .formats
             .iter()
-            .map(|(f, pt)| Attribute::new("rtpmap", format!("{pt} {}/{}", f.name(), f.clock_rate())))
+            .flat_map(|(format, pt)| {
+                let rtpmap = Attribute::new("rtpmap", format!("{pt} {}", format.rtpmap()));
+                let opus = *format == AudioFormat::Opus;
+                let fmtp = opus.then(|| Attribute::new("fmtp", format!("{pt} {}", OpusWishes::OURS)));
+                [Some(rtpmap), fmtp].into_iter().flatten()
+            })
             .collect();
-        if let Some(pt) = chosen.telephone_event {
-            attributes.push(Attribute::new("rtpmap", format!("{pt} telephone-event/8000")));
+        for (clock, pt) in &chosen.telephone_events {
+            attributes.push(Attribute::new("rtpmap", format!("{pt} telephone-event/{clock}")));
             attributes.push(Attribute::new("fmtp", format!("{pt} 0-16")));
         }
-        attributes.push(Attribute::new("ptime", self.capabilities.ptime_ms.to_string()));
+        let longest = chosen.formats.iter().map(|(format, _)| format.longest_packet_ms()).min().unwrap_or(60);
+        attributes.push(Attribute::new("ptime", self.capabilities.ptime_ms.min(longest).to_string()));
         if chosen.rtcp_mux {
             attributes.push(Attribute::flag("rtcp-mux"));
         }
@@ -515,25 +517,12 @@ fn refused(media: &Media) -> Stream {
     }
 }
 
-/// What a payload type stands for: by its rtpmap, or by the static table when it has none (§5.1).
-fn audio_format(media: &Media, payload_type: u8) -> Option<AudioFormat> {
-    match media.rtpmap(payload_type) {
-        Some((name, 8_000)) if name.eq_ignore_ascii_case("PCMA") => Some(AudioFormat::Pcma),
-        Some((name, 8_000)) if name.eq_ignore_ascii_case("PCMU") => Some(AudioFormat::Pcmu),
-        Some(_) => None,
-        None => [AudioFormat::Pcma, AudioFormat::Pcmu].into_iter().find(|f| f.payload_type() == payload_type),
-    }
-}
-
-/// `a=ptime`, bounded by `a=maxptime`; `None` when neither says anything usable.
-fn packet_time(media: &Media) -> Option<u32> {
+/// `a=ptime`, or `ours` where it says none that is usable, bounded by `a=maxptime`.
+fn packet_time(media: &Media, ours: u32) -> u32 {
     let read = |name| {
         media.attribute(name).and_then(|v: &str| v.trim().parse::<u32>().ok()).filter(|p| (10..=200).contains(p))
     };
-    match (read("ptime"), read("maxptime")) {
-        (Some(ptime), Some(max)) => Some(ptime.min(max)),
-        (ptime, _) => ptime,
-    }
+    read("ptime").unwrap_or(ours).min(read("maxptime").unwrap_or(u32::MAX))
 }
 
 fn asks_for_voip_metrics(attribute: &Attribute) -> bool {

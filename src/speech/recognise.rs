@@ -177,10 +177,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
 
     async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
         let opened = Instant::now();
-        let mut encoder = match Encoder::new(hearing.format) {
-            Ok(encoder) => encoder,
-            Err(error) => return End::Broken { trouble: engine.mismatch(error.to_string()), was_up: false },
-        };
+        let mut encoder = Encoder::new(hearing.format);
         let partials = hearing.partials;
         let (out, requests) = mpsc::channel(UNDER_WAY);
         let config = proto::RecognizeConfig {
@@ -358,8 +355,8 @@ async fn has_room(out: &Option<Requests>) {
 /// What the engine is sent of a piece; nothing, if the resampler keeps it for the next one.
 fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, ResampleError> {
     let message = match *piece {
-        Piece::Audio { at, label, law, ref sound } => {
-            let (before, samples) = encoder.encode(law, sound)?;
+        Piece::Audio { at, label, coding, ref sound } => {
+            let (before, samples) = encoder.encode(coding, sound)?;
             if samples.is_empty() {
                 return Ok(None);
             }

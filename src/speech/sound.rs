@@ -1,6 +1,8 @@
-//! Sound between the line's 8 kHz and the engine's format. Pure.
+//! Sound between the line's coding and the engine's format. Pure.
 
 use super::capabilities::Format;
+use crate::call::io::HeardCoding;
+use crate::codec::coding::Band;
 use crate::codec::g711::Law;
 use crate::codec::resample::{ResampleError, Resampler, SampleRate};
 use crate::ms::Ms;
@@ -14,52 +16,82 @@ const LONGEST: usize = 1_600;
 /// Shortest piece that is handed on before the end: 20 ms.
 const SHORTEST: usize = 160;
 
-/// Makes the engine's bytes of the line's.
-pub(super) enum Encoder {
-    /// At the line's rate: byte by byte.
-    Law(Law),
-    /// At the line's rate: sample by sample.
-    Linear,
-    Resampled {
-        resampler: Box<Resampler>,
-        rate: u32,
-        /// Samples that have come, and that have been given.
-        taken: u64,
-        given: u64,
-    },
+/// Makes the engine's bytes of the line's, whose coding may change in between.
+pub(super) struct Encoder {
+    to: Format,
+    /// Between the line's rate and the engine's, where they differ.
+    resampling: Option<Resampling>,
+}
+
+struct Resampling {
+    from: SampleRate,
+    resampler: Box<Resampler>,
+    /// Samples that have come, and that have been given.
+    taken: u64,
+    given: u64,
 }
 
 impl Encoder {
-    pub(super) fn new(format: Format) -> Result<Encoder, ResampleError> {
-        Ok(match format {
-            Format::G711(law) => Encoder::Law(law),
-            Format::Pcm(SampleRate::HZ_8000) => Encoder::Linear,
-            Format::Pcm(rate) => {
-                let resampler = Box::new(Resampler::new(SampleRate::HZ_8000, rate)?);
-                Encoder::Resampled { resampler, rate: rate.hz(), taken: 0, given: 0 }
-            }
-        })
+    pub(super) fn new(format: Format) -> Encoder {
+        Encoder { to: format, resampling: None }
     }
 
     /// Bytes, and by how much their first sample lies before the first one of `sound`: the resampler keeps up to 30 ms back.
-    pub(super) fn encode(&mut self, law: Law, sound: &[u8]) -> Result<(Ms, Vec<u8>), ResampleError> {
-        match self {
-            Encoder::Law(theirs) if *theirs == law => Ok((Ms::ZERO, sound.to_vec())),
-            Encoder::Law(theirs) => {
-                Ok((Ms::ZERO, sound.iter().map(|&byte| theirs.encode_one(law.decode_one(byte))).collect()))
-            }
-            Encoder::Linear => Ok((Ms::ZERO, little_endian(sound.iter().map(|&byte| law.decode_one(byte))))),
-            Encoder::Resampled { resampler, rate, taken, given } => {
-                let before = Ms::of_samples(*taken, LINE) - Ms::of_samples(*given, *rate);
-                let mut line = vec![0; sound.len()];
-                law.decode(sound, &mut line);
-                let mut resampled = Vec::new();
-                resampler.push(&line, &mut resampled)?;
-                *taken += line.len() as u64;
-                *given += resampled.len() as u64;
-                Ok((before, little_endian(resampled.into_iter())))
-            }
+    pub(super) fn encode(&mut self, coding: HeardCoding, sound: &[u8]) -> Result<(Ms, Vec<u8>), ResampleError> {
+        let (from, to) = (rate(coding), self.to.rate());
+        if from == to {
+            self.resampling = None;
+            return Ok((Ms::ZERO, self.at_its_rate(coding, sound)));
         }
+        let resampling = match &mut self.resampling {
+            Some(resampling) if resampling.from == from => resampling,
+            // What the one before kept back is lost: the line itself was interrupted there.
+            stale => {
+                let resampler = Box::new(Resampler::new(from, to)?);
+                stale.insert(Resampling { from, resampler, taken: 0, given: 0 })
+            }
+        };
+        let before = Ms::of_samples(resampling.taken, from.hz()) - Ms::of_samples(resampling.given, to.hz());
+        let mut resampled = Vec::new();
+        let line: Vec<i16> = samples(coding, sound).collect();
+        resampling.resampler.push(&line, &mut resampled)?;
+        resampling.taken += line.len() as u64;
+        resampling.given += resampled.len() as u64;
+        Ok((before, bytes(self.to, resampled.into_iter())))
+    }
+
+    fn at_its_rate(&self, coding: HeardCoding, sound: &[u8]) -> Vec<u8> {
+        match (coding, self.to) {
+            (HeardCoding::G711(law), Format::G711(theirs)) if theirs == law => sound.to_vec(),
+            (HeardCoding::Linear(_), Format::Pcm(_)) => sound.to_vec(),
+            (HeardCoding::G711(law), to) => bytes(to, sound.iter().map(|&byte| law.decode_one(byte))),
+            (HeardCoding::Linear(_), to) => bytes(to, linear(sound)),
+        }
+    }
+}
+
+fn rate(coding: HeardCoding) -> SampleRate {
+    match coding {
+        HeardCoding::G711(_) | HeardCoding::Linear(Band::Narrow) => SampleRate::HZ_8000,
+        HeardCoding::Linear(Band::Wide) => SampleRate::HZ_16000,
+    }
+}
+
+fn samples(coding: HeardCoding, sound: &[u8]) -> Box<dyn Iterator<Item = i16> + '_> {
+    match coding {
+        HeardCoding::G711(law) => Box::new(sound.iter().map(move |&byte| law.decode_one(byte))),
+        HeardCoding::Linear(_) => Box::new(linear(sound)),
+    }
+}
+
+fn linear(sound: &[u8]) -> impl ExactSizeIterator<Item = i16> {
+    sound.as_chunks::<2>().0.iter().map(|&pair| i16::from_le_bytes(pair))
+}
+
+fn bytes(to: Format, samples: impl ExactSizeIterator<Item = i16>) -> Vec<u8> {
+    match to {
+        Format::G711(law) => samples.map(|sample| law.encode_one(sample)).collect(),
+        Format::Pcm(_) => little_endian(samples),
     }
 }
 
@@ -178,7 +210,7 @@ mod tests {
     proptest! {
         #[test]
         fn pcm_comes_back_however_it_is_cut(sound in prop::collection::vec(any::<u8>(), 0..6000), cut in 1usize..3001) {
-            let bytes = Encoder::new(Format::Pcm(SampleRate::HZ_8000)).unwrap().encode(Law::A, &sound).unwrap().1;
+            let bytes = Encoder::new(Format::Pcm(SampleRate::HZ_8000)).encode(HeardCoding::G711(Law::A), &sound).unwrap().1;
             let samples: Vec<i16> = sound.iter().map(|&byte| Law::A.decode_one(byte)).collect();
             let chunks: Vec<&[u8]> = bytes.chunks(cut).collect();
             let pieces = all(Decoder::new(Format::Pcm(SampleRate::HZ_8000)).unwrap(), &chunks);
@@ -207,7 +239,7 @@ mod tests {
         for law in [Law::A, Law::Mu] {
             for line in [Law::A, Law::Mu] {
                 let sound: Vec<u8> = tone.iter().map(|&sample| line.encode_one(sample)).collect();
-                let bytes = Encoder::new(Format::G711(law)).unwrap().encode(line, &sound).unwrap().1;
+                let bytes = Encoder::new(Format::G711(law)).encode(HeardCoding::G711(line), &sound).unwrap().1;
                 assert_eq!(bytes.len(), tone.len());
                 assert!(law != line || bytes == sound, "what is coded alike is not touched");
                 let back = all(Decoder::new(Format::G711(law)).unwrap(), &[&bytes]).concat();
@@ -220,11 +252,11 @@ mod tests {
     fn every_rate_keeps_time_and_pitch() {
         let tone: Vec<i16> = (0..8000).map(|n| ((f64::from(n) * 0.25).sin() * 8000.0) as i16).collect();
         for rate in [SampleRate::HZ_8000, SampleRate::HZ_16000, SampleRate::HZ_24000, SampleRate::HZ_48000] {
-            let mut encoder = Encoder::new(Format::Pcm(rate)).unwrap();
+            let mut encoder = Encoder::new(Format::Pcm(rate));
             let mut bytes = Vec::new();
             for (n, chunk) in tone.chunks(480).enumerate() {
                 let sound: Vec<u8> = chunk.iter().map(|&sample| Law::Mu.encode_one(sample)).collect();
-                let (before, more) = encoder.encode(Law::Mu, &sound).unwrap();
+                let (before, more) = encoder.encode(HeardCoding::G711(Law::Mu), &sound).unwrap();
                 let at = Ms(60 * n as u32) - before;
                 let has = Ms::of_samples(bytes.len() as u64 / 2, rate.hz());
                 assert!(at.0.abs_diff(has.0) <= 1, "{rate}: {at} is said of {has}");
@@ -239,5 +271,48 @@ mod tests {
             // µ-law's steps are 256 at the tone's peaks.
             assert!(off < Some(228), "{rate}: off by {off:?}");
         }
+    }
+
+    #[test]
+    fn what_is_wide_comes_wide_to_whom_can_take_it() {
+        // 5 kHz, which 8 kHz cannot hold.
+        let tone: Vec<i16> = (0..16_000).map(|n| ((f64::from(n) * 1.963_495).sin() * 8_000.0) as i16).collect();
+        let loudness = |samples: &[i16]| samples.iter().map(|s| u32::from(s.unsigned_abs())).max().unwrap_or(0);
+        for (format, bytes_a_second, heard) in [
+            (Format::Pcm(SampleRate::HZ_16000), 32_000, true),
+            (Format::Pcm(SampleRate::HZ_24000), 48_000, true),
+            (Format::Pcm(SampleRate::HZ_48000), 96_000, true),
+            (Format::Pcm(SampleRate::HZ_8000), 16_000, false),
+            (Format::G711(Law::A), 8_000, false),
+        ] {
+            let mut encoder = Encoder::new(format);
+            let mut bytes = Vec::new();
+            for piece in tone.chunks(80) {
+                let sound = little_endian(piece.iter().copied());
+                bytes.extend(encoder.encode(HeardCoding::Linear(Band::Wide), &sound).unwrap().1);
+            }
+            assert!(bytes_a_second - bytes.len() <= bytes_a_second / 25, "{format}: {} bytes", bytes.len());
+            let samples: Vec<i16> = match format {
+                Format::G711(law) => bytes.iter().map(|byte| law.decode_one(*byte)).collect(),
+                Format::Pcm(_) => linear(&bytes).collect(),
+            };
+            let loud = loudness(&samples[samples.len() / 4..]);
+            assert!(if heard { loud > 7_000 } else { loud < 100 }, "{format}: {loud}");
+        }
+    }
+
+    #[test]
+    fn the_line_may_go_over_to_another_coding() {
+        let mut encoder = Encoder::new(Format::Pcm(SampleRate::HZ_16000));
+        let wide = HeardCoding::Linear(Band::Wide);
+        assert_eq!(encoder.encode(wide, &[1, 0, 2, 0]).unwrap(), (Ms(0), vec![1, 0, 2, 0]), "as it is");
+        let mut given = 0;
+        for _ in 0..50 {
+            given += encoder.encode(HeardCoding::G711(Law::A), &[0xd5; 160]).unwrap().1.len();
+        }
+        assert!((30_000..=32_000).contains(&given), "a second, resampled: {given}");
+        assert_eq!(encoder.encode(wide, &[3, 0]).unwrap(), (Ms(0), vec![3, 0]));
+        let narrow = HeardCoding::Linear(Band::Narrow);
+        assert_eq!(Encoder::new(Format::Pcm(SampleRate::HZ_8000)).encode(narrow, &[3, 0]).unwrap().1, [3, 0]);
     }
 }

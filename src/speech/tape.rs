@@ -8,16 +8,15 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::call::io::{HeardFrame, Label};
-use crate::codec::g711::Law;
+use crate::call::io::{HeardCoding, HeardFrame, Label};
 use crate::ms::Ms;
 
-/// Samples of a frame, and its length.
+/// Bytes of a frame, whatever its coding, and the length of one of G.711.
 const FRAME: usize = 160;
 const FRAME_MS: u32 = 20;
 
 /// The longest the tape may become.
-const LONGEST: usize = 5 * 8_000;
+const LONGEST: Ms = Ms(5_000);
 
 /// What is kept for the utterance that begins next, if none has reached back further yet: `pre_roll_ms` and `speech_start_ms` at their
 /// defaults, and half as much again.
@@ -36,8 +35,8 @@ pub(super) enum Piece {
         /// What was going on.
         label: Label,
         /// How it is coded.
-        law: Law,
-        /// 8 kHz.
+        coding: HeardCoding,
+        /// The bytes of some frames.
         sound: Vec<u8>,
     },
     /// An utterance began.
@@ -87,16 +86,16 @@ pub(super) struct Tape {
     pieces: VecDeque<Piece>,
     /// How many of them the stream has got.
     sent: usize,
-    /// Samples in all of them.
-    samples: usize,
+    /// The length of all of them.
+    length: Ms,
     /// Frames that no stream ever got, since they were last asked for.
     dropped: u64,
     /// Media time after the last frame.
     now: Option<Ms>,
     /// What is kept before now.
     before_now: Ms,
-    /// Samples that one piece may have.
-    batch: usize,
+    /// The length that one piece may have.
+    batch: Ms,
     waiting: VecDeque<Waiting>,
 }
 
@@ -107,11 +106,11 @@ impl Tape {
         Tape {
             pieces: VecDeque::new(),
             sent: 0,
-            samples: 0,
+            length: Ms::ZERO,
             dropped: 0,
             now: None,
             before_now: BEFORE_NOW,
-            batch: frames as usize * FRAME,
+            batch: Ms(frames * FRAME_MS),
             waiting: VecDeque::new(),
         }
     }
@@ -119,33 +118,37 @@ impl Tape {
     /// Adds what was heard. Engines count samples, so where nothing came there is silence.
     pub(super) fn hear(&mut self, frame: &HeardFrame) {
         if let Some(now) = self.now {
-            let missing = ((frame.at - now).0 / FRAME_MS).min((LONGEST / FRAME) as u32);
+            let each = frame.coding.frame().0;
+            let missing = ((frame.at - now).0 / each).min(LONGEST.0 / each);
+            let silence = match frame.coding {
+                HeardCoding::G711(law) => law.silence(),
+                HeardCoding::Linear(_) => 0,
+            };
             for n in (1..=missing).rev() {
-                let silence = [frame.law.silence(); FRAME];
-                self.add(&HeardFrame { at: frame.at - Ms(n * FRAME_MS), sound: silence, ..*frame });
+                self.add(&HeardFrame { at: frame.at - Ms(n * each), sound: [silence; FRAME], ..*frame });
             }
         }
         self.add(frame);
-        self.now = Some(frame.at + Ms(FRAME_MS));
-        while self.samples > LONGEST {
+        self.now = Some(frame.at + frame.coding.frame());
+        while self.length > LONGEST {
             self.drop_oldest();
         }
     }
 
     fn add(&mut self, frame: &HeardFrame) {
-        self.samples += FRAME;
+        self.length += frame.coding.frame();
         let unsent = self.pieces.len() > self.sent;
-        if let Some(Piece::Audio { label, law, sound, .. }) = self.pieces.back_mut()
+        if let Some(Piece::Audio { label, coding, sound, .. }) = self.pieces.back_mut()
             && unsent
-            && (*label, *law) == (frame.label, frame.law)
-            && sound.len() + FRAME <= self.batch
+            && (*label, *coding) == (frame.label, frame.coding)
+            && length(*coding, sound) + coding.frame() <= self.batch
         {
             sound.extend_from_slice(&frame.sound);
             return;
         }
-        let mut sound = Vec::with_capacity(self.batch);
+        let mut sound = Vec::with_capacity((self.batch.0 / frame.coding.frame().0) as usize * FRAME);
         sound.extend_from_slice(&frame.sound);
-        self.pieces.push_back(Piece::Audio { at: frame.at, label: frame.label, law: frame.law, sound });
+        self.pieces.push_back(Piece::Audio { at: frame.at, label: frame.label, coding: frame.coding, sound });
     }
 
     /// The oldest audio goes; marks stay, the engine has to answer them with what it has.
@@ -153,8 +156,8 @@ impl Tape {
         let Some(at) = self.pieces.iter().position(|piece| matches!(piece, Piece::Audio { .. })) else {
             return;
         };
-        if let Some(Piece::Audio { sound, .. }) = self.pieces.remove(at) {
-            self.samples -= sound.len();
+        if let Some(Piece::Audio { coding, sound, .. }) = self.pieces.remove(at) {
+            self.length -= length(coding, &sound);
             if at < self.sent {
                 self.sent -= 1;
             } else {
@@ -250,15 +253,15 @@ impl Tape {
         let keep = self.waiting.iter().map(|w| w.from).fold(recent, Ms::min);
         while self.sent > 0 {
             let useful = match self.pieces.front() {
-                Some(Piece::Audio { at, sound, .. }) => *at + Ms::of_samples(sound.len() as u64, 8_000) > keep,
+                Some(Piece::Audio { at, coding, sound, .. }) => *at + length(*coding, sound) > keep,
                 Some(Piece::Start { utterance, .. } | Piece::End { utterance, .. }) => self.is_waiting(*utterance),
                 None => return,
             };
             if useful {
                 return;
             }
-            if let Some(Piece::Audio { sound, .. }) = self.pieces.pop_front() {
-                self.samples -= sound.len();
+            if let Some(Piece::Audio { coding, sound, .. }) = self.pieces.pop_front() {
+                self.length -= length(coding, &sound);
             }
             self.sent -= 1;
         }
@@ -280,13 +283,24 @@ impl Tape {
     }
 }
 
+/// How long the sound of a piece is.
+fn length(coding: HeardCoding, sound: &[u8]) -> Ms {
+    Ms((sound.len() / FRAME) as u32 * coding.frame().0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::g711::Law;
     use std::time::Duration;
 
     fn frame(at: u32) -> HeardFrame {
-        HeardFrame { at: Ms(at), label: Label::Open, law: Law::Mu, sound: [(at / 20) as u8; FRAME] }
+        HeardFrame {
+            at: Ms(at),
+            label: Label::Open,
+            coding: HeardCoding::G711(Law::Mu),
+            sound: [(at / 20) as u8; FRAME],
+        }
     }
 
     fn tape() -> Tape {
@@ -327,7 +341,7 @@ mod tests {
             tape.hear(&frame(at));
         }
         tape.hear(&HeardFrame { label: Label::UnderPrompt, ..frame(80) });
-        tape.hear(&HeardFrame { label: Label::UnderPrompt, law: Law::A, ..frame(100) });
+        tape.hear(&HeardFrame { label: Label::UnderPrompt, coding: HeardCoding::G711(Law::A), ..frame(100) });
         let lengths: Vec<usize> = read(&mut tape)
             .iter()
             .map(|p| if let Piece::Audio { sound, .. } = p { sound.len() / FRAME } else { 0 })
@@ -341,7 +355,7 @@ mod tests {
         run(&mut tape, 1000, 1040);
         tape.hear(&frame(1105)); // 1040 and 1060 are missing, and the clock has slipped by 25 ms
         let got = read(&mut tape);
-        let audio = |at, sound| Piece::Audio { at, label: Label::Open, law: Law::Mu, sound };
+        let audio = |at, sound| Piece::Audio { at, label: Label::Open, coding: HeardCoding::G711(Law::Mu), sound };
         let silence = audio(Ms(1045), vec![Law::Mu.silence(); 3 * FRAME]);
         let sound = audio(Ms(1105), vec![55; FRAME]);
         assert_eq!(got, [silence, sound]);
@@ -386,7 +400,7 @@ mod tests {
         assert!(matches!(got[0], Piece::Start { utterance: 1, .. }), "marks stay: {:?}", got[0]);
         run(&mut tape, 20_000, 25_000);
         assert_eq!(tape.take_dropped(), 0, "what was heard once is not lost");
-        assert_eq!(tape.samples, LONGEST);
+        assert_eq!(tape.length, LONGEST);
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@ use crate::speech::Synthesis;
 
 /// Frames that may wait for the recogniser, whose task looks every 100 ms: what a page of memory holds, 480 ms.
 const HEARD: usize = 24;
+/// Pieces of a line of 16 kHz for a G.711 frame: of 5 ms instead of 20.
+const PIECES: usize = 4;
 /// Frames that may wait for the recorder: a disk that is busy for a second is not rare.
 const RECORDED: usize = 50;
 /// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
@@ -43,6 +45,10 @@ pub(super) const INBOX: usize = 256;
 
 /// What the recogniser of early media may have to say at once: a partial or a text a while.
 const INBOX_EARLY: usize = 4;
+
+fn heard_room(setup: &Setup) -> usize {
+    if setup.may_widen { PIECES * HEARD } else { HEARD }
+}
 
 /// How a call begins.
 pub(super) enum Start {
@@ -471,7 +477,7 @@ impl Wires<'_> {
         let (tell, from_speech) = mpsc::channel(INBOX_EARLY);
         let (heard, recogniser) = recognise
             .then(|| {
-                let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
+                let (producer, consumer) = rtrb::RingBuffer::new(heard_room(&setup));
                 let speech = &self.task.shells.speech;
                 (producer, speech.recognise_early(&self.services.speech, &self.call_id, consumer, tell))
             })
@@ -491,7 +497,7 @@ impl Wires<'_> {
         let Some(media) = self.media.take() else { return };
         let shells = &self.task.shells;
         let heard = (self.services.speech != NONE).then(|| {
-            let (producer, consumer) = rtrb::RingBuffer::new(HEARD);
+            let (producer, consumer) = rtrb::RingBuffer::new(heard_room(&setup));
             let inbox = self.task.inbox.clone();
             self.recogniser = Some(shells.speech.recognise(&self.services.speech, &self.call_id, consumer, inbox));
             producer
@@ -499,7 +505,7 @@ impl Wires<'_> {
         let recorded = self.services.record.then(|| {
             let (producer, consumer) = rtrb::RingBuffer::new(RECORDED);
             let (call_id, name) = (self.call_id.clone(), self.services.name.clone());
-            shells.journal.open_recording(call_id, name, setup.media.law, consumer);
+            shells.journal.open_recording(call_id, name, setup.media.law(), consumer);
             producer
         });
         // A call that is over hears nothing more.

@@ -170,7 +170,7 @@ impl Far {
     fn keys(&mut self, send: &mut impl FnMut(From, &[u8])) {
         if self.slot.is_multiple_of(50) {
             let key = char::from_digit(self.slot / 50 % 10, 10).and_then(Key::from_char).expect("a digit");
-            self.press = Some(Sender::new(key, self.timestamp, Ms(100)));
+            self.press = Some(Sender::new(key, self.timestamp, Ms(100), 8_000));
         }
         let Some(event) = self.press.as_mut().and_then(Sender::next_packet) else { return self.audio(160, send) };
         let number = PayloadType::new(EVENT).expect("below 128");

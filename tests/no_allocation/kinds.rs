@@ -78,16 +78,12 @@ impl Kind {
 
     pub fn setup(&self, rtp: SocketAddr, rtcp: SocketAddr, clock: WallClock) -> Setup {
         let media = Media {
-            law: self.law,
-            payload_type: if self.law == Law::A { PayloadType::PCMA } else { PayloadType::PCMU },
             telephone_event: PayloadType::new(EVENT),
             telephone_event_in: PayloadType::new(EVENT),
-            remote: rtp,
             rtcp,
-            rtcp_mux: false,
             rtcp_xr: true,
             sends: !self.held,
-            receives: true,
+            ..Media::g711(self.law, rtp)
         };
         let srtp = self.encryption().map(|[robot, _]| robot);
         // All that a leg may listen for.
@@ -95,6 +91,7 @@ impl Kind {
         Setup {
             media,
             srtp,
+            may_widen: false,
             knobs: LegKnobs::default(),
             inband_keys: InbandKeys::On,
             tones: Some(Arc::new(Country::new(vec![busy]))),

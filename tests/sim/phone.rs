@@ -399,7 +399,7 @@ impl Phone {
             }
             (Act::Press(key), Some(stream), _) => {
                 let key = Key::from_char(key).expect("a key");
-                stream.key = Some(telephone_event::Sender::new(key, stream.timestamp, Ms(100)));
+                stream.key = Some(telephone_event::Sender::new(key, stream.timestamp, Ms(100), 8_000));
             }
             (Act::Info(key), Some(_), _) => {
                 let body = format!("Signal={key}\r\nDuration=100\r\n").into_bytes();

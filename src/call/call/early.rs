@@ -99,7 +99,7 @@ impl Call {
             return;
         }
         // What the answer of the call is to be read by stays as it is: another fork may give it.
-        let mut negotiator = self.first.as_deref().unwrap_or(&self.negotiator).clone();
+        let mut negotiator = self.first.as_ref().unwrap_or(&self.negotiator).clone();
         let (agreed, srtp) = match sdp {
             Some(sdp) => (negotiator.accept(sdp), secured::srtp(&negotiator)),
             None => (self.agreed.ok_or(NegotiationError::NoAudio), secured::srtp(&self.negotiator)),
@@ -113,7 +113,7 @@ impl Call {
         };
         if let Some(early) = self.early.as_ref().filter(|early| early.listening || early.let_go) {
             if early.listening {
-                self.out.push_back(Output::Leg(leg::Command::Media(media, srtp)));
+                self.out.push_back(Output::Leg(leg::Command::anew(media, srtp)));
             }
             return;
         }
@@ -122,6 +122,7 @@ impl Call {
         let setup = leg::Setup {
             media,
             srtp,
+            may_widen: self.plan.formats.iter().any(|format| format.is_wide()),
             knobs: self.plan.knobs.leg(),
             inband_keys: leg::InbandKeys::Off,
             tones: self.plan.tones.clone(),

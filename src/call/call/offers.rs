@@ -1,7 +1,9 @@
 //! Offers within a call, theirs and ours: other media, a hold of either side, the resume.
 
 use super::*;
+use crate::codec::coding::{Band, Coding};
 use crate::codec::g711::Law;
+use crate::codec::opus;
 use crate::rtp::packet::PayloadType;
 use crate::sdp::Willing;
 
@@ -55,7 +57,7 @@ impl Call {
 
     pub(super) fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
         if self.session.is_outgoing() && self.answered.is_none() {
-            self.first.get_or_insert_with(|| Box::new(self.negotiator.clone()));
+            self.first.get_or_insert_with(|| self.negotiator.clone());
         }
         let taken = sdp.as_deref().map_or(Ok(()), |offer| self.take_offer(offer));
         let input = match taken {
@@ -123,7 +125,8 @@ impl Call {
     pub(super) fn media_changed(&mut self) {
         if let Some(agreed) = self.agreed.filter(|_| self.leg_open) {
             let srtp = secured::srtp(&self.negotiator);
-            self.out.push_back(Output::Leg(leg::Command::Media(media(&agreed, &self.plan.line), srtp)));
+            let media = media(&agreed, &self.plan.line);
+            self.out.push_back(Output::Leg(leg::Command::anew(media, srtp)));
         }
     }
 
@@ -145,18 +148,34 @@ impl Call {
 /// What the leg has to know of what was agreed.
 pub(super) fn media(agreed: &Negotiated, rules: &LineRules) -> leg::Media {
     leg::Media {
-        law: match agreed.codec {
-            AudioFormat::Pcmu => Law::Mu,
-            AudioFormat::Pcma => Law::A,
-        },
+        coding: coding(agreed),
         payload_type: PayloadType::new(agreed.payload_type).unwrap_or(PayloadType::PCMA),
+        payload_type_in: PayloadType::new(agreed.payload_type_in).unwrap_or(PayloadType::PCMA),
+        ptime: Ms(agreed.ptime_ms),
         telephone_event: agreed.telephone_event.and_then(PayloadType::new),
-        telephone_event_in: PayloadType::new(TELEPHONE_EVENT),
+        telephone_event_in: PayloadType::new(agreed.telephone_event_in.unwrap_or(TELEPHONE_EVENT)),
+        event_clock: agreed.event_clock,
         remote: agreed.remote,
         rtcp: agreed.rtcp,
         rtcp_mux: agreed.rtcp_mux,
         rtcp_xr: rules.xr_unasked || agreed.rtcp_xr && rules.rtcp_xr != Willing::Off,
         sends: agreed.sends,
         receives: agreed.receives,
+    }
+}
+
+fn coding(agreed: &Negotiated) -> Coding {
+    match agreed.codec {
+        AudioFormat::Pcma => Coding::G711(Law::A),
+        AudioFormat::Pcmu => Coding::G711(Law::Mu),
+        AudioFormat::G722 => Coding::G722,
+        AudioFormat::L16 => Coding::L16(Band::Narrow),
+        AudioFormat::L16Wide => Coding::L16(Band::Wide),
+        AudioFormat::Opus => Coding::Opus(opus::Terms {
+            narrow: agreed.opus.max_playback_rate < 16_000,
+            max_bitrate: agreed.opus.max_bitrate,
+            constant_bitrate: agreed.opus.constant_bitrate,
+            fec: agreed.opus.inband_fec,
+        }),
     }
 }

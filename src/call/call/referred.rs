@@ -65,9 +65,9 @@ enum Step {
 #[derive(Debug)]
 struct Second {
     session: Session,
-    negotiator: Negotiator,
+    negotiator: Box<Negotiator>,
     /// As it was before a callee changed things that has not answered yet.
-    first: Option<Negotiator>,
+    first: Option<Box<Negotiator>>,
     agreed: Option<Negotiated>,
     /// It has rung long enough.
     ring: Instant,
@@ -427,7 +427,7 @@ impl Call {
             // Nobody is there to be spoken to.
             let mut media = media(&agreed, &self.plan.line);
             (media.sends, media.receives) = (false, false);
-            self.out.push_back(Output::Leg(leg::Command::Media(media, secured::srtp(&self.negotiator))));
+            self.out.push_back(Output::Leg(leg::Command::anew(media, secured::srtp(&self.negotiator))));
         }
         self.hold_for_target(now);
         true

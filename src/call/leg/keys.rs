@@ -36,8 +36,8 @@ impl KeyQueue {
         self.waiting.is_empty() && self.sending.is_none() && self.tone.is_none() && self.pause == 0
     }
 
-    /// The packet that takes the place of this frame's audio; a key begins at `timestamp`.
-    pub(super) fn next_packet(&mut self, timestamp: u32) -> Option<EventPacket> {
+    /// The packet that takes the place of this frame's audio; a key begins at `timestamp`, and its length is told by `clock_rate`.
+    pub(super) fn next_packet(&mut self, timestamp: u32, clock_rate: u32) -> Option<EventPacket> {
         if let Some(packet) = self.sending.as_mut().and_then(Sender::next_packet) {
             return Some(packet);
         }
@@ -49,7 +49,7 @@ impl KeyQueue {
             return None;
         }
         let key = self.waiting.pop_front()?;
-        self.sending = Some(Sender::new(key, timestamp, LENGTH));
+        self.sending = Some(Sender::new(key, timestamp, LENGTH, clock_rate));
         self.sending.as_mut()?.next_packet()
     }
 

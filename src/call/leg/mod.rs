@@ -9,8 +9,10 @@
 //! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
 
 mod echo;
+mod gear;
 mod keys;
 mod latch;
+mod line;
 mod mouth;
 mod presses;
 mod quality;
@@ -28,7 +30,7 @@ use super::io::{HeardFrame, Label, RecordedFrame};
 use super::knobs::{BargeIn, LegKnobs, OnBargeIn};
 use super::prompt::PromptNo;
 use super::record::{LineQuality, Look};
-use crate::codec::g711::Law;
+use crate::codec::coding::Coding;
 use crate::dsp::answerer::{self, Answerer};
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
 use crate::dsp::level::Gain;
@@ -39,7 +41,7 @@ use crate::dsp::vad::Vad;
 use crate::ms::Ms;
 use crate::rtp::bursts::Tally;
 use crate::rtp::frames::{Frames, Sound as Origin};
-use crate::rtp::jitter::{DelayLimits, JitterBuffer};
+use crate::rtp::jitter::{DelayLimits, JitterBuffer, MAX_PAYLOAD};
 use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
 use crate::rtp::rtcp::{MAX_COMPOUND, Reading, is_rtcp};
 use crate::rtp::sender::Sender;
@@ -49,19 +51,23 @@ use crate::rtp::xr::VoipMetrics;
 use echo::Echo;
 use keys::KeyQueue;
 use latch::Latch;
+use line::mute;
 use mouth::{Item, Mouth};
 use presses::{Presses, Way};
 use quality::Levels;
 use reports::Reports;
 use secure::{LARGEST_COMPOUND, Secure};
 
+pub use gear::Gear;
 pub use mouth::{PREROLL, Sound};
 pub use reports::WallClock;
 
 /// Samples of a frame: 20 ms at 8 kHz.
 pub const FRAME: usize = 160;
+/// The longest packet of an ordinary line: G.711, 20 ms.
+const ORDINARY_PACKET: usize = HEADER_LEN + FRAME + MAX_TRAILER;
 /// The longest packet that a leg sends.
-pub const LARGEST_PACKET: usize = HEADER_LEN + FRAME + MAX_TRAILER;
+pub const LARGEST_PACKET: usize = HEADER_LEN + MAX_PAYLOAD + MAX_TRAILER;
 /// The time of a frame.
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
@@ -75,14 +81,20 @@ const BETWEEN_WORDS: Ms = Ms(200);
 /// What signalling has agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Media {
-    /// PCMA or PCMU.
-    pub law: Law,
-    /// Its number, both ways.
+    /// How it is coded, both ways.
+    pub coding: Coding,
+    /// Its number in what we send.
     pub payload_type: PayloadType,
+    /// Its number in what we receive: ours, where the far end's differs.
+    pub payload_type_in: PayloadType,
+    /// The packets that the far end wants; what comes may have any other length.
+    pub ptime: Ms,
     /// The number of RFC 4733 events in what we send.
     pub telephone_event: Option<PayloadType>,
     /// Their number in what we receive: ours, where the far end's differs.
     pub telephone_event_in: Option<PayloadType>,
+    /// Units a second in which their length is told.
+    pub event_clock: u32,
     /// Where our packets go, until theirs come from elsewhere.
     pub remote: SocketAddr,
     /// Where our RTCP goes, until then.
@@ -104,6 +116,8 @@ pub struct Setup {
     pub media: Media,
     /// What both directions are encrypted with; `None`: they are not.
     pub srtp: Option<Box<Srtp>>,
+    /// It may become one of 16 kHz: recognition needs a longer ring.
+    pub may_widen: bool,
     /// First values.
     pub knobs: LegKnobs,
     /// Whether keys are heard as tones.
@@ -186,8 +200,9 @@ pub enum Command {
     Background(Option<(Arc<[i16]>, Gain)>),
     /// Keys to send: 0-9 * # A-D. As RFC 4733 events; as tones where those have not been agreed on.
     SendKeys(String),
-    /// Signalling has agreed anew. A direction whose key is the same goes on; what is encrypted stays so.
-    Media(Media, Option<Box<Srtp>>),
+    /// Signalling has agreed anew. A direction whose key is the same goes on; what is encrypted stays so. With it comes what the coding
+    /// needs, if it needs something.
+    Media(Media, Option<Box<Srtp>>, Option<Box<Gear>>),
     /// How is the line? [`LegEvent::Look`] brings it back filled in: here nothing is allocated.
     Look(Box<Look>),
 }
@@ -389,6 +404,8 @@ struct Voice {
 #[derive(Debug)]
 pub struct Leg {
     media: Media,
+    /// `None`: G.711, in packets of 20 ms.
+    gear: Option<Box<Gear>>,
     secure: Secure,
     knobs: LegKnobs,
     rtp_timeout: Duration,
@@ -449,6 +466,7 @@ impl Leg {
         let sender = Sender::new(&mut rng);
         let mut leg = Leg {
             media: setup.media,
+            gear: Gear::of(&setup.media).unwrap_or(None),
             secure: Secure::new(setup.srtp),
             knobs: setup.knobs,
             rtp_timeout: setup.rtp_timeout,
@@ -491,6 +509,7 @@ impl Leg {
         };
         leg.turn(setup.knobs);
         leg.listen_for_tones();
+        leg.tune();
         leg
     }
 
@@ -513,9 +532,7 @@ impl Leg {
             self.refused.malformed += 1;
             return;
         };
-        let is_audio = packet.payload_type == self.media.payload_type;
-        let number = Some(packet.payload_type);
-        let is_event = number == self.media.telephone_event || number == self.media.telephone_event_in;
+        let (is_audio, is_event) = self.media.meaning(packet.payload_type);
         let is_comfort_noise = packet.payload_type == PayloadType::CN;
         if !is_audio && !is_event && !is_comfort_noise {
             self.refused.payload_type += 1;
@@ -527,7 +544,7 @@ impl Leg {
         }
         self.heard_at = Some(now);
         // Events and comfort noise take part in the sequence, but have nothing to play.
-        let samples = if is_audio { packet.payload.len() as u32 } else { 0 };
+        let samples = if is_audio { self.media.coding.units(packet.payload) } else { 0 };
         self.jitter.insert(now, &packet, samples);
         if is_event {
             self.events.handle(now, packet.timestamp, packet.payload);
@@ -592,9 +609,15 @@ impl Leg {
                 }
             }
             Command::SendKeys(keys) => self.keys.press(&keys),
-            Command::Media(media, srtp) => {
-                self.media = media;
+            Command::Media(media, srtp, gear) => {
+                let before = std::mem::replace(&mut self.media, media);
                 self.secure.renew(srtp);
+                if (media.coding, media.ptime) != (before.coding, before.ptime) {
+                    self.gear = gear;
+                }
+                if media.coding != before.coding {
+                    self.tune();
+                }
                 self.listen_for_tones();
                 // After a hold its silence counts from now.
                 self.heard_at = self.last;
@@ -603,7 +626,8 @@ impl Leg {
             Command::Look(mut look) => {
                 let (_, so_far) = self.jitter.tally();
                 let before = std::mem::replace(&mut self.looked, so_far);
-                *look = Look { so_far: self.quality(), lately: quality::lately(so_far.since(before)) };
+                *look =
+                    Look { so_far: self.quality(), lately: quality::lately(self.media.coding, so_far.since(before)) };
                 events(LegEvent::Look(look));
             }
         }
@@ -624,7 +648,9 @@ impl Leg {
         let since = self.last.map_or(SLOT, |last| slot.saturating_duration_since(last));
         let missed = (since.as_millis() / SLOT.as_millis()).saturating_sub(1);
         if missed > 0 {
-            self.sender.advance(missed as u32 * FRAME as u32);
+            self.sender.advance(missed as u32 * self.media.units());
+            // What waits for its packet to be full does not continue.
+            self.gear.iter_mut().for_each(|gear| gear.forget());
         }
         self.last = Some(slot);
         let at = Ms::from(slot.saturating_duration_since(origin));
@@ -646,12 +672,7 @@ impl Leg {
             caller: heard.samples,
             paused: self.recording_paused,
         });
-        outlet.heard(|| {
-            let law = self.media.law;
-            let mut sound = [0; FRAME];
-            law.encode(&heard.samples, &mut sound);
-            HeardFrame { at: heard.at, label: heard.label, law, sound }
-        });
+        self.tell_recogniser(&heard, outlet);
         if self.reports.due(slot) {
             let mut compound = [0; MAX_COMPOUND];
             let voip = self.voip();
@@ -704,7 +725,14 @@ impl Leg {
     }
 
     fn heard(&self, tally: Tally) -> Option<VoipMetrics> {
-        quality::metrics(tally, &self.jitter, &self.levels, self.reports.round_trip(), self.reports.voip())
+        quality::metrics(
+            self.media.coding,
+            tally,
+            &self.jitter,
+            &self.levels,
+            self.reports.round_trip(),
+            self.reports.voip(),
+        )
     }
 
     /// How the line was.
@@ -718,14 +746,14 @@ impl Leg {
             jitter_ms: jitter.jitter,
             sent: self.sender.sent().packets,
             under_runs: self.mouth.under_runs(),
-            peer: self.reports.peer(),
+            peer: self.reports.peer(self.media.coding.clock_rate()),
             heard: self.heard(self.jitter.tally().1),
         }
     }
 
     /// Reads a little of everything that the next [`tick`](Self::tick) begins with, for who has other legs to serve meanwhile: it is in the cache then.
     pub fn warm(&self) -> usize {
-        let own = usize::from(self.voiced) ^ self.media.law as usize ^ usize::from(self.latch.remote().port());
+        let own = usize::from(self.voiced) ^ self.media.ptime.0 as usize ^ usize::from(self.latch.remote().port());
         own ^ self.jitter.warm() ^ self.frames.warm() ^ self.vad.warm() ^ self.mouth.warm()
     }
 
@@ -746,13 +774,20 @@ impl Leg {
     /// Ears: one frame from the jitter buffer, and what it means.
     fn listen(&mut self, slot: Instant, origin: Instant, outlet: &mut impl Outlet) -> Heard {
         let mut samples = [0; FRAME];
-        let law = self.media.law;
-        let decode = |_: PayloadType, payload: &[u8], out: &mut [i16]| law.decode(payload, out);
-        let frame = self.frames.next(&mut self.jitter, slot, !self.noisy, decode, &mut samples);
+        let frame = match (&mut self.gear, self.media.coding) {
+            (None, Coding::G711(law)) => {
+                let decode = |_: PayloadType, payload: &[u8], out: &mut [i16]| law.decode(payload, out);
+                self.frames.next(&mut self.jitter, slot, !self.noisy, decode, &mut samples)
+            }
+            (Some(gear), _) => gear.listen(&mut self.jitter, &mut self.frames, slot, !self.noisy, &mut samples),
+            // Without memory for what it needs the line is mute.
+            (None, _) => self.frames.next(&mut self.jitter, slot, true, mute, &mut samples),
+        };
         // Whom we hold may go on sending: it is not heard.
         let sound = if self.media.receives { frame.sound } else { Origin::Silence };
         if !self.media.receives {
             samples = [0; FRAME];
+            self.gear.iter_mut().for_each(|gear| gear.hush());
         }
         (self.voiced, self.noisy) = match sound {
             Origin::Silence => (false, false),
@@ -945,35 +980,6 @@ impl Leg {
         let mut tone = [0; FRAME];
         self.keys.next_tone(&mut tone).then_some(tone)
     }
-
-    /// One packet: keys first, then the frame. Silence is sent too: it keeps NATs open, and far ends take a pause for a dead line.
-    fn send(&mut self, frame: Option<&[i16; FRAME]>, outlet: &mut impl Outlet) {
-        let mut datagram = [0; LARGEST_PACKET];
-        let remote = self.latch.remote();
-        if self.media.sends {
-            let event = self
-                .media
-                .telephone_event
-                .and_then(|number| Some((number, self.keys.next_packet(self.sender.timestamp())?)));
-            let length = match event {
-                Some((number, key)) => {
-                    self.sender.event(key.marker, number, key.timestamp, &key.payload, &mut datagram)
-                }
-                None => {
-                    let law = self.media.law;
-                    let mut payload = [law.silence(); FRAME];
-                    if let Some(frame) = frame {
-                        law.encode(frame, &mut payload);
-                    }
-                    self.sender.audio(self.media.payload_type, &payload, &mut datagram)
-                }
-            };
-            if let Some(length) = self.secure.seal(&mut datagram, length) {
-                outlet.send(remote, &datagram[..length]);
-            }
-        }
-        self.sender.advance(FRAME as u32);
-    }
 }
 
 /// What the mouth says over what comes from the other leg.
@@ -986,6 +992,7 @@ fn mixed(spoke: Option<[i16; FRAME]>, mut other: [i16; FRAME]) -> [i16; FRAME] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::g711::Law;
     use crate::ms::epoch;
 
     #[derive(Default)]
@@ -1008,22 +1015,12 @@ mod tests {
         let start = epoch();
         let remote = SocketAddr::from(([127, 0, 0, 1], 5_000));
         let events = PayloadType::new(101);
-        let media = Media {
-            law: Law::A,
-            payload_type: PayloadType::PCMA,
-            telephone_event: events,
-            telephone_event_in: events,
-            remote,
-            rtcp: remote,
-            rtcp_mux: false,
-            rtcp_xr: false,
-            sends: true,
-            receives: true,
-        };
+        let media = Media { telephone_event: events, telephone_event_in: events, ..Media::g711(Law::A, remote) };
         let clock = WallClock { at: start, unix: Duration::ZERO };
         let mut leg = Leg::new(Setup {
             media,
             srtp: None,
+            may_widen: false,
             knobs: LegKnobs::default(),
             inband_keys: InbandKeys::default(),
             tones: None,

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::call::record::Lately;
+use crate::codec::coding::Coding;
 use crate::dsp::level::{FLOOR_DB, dbfs};
 use crate::ms::Ms;
 use crate::rtp::bursts::Tally;
-use crate::rtp::emodel::{Coding, opinion, rating};
+use crate::rtp::emodel::{self, opinion, rating};
 use crate::rtp::jitter::JitterBuffer;
 use crate::rtp::xr::VoipMetrics;
 
@@ -40,6 +41,16 @@ impl Levels {
     }
 }
 
+/// How the coding bears losses.
+fn rated(coding: Coding) -> emodel::Coding {
+    match coding {
+        // Samples as they are lose nothing to begin with, and are concealed as G.711 is.
+        Coding::G711(_) | Coding::L16(_) => emodel::Coding::G711,
+        Coding::G722 => emodel::Coding::G722,
+        Coding::Opus(_) => emodel::Coding::OPUS,
+    }
+}
+
 fn dbm0(level: Option<f32>) -> Option<i8> {
     // Digital silence has no level.
     level.filter(|level| *level > FLOOR_DB).map(|level| (level - ZERO_DBM0).round() as i8)
@@ -47,6 +58,7 @@ fn dbm0(level: Option<f32>) -> Option<i8> {
 
 /// The figures of a stream; `None`: nothing came.
 pub(super) fn metrics(
+    coding: Coding,
     tally: Tally,
     jitter: &JitterBuffer,
     levels: &Levels,
@@ -63,7 +75,7 @@ pub(super) fn metrics(
     // What is heard waits in our buffer, what is said until its packet is full.
     let system = stats.delay + Ms::from(SLOT);
     let score =
-        |one_way: f32| rating(Coding::G711, tally.loss_rate() + tally.discard_rate(), tally.burst_ratio(), one_way);
+        |one_way: f32| rating(rated(coding), tally.loss_rate() + tally.discard_rate(), tally.burst_ratio(), one_way);
     // A far end that does not say what it adds itself adds as much as we do.
     let far = far.and_then(|far| far.end_system_ms).unwrap_or(system);
     let r_factor = round_trip_ms.map(|trip| score((trip.0 + system.0 + far.0) as f32 / 2.0));
@@ -89,10 +101,10 @@ pub(super) fn metrics(
 }
 
 /// The figures of a stretch; `None`: nothing came.
-pub(super) fn lately(tally: Tally) -> Option<Lately> {
+pub(super) fn lately(coding: Coding, tally: Tally) -> Option<Lately> {
     (tally.packets > 0).then(|| {
         let (loss_rate, discard_rate) = (tally.loss_rate(), tally.discard_rate());
-        let mos_lq = opinion(rating(Coding::G711, loss_rate + discard_rate, tally.burst_ratio(), 0.0));
+        let mos_lq = opinion(rating(rated(coding), loss_rate + discard_rate, tally.burst_ratio(), 0.0));
         Lately { loss_rate, discard_rate, mos_lq }
     })
 }

@@ -92,10 +92,11 @@ impl Reports {
     }
 
     /// How the far end says that it hears us.
-    pub(super) fn peer(&self) -> Option<PeerQuality> {
+    /// Its jitter is told in units of our sound's clock.
+    pub(super) fn peer(&self, clock_rate: u32) -> Option<PeerQuality> {
         self.session.peer().map(|peer| PeerQuality {
             lost: u64::try_from(peer.cumulative_lost).unwrap_or(0),
-            jitter_ms: Ms(peer.jitter / 8),
+            jitter_ms: Ms(u32::try_from(u64::from(peer.jitter) * 1_000 / u64::from(clock_rate)).unwrap_or(u32::MAX)),
             round_trip_ms: self.session.round_trip().map(Ms::from),
             heard: self.session.voip(),
         })
@@ -126,7 +127,6 @@ mod tests {
     use crate::call::leg::{Leg, LegEvent, Media, Outlet, SLOT, Setup};
     use crate::codec::g711::Law;
     use crate::ms::epoch;
-    use crate::rtp::packet::PayloadType;
 
     #[derive(Default)]
     struct Wire {
@@ -149,22 +149,12 @@ mod tests {
     }
 
     fn leg(start: Instant, seed: u64, remote: SocketAddr) -> Leg {
-        let media = Media {
-            law: Law::A,
-            payload_type: PayloadType::PCMA,
-            telephone_event: None,
-            telephone_event_in: None,
-            remote,
-            rtcp: SocketAddr::new(remote.ip(), remote.port() + 1),
-            rtcp_mux: false,
-            rtcp_xr: false,
-            sends: true,
-            receives: true,
-        };
+        let media = Media::g711(Law::A, remote);
         let clock = WallClock { at: start, unix: Duration::from_secs(1_800_000_000) };
         Leg::new(Setup {
             media,
             srtp: None,
+            may_widen: false,
             knobs: LegKnobs::default(),
             inband_keys: Default::default(),
             tones: None,
@@ -233,7 +223,7 @@ mod tests {
         one.receive(start, there, &wire.rtcp[0]);
         assert_eq!((one.refused().malformed, one.shares_port()), (1, false));
         let media = Media { rtcp_mux: true, ..one.media };
-        one.command(crate::call::leg::Command::Media(media, None), &mut Wire::default());
+        one.command(crate::call::leg::Command::anew(media, None), &mut Wire::default());
         one.receive(start, there, &wire.rtcp[0]);
         one.receive(start, there, &wire.rtp[0]);
         assert_eq!((one.refused().malformed, one.quality().received, one.shares_port()), (1, 1, true));

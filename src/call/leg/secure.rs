@@ -1,7 +1,7 @@
 //! The leg's encryption: between the network and all that the leg does. A leg that has it sends nothing without, and believes nothing that
 //! is not authentic: not even where it comes from.
 
-use super::{LARGEST_PACKET, Refused};
+use super::Refused;
 use crate::rtp::rtcp::MAX_COMPOUND;
 use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Rejected, Srtp};
 
@@ -32,7 +32,7 @@ impl Secure {
     }
 
     /// Makes a packet ready to be sent; `None`: it must not be.
-    pub(super) fn seal(&mut self, packet: &mut [u8; LARGEST_PACKET], length: usize) -> Option<usize> {
+    pub(super) fn seal(&mut self, packet: &mut [u8], length: usize) -> Option<usize> {
         match &mut self.0 {
             Some(srtp) => srtp.protect(packet, length),
             None => Some(length),

@@ -99,7 +99,7 @@ fn what_cannot_be_decoded_counts_as_lost() {
     jitter.insert(now, &packet, 160);
     let later = now + Duration::from_millis(60);
     let mut out = [1; FRAME];
-    let heard = reader.next(&mut jitter, later, false, |_, _, _| 0, &mut out);
+    let heard = reader.next(&mut jitter, later, false, |_: PayloadType, _: &[u8], _: &mut [i16]| 0, &mut out);
     assert_eq!((heard.sound, heard.wire, out), (Sound::Concealed, now, [0; FRAME]));
 }
 

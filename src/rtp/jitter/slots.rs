@@ -1,14 +1,17 @@
 //! The jitter buffer's storage: 32 slots indexed by sequence number, payloads in chains of 80-byte blocks.
 //!
-//! Slots as wide as the longest payload would need 15 KB a call, of which a call with 20 ms packets would use a third. Blocks of
-//! 10 ms of G.711 hold 480 ms in 4 KB, whatever the packet time.
+//! Slots as wide as the longest payload would need 40 KB a call, of which a call with 20 ms packets of G.711 would use an eighth. Blocks of
+//! 10 ms of G.711 hold 480 ms in 4 KB, whatever the packet time; who sends samples as they are gets more of them.
 
-/// The longest payload that is kept, in bytes: 60 ms of G.711.
-pub const MAX_PAYLOAD: usize = 480;
+/// The longest payload that is kept, in bytes: 40 ms of L16 at 16 kHz, and every packet of Opus.
+pub const MAX_PAYLOAD: usize = 1_280;
 /// How many packets fit, and how far ahead of the next one the newest may be.
 pub const SLOTS: i64 = 32;
 const BLOCK: usize = 80;
-const BLOCKS: usize = 48;
+/// For all codings that make a byte of a sample, or less.
+pub const BLOCKS: usize = 48;
+/// For samples of 16 kHz as they are: 400 ms.
+pub const BLOCKS_L16: usize = 160;
 const END: u8 = u8::MAX;
 
 /// What is kept of a packet beside its payload.
@@ -32,20 +35,21 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Slots {
     held: [Option<Held>; SLOTS as usize],
-    blocks: [[u8; BLOCK]; BLOCKS],
-    next: [u8; BLOCKS],
+    blocks: Box<[[u8; BLOCK]]>,
+    next: Box<[u8]>,
     free: u8,
     free_count: u8,
 }
 
 impl Slots {
-    /// No packets.
-    pub fn new() -> Slots {
-        let mut next = [END; BLOCKS];
-        for (block, next) in next.iter_mut().enumerate().take(BLOCKS - 1) {
+    /// No packets, and room for so many blocks, 254 at most.
+    pub fn new(blocks: usize) -> Slots {
+        let mut next = vec![END; blocks].into_boxed_slice();
+        for (block, next) in next.iter_mut().enumerate().take(blocks - 1) {
             *next = block as u8 + 1;
         }
-        Slots { held: [None; SLOTS as usize], blocks: [[0; BLOCK]; BLOCKS], next, free: 0, free_count: BLOCKS as u8 }
+        let blocks = vec![[0; BLOCK]; blocks].into_boxed_slice();
+        Slots { held: [None; SLOTS as usize], free_count: blocks.len() as u8, blocks, next, free: 0 }
     }
 
     /// Reads what [`take`](Self::take) will.
@@ -99,11 +103,21 @@ impl Slots {
     }
 
     /// Removes the packet with this number and copies its payload; returns the payload's length in bytes.
-    pub fn take(&mut self, number: i64, payload: &mut [u8; MAX_PAYLOAD]) -> usize {
+    pub fn take(&mut self, number: i64, payload: &mut [u8]) -> usize {
+        let length = self.copy(number, payload);
+        self.remove(number);
+        length
+    }
+
+    /// Copies the payload of the packet with this number; returns its length in bytes, 0 if it has no room.
+    pub fn copy(&self, number: i64, payload: &mut [u8]) -> usize {
         let Some(held) = self.at(number) else {
             return 0;
         };
         let length = usize::from(held.length);
+        let Some(payload) = payload.get_mut(..length) else {
+            return 0;
+        };
         let mut block = held.first_block;
         // Chunks were cut from the end, so only the first of a chain can be short.
         let mut filled = 0;
@@ -116,7 +130,6 @@ impl Slots {
             filled += part;
             block = self.next[usize::from(block)];
         }
-        self.remove(number);
         length
     }
 
@@ -155,7 +168,7 @@ impl Slots {
     }
 
     /// How many packets wait.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held.iter().flatten().count()
     }
 }
@@ -171,7 +184,7 @@ mod tests {
 
     #[test]
     fn gives_back_what_it_was_given_and_all_its_room() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(BLOCKS);
         let mut out = [0; MAX_PAYLOAD];
         for length in 0..=MAX_PAYLOAD {
             let payload: Vec<u8> = (0..length).map(|n| (n * 7 + length) as u8).collect();
@@ -186,8 +199,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_loses_a_block(steps in proptest::collection::vec((0i64..64, 0usize..600, any::<bool>()), 1..300)) {
-            let mut slots = Slots::new();
+        fn never_loses_a_block(steps in proptest::collection::vec((0i64..64, 0usize..1_400, any::<bool>()), 1..300)) {
+            let mut slots = Slots::new(BLOCKS);
             for (number, length, put) in steps {
                 if put { slots.put(number, 0, 0, 1, 0, &vec![1; length]); } else { slots.remove(number); }
                 let used: usize = slots.held.iter().flatten().map(|held| usize::from(held.length).div_ceil(BLOCK)).sum();

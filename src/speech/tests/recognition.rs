@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::call::io::HeardCoding;
 use crate::call::io::Label;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
@@ -28,7 +29,7 @@ impl Call {
     fn hear(&mut self, frames: u32) {
         for _ in 0..frames {
             let sound = [(self.at / 20) as u8; 160];
-            let frame = HeardFrame { at: Ms(self.at), label: Label::Open, law: Law::Mu, sound };
+            let frame = HeardFrame { at: Ms(self.at), label: Label::Open, coding: HeardCoding::G711(Law::Mu), sound };
             self.ring.push(frame).expect("the ring has room");
             self.at += 20;
         }

@@ -268,7 +268,7 @@ impl Bench {
     /// Where media goes, of each change.
     fn media(&self) -> Vec<leg::Media> {
         let one = |output: &Output| match output {
-            Output::Leg(Command::Media(media, _)) => Some(*media),
+            Output::Leg(Command::Media(media, ..)) => Some(*media),
             _ => None,
         };
         self.out.iter().filter_map(one).collect()
