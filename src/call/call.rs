@@ -721,7 +721,7 @@ impl Call {
         let stream = self.early_over(now);
         let first = self.first.take();
         if let Some(sdp) = sdp {
-            self.negotiator = first.map_or_else(|| self.negotiator.clone(), |first| first);
+            self.negotiator = first.unwrap_or_else(|| self.negotiator.clone());
             match self.negotiator.accept(&sdp) {
                 Ok(agreed) => self.agreed = Some(agreed),
                 Err(error) => return self.hang_up(now, HungUpBy::Network, &format!("SDP answer: {error}")),

@@ -6,7 +6,7 @@
 //! - An utterance is told when its text has come, at the latest [`Rules::final_timeout`] after its end, then with the best partial.
 //! - `no_input` runs from the robot's last sample, while nobody speaks and nobody owes an answer.
 //! - A dialogue that owes an answer for longer than [`Rules::dialogue_timeout`], closes its stream or was never there is taken up anew, elsewhere
-//!   if it can be ([`resuming`]), so many times; then it ends the call politely, as a synthesiser does that cannot speak: fallback prompt,
+//!   if it can be (`resuming`), so many times; then it ends the call politely, as a synthesiser does that cannot speak: fallback prompt,
 //!   then hang up. Never dead air.
 //! - Hanging up and handing over after a prompt wait for the end of all that is queued, however it ended, and [`GRACE`] more. While a
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts. When a second leg is bridged the

@@ -38,7 +38,7 @@ pub struct Refer {
     pub patience: Option<Duration>,
     /// In the middle of a prompt too; else after the last sample of all that is queued.
     pub now: bool,
-    /// A trunk that does not do it ([`NOT_DONE`]) is taken at its word: we call the target ourselves.
+    /// A trunk that does not do it (403, 405, 501, 603) is taken at its word: we call the target ourselves.
     pub bridge_on_refusal: bool,
 }
 

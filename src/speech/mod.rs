@@ -6,7 +6,7 @@
 //! | synthesis | one stream a segment; pieces of 8 kHz sound go to the call as they come | tried once more if nothing was heard yet; then the call is told |
 //!
 //! All calls share two HTTP/2 connections to an endpoint of a service, one for each of the two, so that neither waits behind the other; which
-//! of several endpoints a stream goes to, [`pool`] says, and one that breaks goes on at another. What the engine can do
+//! of several endpoints a stream goes to, `channel::pool` says, and one that breaks goes on at another. What the engine can do
 //! is asked before the first stream, and again after one broke: a language, a voice or a format that does not fit is told in words that name
 //! the endpoint and what there is, instead of being heard as noise.
 
