@@ -33,7 +33,7 @@ use super::record::{LineQuality, Look};
 use crate::codec::coding::Coding;
 use crate::dsp::answerer::{self, Answerer};
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
-use crate::dsp::level::Gain;
+use crate::dsp::level::{Gain, mix};
 use crate::dsp::mix::Bed;
 use crate::dsp::tone::keys::Keys as Tones;
 use crate::dsp::tone::progress::{self, Country, Progress};
@@ -660,7 +660,13 @@ impl Leg {
         self.echo.said(spoke.as_ref());
         let spoke = self.lay_under(spoke, outlet);
         let spoke = match outlet.bridge(&heard.samples) {
-            Some(other) => Some(mixed(spoke, other)),
+            // What the mouth says goes over what comes from the other leg.
+            Some(mut both) => {
+                if let Some(spoke) = &spoke {
+                    mix(&mut both, spoke, Gain::UNITY);
+                }
+                Some(both)
+            }
             None => spoke,
         };
         let spoke = self.key_tone().or(spoke);
@@ -925,7 +931,7 @@ impl Leg {
         if let Some(last) = self.stop.take() {
             return Some((Stopped::Asked, last));
         }
-        let (BargeIn::Speech | BargeIn::Words, true) = self.mouth.policy()? else { return None };
+        let (by @ (BargeIn::Speech | BargeIn::Words), true) = self.mouth.policy()? else { return None };
         if self.knobs.key_barge_in && self.pressed[0].is_some() {
             return Some((Stopped::Key, ALL));
         }
@@ -935,7 +941,7 @@ impl Leg {
             return Some((Stopped::Speech { onset }, ALL));
         }
         let onset = self.speaks_into_it().filter(|_| self.knobs.on_barge_in == OnBargeIn::Stop)?;
-        matches!(self.mouth.policy(), Some((BargeIn::Speech, _))).then_some((Stopped::Speech { onset }, ALL))
+        (by == BargeIn::Speech).then_some((Stopped::Speech { onset }, ALL))
     }
 
     /// Who pauses what is said: the caller, once in an utterance.
@@ -980,13 +986,6 @@ impl Leg {
         let mut tone = [0; FRAME];
         self.keys.next_tone(&mut tone).then_some(tone)
     }
-}
-
-/// What the mouth says over what comes from the other leg.
-fn mixed(spoke: Option<[i16; FRAME]>, mut other: [i16; FRAME]) -> [i16; FRAME] {
-    let spoke = spoke.unwrap_or([0; FRAME]);
-    other.iter_mut().zip(spoke).for_each(|(sample, more)| *sample = sample.saturating_add(more));
-    other
 }
 
 #[cfg(test)]
