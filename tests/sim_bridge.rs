@@ -12,7 +12,7 @@ use trunkline::call::event::{Stage, StoppedBy, What};
 use trunkline::call::io::{FromDialogue, Input, ToRecogniser};
 use trunkline::call::line::{Fault, HungUpBy, Line};
 use trunkline::call::prompt::{Segment, Source};
-use trunkline::call::record::{Outcome, Role, Transfer};
+use trunkline::call::record::{Outcome, Role};
 use trunkline::call::second_leg::{News, SecondLeg, ToSecond};
 use trunkline::call::transfer::{Handed, Refer};
 use trunkline::ms::Ms;
@@ -84,27 +84,6 @@ fn scenario(orders: Vec<(u32, Order)>) -> Scenario {
     Scenario { orders, dialogue: hands_over(leg()), ..Scenario::outbound() }
 }
 
-fn stages(seen: &Seen) -> Vec<(Stage, u16)> {
-    let one = |told: &(Duration, Ms, What)| match &told.2 {
-        What::Transfer { stage, sip_code, .. } => Some((*stage, *sip_code)),
-        _ => None,
-    };
-    seen.told.iter().filter_map(one).collect()
-}
-
-fn results(seen: &Seen) -> Vec<(bool, u16)> {
-    let one = |told: &(Duration, trunkline::call::line::LineEvent)| match &told.1.what {
-        Line::TransferResult { reached, sip_code, .. } => Some((*reached, *sip_code)),
-        _ => None,
-    };
-    seen.line.iter().filter_map(one).collect()
-}
-
-fn only(seen: &Seen) -> &Transfer {
-    let [transfer] = &seen.record().transfers[..] else { panic!("{:?}", seen.record().transfers) };
-    transfer
-}
-
 /// Who ended the first call, as the second one was told.
 fn told_second(seen: &Seen) -> Vec<HungUpBy> {
     let hang_up = |(_, told): &(Duration, ToSecond)| match told {
@@ -125,8 +104,8 @@ fn a_transfer_waits_for_the_last_word_and_leaves_the_call_to_the_human() {
         // Who calls us is shown, and so is whom we called.
         assert_eq!(leg.caller, if inbound { "4000" } else { "13800000000" });
         let way = [(Stage::Started, 0), (Stage::Progress, 180), (Stage::Answered(Handed::Transferred), 200)];
-        assert_eq!(stages(&seen), [&way[..], &[(Stage::Ended, 200)]].concat());
-        assert_eq!(results(&seen), [(true, 200)]);
+        assert_eq!(seen.stages(), [&way[..], &[(Stage::Ended, 200)]].concat());
+        assert_eq!(seen.results(), [(true, 200)]);
         let Some((_, last)) = seen.line.last() else { panic!("it was told something") };
         let reason = "handed over to sip:8001@192.0.2.9:5062".to_owned();
         assert_eq!(last.what, Line::End { by: HungUpBy::Robot, reason });
@@ -136,7 +115,7 @@ fn a_transfer_waits_for_the_last_word_and_leaves_the_call_to_the_human() {
             (record.outcome, record.hung_up_by, record.end_reason.as_str()),
             (Outcome::Success, HungUpBy::Agent, "BYE")
         );
-        let transfer = only(&seen);
+        let transfer = seen.transfer();
         assert_eq!((transfer.kind, transfer.result, transfer.sip_code), ("bridge", 1, 200));
         assert_eq!((transfer.outcome, transfer.call_id.as_str()), (Handed::Transferred, "second"));
         // The call goes on for as long as the two talk; its BYE goes out when the agent has hung up.
@@ -156,17 +135,20 @@ fn after_a_failed_transfer_the_conversation_goes_on() {
         scenario.knobs.no_input = Ms(2_000);
         let seen = scenario.run(1);
         assert_eq!(seen.talk(), ["robot: One moment.", "robot: Sorry."], "{code}");
-        assert_eq!((results(&seen), seen.record().end_reason.as_str()), (vec![(false, code)], "it failed"));
-        assert_eq!(stages(&seen).last(), Some(&(Stage::Failed(outcome), code)));
-        assert_eq!((only(&seen).result, only(&seen).outcome, only(&seen).reason.as_str()), (-1, outcome, "no"));
+        assert_eq!((seen.results(), seen.record().end_reason.as_str()), (vec![(false, code)], "it failed"));
+        assert_eq!(seen.stages().last(), Some(&(Stage::Failed(outcome), code)));
+        assert_eq!(
+            (seen.transfer().result, seen.transfer().outcome, seen.transfer().reason.as_str()),
+            (-1, outcome, "no")
+        );
         assert!(!seen.told.iter().any(|(_, _, what)| matches!(what, What::NoInput { .. })));
         assert!(seen.bridged.is_empty() && seen.record().faults.is_empty());
     }
     // A leg that could not even be placed; and one whose task has died.
     let seen = scenario(vec![news(6_000, failed(0, "no_channel: trunk t"))]).run(1);
-    assert_eq!((only(&seen).outcome, only(&seen).reason.as_str()), (Handed::Refused, "no_channel: trunk t"));
+    assert_eq!((seen.transfer().outcome, seen.transfer().reason.as_str()), (Handed::Refused, "no_channel: trunk t"));
     let seen = scenario(and(rings(), vec![news(9_000, over(HungUpBy::Network))])).run(1);
-    assert_eq!((only(&seen).outcome, results(&seen)), (Handed::Failed, vec![(false, 0)]));
+    assert_eq!((seen.transfer().outcome, seen.results()), (Handed::Failed, vec![(false, 0)]));
 }
 
 #[test]
@@ -243,12 +225,15 @@ fn whoever_ends_the_call_ends_the_other_one() {
     // While it rings, and while the two talk.
     let seen = ends(vec![], Some((5_000, Act::HangUp)));
     assert_eq!(by(&seen), (HungUpBy::Caller, vec![HungUpBy::Caller]));
-    assert_eq!((only(&seen).outcome, results(&seen)), (Handed::CallEnded, vec![(false, 0)]));
+    assert_eq!((seen.transfer().outcome, seen.results()), (Handed::CallEnded, vec![(false, 0)]));
     let seen = ends(vec![answered()], Some((9_000, Act::HangUp)));
-    assert_eq!((by(&seen), only(&seen).result), ((HungUpBy::Caller, vec![HungUpBy::Caller]), 1));
+    assert_eq!((by(&seen), seen.transfer().result), ((HungUpBy::Caller, vec![HungUpBy::Caller]), 1));
     assert!(seen.request("BYE").is_none());
     let seen = ends(vec![(6_000, hang(true))], None);
-    assert_eq!((by(&seen), only(&seen).outcome), ((HungUpBy::Operator, vec![HungUpBy::Operator]), Handed::CallEnded));
+    assert_eq!(
+        (by(&seen), seen.transfer().outcome),
+        ((HungUpBy::Operator, vec![HungUpBy::Operator]), Handed::CallEnded)
+    );
     for order in [hang(true), hang(false)] {
         let seen = ends(vec![answered(), (10_000, order)], None);
         assert_eq!(
@@ -266,7 +251,7 @@ fn whoever_ends_the_call_ends_the_other_one() {
     assert!(matches!(seen.record().hung_up_by, HungUpBy::Agent | HungUpBy::Caller));
     // What comes after the end is nobody's.
     let seen = ends(vec![news(9_000, News::Answered)], Some((5_000, Act::HangUp)));
-    assert_eq!((only(&seen).result, seen.bridged.len()), (-1, 0));
+    assert_eq!((seen.transfer().result, seen.bridged.len()), (-1, 0));
 }
 
 #[test]
@@ -287,7 +272,7 @@ fn a_hang_up_meanwhile_waits_for_the_result_unless_it_says_now() {
     assert_eq!(seen.record().end_reason, "bye");
     // The robot has nothing to say any more; who runs the calls has.
     let seen = with(true, news(9_000, News::Answered));
-    assert_eq!((seen.record().hung_up_by, only(&seen).result), (HungUpBy::Agent, 1));
+    assert_eq!((seen.record().hung_up_by, seen.transfer().result), (HungUpBy::Agent, 1));
     let seen = with(false, news(9_000, News::Answered));
     assert_eq!((seen.record().hung_up_by, seen.record().end_reason.as_str()), (HungUpBy::Operator, "enough"));
 }
@@ -312,8 +297,8 @@ fn one_at_a_time_and_none_after_the_answer() {
         and(rings(), vec![order(3_000), order(5_000), news(8_000, News::Answered), later, (11_000, hang(true))]);
     let seen = Scenario { dialogue: Box::new(|_| Vec::new()), ..scenario(orders) }.run(1);
     let refused = (Stage::Failed(Handed::Refused), 491);
-    assert_eq!(stages(&seen).iter().filter(|stage| **stage == refused).count(), 2);
-    assert_eq!((seen.second_legs.len(), seen.refers.len(), only(&seen).result), (1, 0, 1));
+    assert_eq!(seen.stages().iter().filter(|stage| **stage == refused).count(), 2);
+    assert_eq!((seen.second_legs.len(), seen.refers.len(), seen.transfer().result), (1, 0, 1));
     // A dialogue is told by a fault.
     let mut scenario = scenario(and(rings(), vec![news(8_000, failed(486, "no"))]));
     scenario.dialogue = Box::new(|event| match &event.what {
@@ -373,14 +358,14 @@ fn a_refer_that_the_trunk_does_not_do_falls_back_to_a_leg_of_our_own() {
         let [refer, bridge] = &seen.record().transfers[..] else { panic!("{:?}", seen.record().transfers) };
         assert_eq!((refer.kind, refer.result, refer.sip_code, refer.outcome), ("refer", -1, code, Handed::Refused));
         assert_eq!((bridge.kind, bridge.result, bridge.outcome), ("bridge", 1, Handed::Transferred));
-        assert_eq!(results(&seen), [(true, 200)], "the dialogue is told the one result");
+        assert_eq!(seen.results(), [(true, 200)], "the dialogue is told the one result");
         let leg = &seen.second_legs[0].1;
         assert_eq!(leg.headers.iter().collect::<Vec<_>>(), [("User-to-User", "6869;encoding=hex")]);
         assert_eq!(leg.target.to_string(), "sip:8001@192.0.2.9");
     }
     for (code, asked) in [(486, true), (603, false)] {
         let seen = with(code, asked);
-        assert_eq!((seen.second_legs.len(), results(&seen)), (0, vec![(false, code)]));
+        assert_eq!((seen.second_legs.len(), seen.results()), (0, vec![(false, code)]));
     }
 }
 

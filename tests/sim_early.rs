@@ -20,8 +20,8 @@ use trunkline::call::leg::Command;
 use trunkline::call::line::{Fault, HungUpBy, Line, Quality, Utterance};
 use trunkline::call::record::Outcome;
 use trunkline::ms::Ms;
-use trunkline::sip::message::{HeaderName, Message, NameAddr, Target, Uri, Writer, parse};
-use trunkline::sip::session::{Dial, ExtraHeaders, Reliability, Terms};
+use trunkline::sip::message::{HeaderName, Message, Writer, parse};
+use trunkline::sip::session::{Reliability, Terms};
 
 /// The phone answers after 6 s of early media; it announces something after half a second, and speaks 3 s after the answer.
 fn announced() -> Scenario {
@@ -319,20 +319,7 @@ fn the_orchestrator_that_cancels_has_what_was_announced_in_the_record() {
 #[test]
 fn of_several_forks_the_one_that_rings_last_is_heard() {
     let now = Instant::now();
-    let uri = |text: &str| -> Uri { text.parse().expect("a URI") };
-    let dial = Dial {
-        request_uri: uri("sip:1@192.0.2.2"),
-        from: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
-        to: NameAddr::new(None, uri("sip:1@192.0.2.2")),
-        next_hop: Target::Addr(PHONE),
-        spares: Default::default(),
-        patience: None,
-        route: Vec::new(),
-        credentials: None,
-        headers: ExtraHeaders::default(),
-        offer: Vec::new(),
-        terms: Terms::default(),
-    };
+    let dial = world::dial("1", Terms::default());
     let plan = World::new(Scenario { early_media_asr: true, ..Scenario::outbound() }, 1).plan();
     let rng = StdRng::seed_from_u64(1);
     let mut call = Call::dial(now, World::wall(), plan, Duration::from_secs(30), world::local(), dial, rng);

@@ -16,8 +16,8 @@ use trunkline::call::event::What;
 use trunkline::call::io::{Input, Output};
 use trunkline::call::line::HungUpBy;
 use trunkline::call::record::Outcome;
-use trunkline::sip::message::{HeaderName, Message, Method, NameAddr, Target, Uri, Writer, parse};
-use trunkline::sip::session::{Dial, Event, ExtraHeaders, Refresher, Reliability, Terms, TimerTerms};
+use trunkline::sip::message::{HeaderName, Message, Method, Writer, parse};
+use trunkline::sip::session::{Event, Refresher, Reliability, Terms, TimerTerms};
 
 fn rings(scenario: Scenario) -> Scenario {
     let way = match scenario.way {
@@ -115,20 +115,7 @@ fn a_long_call_is_refreshed_and_not_torn_down() {
 #[test]
 fn of_a_fork_the_one_that_answers_is_taken_at_its_word() {
     let now = Instant::now();
-    let uri = |text: &str| -> Uri { text.parse().expect("a URI") };
-    let dial = Dial {
-        request_uri: uri("sip:1@192.0.2.2"),
-        from: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
-        to: NameAddr::new(None, uri("sip:1@192.0.2.2")),
-        next_hop: Target::Addr(PHONE),
-        spares: Default::default(),
-        patience: None,
-        route: Vec::new(),
-        credentials: None,
-        headers: ExtraHeaders::default(),
-        offer: Vec::new(),
-        terms: Terms::default(),
-    };
+    let dial = world::dial("1", Terms::default());
     let plan = World::new(Scenario::outbound(), 1).plan();
     let rng = StdRng::seed_from_u64(1);
     let mut call = Call::dial(now, World::wall(), plan, Duration::from_secs(30), world::local(), dial, rng);
@@ -162,7 +149,7 @@ fn of_a_fork_the_one_that_answers_is_taken_at_its_word() {
     let hear = |call: &mut Call, message| call.handle(now, Input::Sip { message, source: PHONE });
     hear(&mut call, respond(183, "a", true, &sdp(5000, 1)));
     let text = |name| invite.text(name).expect("it is there").into_owned();
-    let update = Writer::request(Method::Update, &uri("sip:robot@192.0.2.1"))
+    let update = Writer::request(Method::Update, &"sip:robot@192.0.2.1".parse().expect("a URI"))
         .header(HeaderName::Via, "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKupdate")
         .header(HeaderName::From, &format!("{};tag=a", text(HeaderName::To)))
         .header(HeaderName::To, &text(HeaderName::From))

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use sim::phone::{Act, Referee};
 use sim::services::{Dialogue, Reply, act, hang_up, say};
-use sim::{Order, Scenario, Seen};
+use sim::{Order, Scenario};
 use trunkline::call::action::Action;
 use trunkline::call::event::{Stage, What};
 use trunkline::call::io::FromDialogue;
 use trunkline::call::knobs::KnobChange;
 use trunkline::call::line::{Fault, HungUpBy, Line};
-use trunkline::call::record::{Outcome, Transfer};
+use trunkline::call::record::Outcome;
 use trunkline::call::transfer::{Handed, Refer};
 use trunkline::ms::Ms;
 use trunkline::sip::refer::ReferTarget;
@@ -60,27 +60,6 @@ fn scenario(referee: Referee) -> Scenario {
     Scenario { referee, dialogue: hands_over(), ..Scenario::outbound() }
 }
 
-fn stages(seen: &Seen) -> Vec<(Stage, u16)> {
-    let one = |told: &(Duration, Ms, What)| match &told.2 {
-        What::Transfer { stage, sip_code, .. } => Some((*stage, *sip_code)),
-        _ => None,
-    };
-    seen.told.iter().filter_map(one).collect()
-}
-
-fn results(seen: &Seen) -> Vec<(bool, u16)> {
-    let one = |told: &(Duration, trunkline::call::line::LineEvent)| match &told.1.what {
-        Line::TransferResult { reached, sip_code, .. } => Some((*reached, *sip_code)),
-        _ => None,
-    };
-    seen.line.iter().filter_map(one).collect()
-}
-
-fn only(seen: &Seen) -> &Transfer {
-    let [transfer] = &seen.record().transfers[..] else { panic!("{:?}", seen.record().transfers) };
-    transfer
-}
-
 #[test]
 fn a_transfer_waits_for_the_last_word_and_ends_the_call_when_the_target_answers() {
     for way in [Scenario::outbound(), Scenario::inbound()] {
@@ -89,8 +68,8 @@ fn a_transfer_waits_for_the_last_word_and_ends_the_call_when_the_target_answers(
         assert_eq!(seen.refers, ["<sip:8001@192.0.2.9?User-to-User=6869%3Bencoding%3Dhex>"]);
         let handed = Stage::Answered(Handed::Transferred);
         let going = [(Stage::Started, 0), (Stage::Progress, 202), (Stage::Progress, 100), (Stage::Progress, 180)];
-        assert_eq!(stages(&seen), [&going[..], &[(handed, 200), (Stage::Ended, 200)]].concat());
-        assert_eq!(results(&seen), [(true, 200)]);
+        assert_eq!(seen.stages(), [&going[..], &[(handed, 200), (Stage::Ended, 200)]].concat());
+        assert_eq!(seen.results(), [(true, 200)]);
         // The REFER goes out when the far end has heard the prompt, and the BYE after the answer to the last NOTIFY.
         let refer = seen.request("REFER").expect("a REFER");
         assert_eq!(seen.done(), [("One moment.", false)]);
@@ -101,7 +80,7 @@ fn a_transfer_waits_for_the_last_word_and_ends_the_call_when_the_target_answers(
         let record = seen.record();
         assert_eq!((record.outcome, record.hung_up_by), (Outcome::Success, HungUpBy::Robot));
         assert_eq!(record.end_reason, "handed over to sip:8001@192.0.2.9");
-        let transfer = only(&seen);
+        let transfer = seen.transfer();
         assert_eq!((transfer.result, transfer.sip_code, transfer.outcome), (1, 200, Handed::Transferred));
         assert!((transfer.stop - transfer.start).0.abs_diff(4_010) < 60, "{transfer:?}");
     }
@@ -125,9 +104,9 @@ fn after_a_failed_transfer_the_conversation_goes_on() {
         let record = seen.record();
         assert_eq!((record.hung_up_by, record.end_reason.as_str()), (HungUpBy::Robot, "it failed"), "{referee:?}");
         assert_eq!(seen.talk(), ["robot: One moment.", "robot: Sorry."]);
-        assert_eq!(stages(&seen).last(), Some(&(Stage::Failed(outcome), code)), "{referee:?}");
-        assert_eq!(results(&seen), [(false, code)]);
-        assert_eq!((only(&seen).result, only(&seen).sip_code, only(&seen).outcome), (-1, code, outcome));
+        assert_eq!(seen.stages().last(), Some(&(Stage::Failed(outcome), code)), "{referee:?}");
+        assert_eq!(seen.results(), [(false, code)]);
+        assert_eq!((seen.transfer().result, seen.transfer().sip_code, seen.transfer().outcome), (-1, code, outcome));
         assert!(!seen.told.iter().any(|(_, _, what)| matches!(what, What::NoInput { .. })), "{referee:?}");
         assert!(record.faults.is_empty(), "{:?}", record.faults);
     }
@@ -136,9 +115,9 @@ fn after_a_failed_transfer_the_conversation_goes_on() {
 #[test]
 fn a_far_end_that_hangs_up_after_its_consent_was_handed_over() {
     let seen = scenario(Referee { hangs_up: Some(1_000), ..takes(&[]) }).run(1);
-    assert_eq!(stages(&seen).last(), Some(&(Stage::Ended, 0)));
-    assert_eq!(results(&seen), [(true, 0)]);
-    assert_eq!((only(&seen).outcome, seen.record().hung_up_by), (Handed::EndedByPeer, HungUpBy::Caller));
+    assert_eq!(seen.stages().last(), Some(&(Stage::Ended, 0)));
+    assert_eq!(seen.results(), [(true, 0)]);
+    assert_eq!((seen.transfer().outcome, seen.record().hung_up_by), (Handed::EndedByPeer, HungUpBy::Caller));
     assert!(seen.request("BYE").is_none());
 }
 
@@ -152,8 +131,8 @@ fn without_a_subscription_the_consent_is_the_result() {
         _ => Vec::new(),
     });
     let seen = scenario.run(1);
-    assert_eq!(results(&seen), [(true, 202)]);
-    assert_eq!((only(&seen).outcome, seen.record().hung_up_by), (Handed::Accepted, HungUpBy::Robot));
+    assert_eq!(seen.results(), [(true, 202)]);
+    assert_eq!((seen.transfer().outcome, seen.record().hung_up_by), (Handed::Accepted, HungUpBy::Robot));
 }
 
 #[test]
@@ -168,7 +147,7 @@ fn a_refer_now_waits_for_no_prompt() {
     });
     let seen = scenario.run(1);
     assert!(seen.media(seen.request("REFER").expect("a REFER")) < Ms(1_000));
-    assert_eq!((results(&seen), seen.record().turns[0].interrupted), (vec![(true, 200)], true));
+    assert_eq!((seen.results(), seen.record().turns[0].interrupted), (vec![(true, 200)], true));
 }
 
 #[test]
@@ -183,12 +162,12 @@ fn a_hang_up_meanwhile_waits_for_the_result_unless_it_says_now() {
         Scenario { orders, dialogue, ..scenario(takes(&[RINGS[0], last])) }.run(1)
     };
     let seen = with(false, ANSWERS);
-    assert_eq!((results(&seen), seen.record().hung_up_by), (vec![(true, 200)], HungUpBy::Robot));
+    assert_eq!((seen.results(), seen.record().hung_up_by), (vec![(true, 200)], HungUpBy::Robot));
     let seen = with(false, BUSY);
-    assert_eq!((results(&seen), seen.record().end_reason.as_str()), (vec![(false, 486)], "bye"));
+    assert_eq!((seen.results(), seen.record().end_reason.as_str()), (vec![(false, 486)], "bye"));
     let seen = with(true, ANSWERS);
-    assert_eq!((only(&seen).outcome, seen.record().end_reason.as_str()), (Handed::CallEnded, "bye"));
-    assert_eq!(results(&seen), [(false, 0)]);
+    assert_eq!((seen.transfer().outcome, seen.record().end_reason.as_str()), (Handed::CallEnded, "bye"));
+    assert_eq!(seen.results(), [(false, 0)]);
 }
 
 /// The silence that had begun before it too.
@@ -202,7 +181,7 @@ fn no_silence_counts_while_the_caller_waits() {
     let mut scenario = Scenario { orders, dialogue, ..scenario(takes(&[ANSWERS])) };
     scenario.knobs.no_input = Ms(3_000);
     let seen = scenario.run(1);
-    assert_eq!(only(&seen).outcome, Handed::Transferred);
+    assert_eq!(seen.transfer().outcome, Handed::Transferred);
     assert!(!seen.told.iter().any(|(_, _, what)| matches!(what, What::NoInput { .. })));
 }
 
@@ -211,8 +190,8 @@ fn the_orchestrator_refers_too_and_one_at_a_time() {
     let order = |at| (at, Order::Do(Action::Refer(Box::new(refer()))));
     let dialogue: Dialogue = Box::new(|_| Vec::new());
     let seen = Scenario { orders: vec![order(3_000), order(4_000)], dialogue, ..scenario(takes(&[ANSWERS])) }.run(1);
-    assert_eq!(stages(&seen)[2], (Stage::Failed(Handed::Refused), 491));
-    assert_eq!((seen.refers.len(), only(&seen).outcome), (1, Handed::Transferred));
+    assert_eq!(seen.stages()[2], (Stage::Failed(Handed::Refused), 491));
+    assert_eq!((seen.refers.len(), seen.transfer().outcome), (1, Handed::Transferred));
     assert_eq!(seen.record().hung_up_by, HungUpBy::Operator);
     // A dialogue is told by a fault, as of everything that it cannot have.
     let dialogue: Dialogue = Box::new(|event| match &event.what {
@@ -225,7 +204,7 @@ fn the_orchestrator_refers_too_and_one_at_a_time() {
         _ => None,
     });
     assert_eq!(fault, Some("refer: another transfer has no result yet"));
-    assert_eq!(only(&seen).outcome, Handed::Transferred);
+    assert_eq!(seen.transfer().outcome, Handed::Transferred);
 }
 
 #[test]
@@ -238,7 +217,7 @@ fn a_dialogue_that_goes_after_its_refer_is_missed_only_if_that_fails() {
     };
     let seen = Scenario { dialogue: goes(), ..scenario(takes(&[ANSWERS])) }.run(1);
     assert!(seen.record().faults.is_empty() && seen.talk().is_empty());
-    assert_eq!(only(&seen).outcome, Handed::Transferred);
+    assert_eq!(seen.transfer().outcome, Handed::Transferred);
     let seen = Scenario { dialogue: goes(), ..scenario(takes(&[BUSY])) }.run(1);
     assert_eq!(seen.record().faults, ["dialogue: it closed its stream without hanging up"]);
     assert_eq!(seen.talk(), ["robot: [fallback.wav]"]);
@@ -257,11 +236,11 @@ fn a_line_that_is_silent_while_it_is_handed_over_is_not_dead() {
         scenario.rules.dialogue_timeout = Duration::from_secs(60);
         scenario.run(1)
     };
-    assert_eq!(only(&silent(ANSWERS)).outcome, Handed::Transferred);
+    assert_eq!(silent(ANSWERS).transfer().outcome, Handed::Transferred);
     // Afterwards its silence counts anew.
     let seen = silent(BUSY);
     assert_eq!(seen.record().end_reason, "no RTP for 2 s");
-    let failed = only(&seen).stop;
+    let failed = seen.transfer().stop;
     assert!((seen.record().talk_ms - failed).0.abs_diff(2_000) < 100, "{failed} {}", seen.record().talk_ms);
 }
 

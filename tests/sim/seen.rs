@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use trunkline::call::event::{StoppedBy, What};
+use trunkline::call::event::{Stage, StoppedBy, What};
 use trunkline::call::io::{HeardFrame, RecordedFrame, ToRecogniser};
 use trunkline::call::leg::LegEvent;
 use trunkline::call::line::{Heard, Line, LineEvent, Utterance};
 use trunkline::call::prompt::PromptNo;
-use trunkline::call::record::{CallRecord, Role, Turn};
+use trunkline::call::record::{CallRecord, Role, Transfer, Turn};
 use trunkline::call::second_leg::{News, SecondLeg, ToSecond};
 use trunkline::ms::Ms;
 use trunkline::rtp::srtp::Rejected;
@@ -145,6 +145,30 @@ impl Seen {
             _ => None,
         })
         .collect()
+    }
+
+    /// The stages of a transfer as the orchestrator was told of them, each with its SIP code.
+    pub fn stages(&self) -> Vec<(Stage, u16)> {
+        let one = |told: &(Duration, Ms, What)| match &told.2 {
+            What::Transfer { stage, sip_code, .. } => Some((*stage, *sip_code)),
+            _ => None,
+        };
+        self.told.iter().filter_map(one).collect()
+    }
+
+    /// How each transfer came out as the dialogue was told: whether it reached anyone, and the SIP code.
+    pub fn results(&self) -> Vec<(bool, u16)> {
+        let one = |told: &(Duration, LineEvent)| match &told.1.what {
+            Line::TransferResult { reached, sip_code, .. } => Some((*reached, *sip_code)),
+            _ => None,
+        };
+        self.line.iter().filter_map(one).collect()
+    }
+
+    /// The one transfer of the record.
+    pub fn transfer(&self) -> &Transfer {
+        let [transfer] = &self.record().transfers[..] else { panic!("{:?}", self.record().transfers) };
+        transfer
     }
 
     /// When the robot first sent a request of this method.

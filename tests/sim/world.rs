@@ -12,8 +12,8 @@ use trunkline::call::leg::{self, Leg, LegEvent, Outlet, SLOT};
 use trunkline::call::line::Parties;
 use trunkline::call::transfer::Rules;
 use trunkline::sdp::{AudioFormat, KeySeed};
-use trunkline::sip::message::{Message, Method, NameAddr, Target, parse};
-use trunkline::sip::session::{self, Dial, ExtraHeaders, Session};
+use trunkline::sip::message::{Message, Method, NameAddr, Target, Uri, parse};
+use trunkline::sip::session::{self, Dial, ExtraHeaders, Session, Terms};
 use trunkline::sip::{Local, stateless};
 
 use super::network::Path;
@@ -40,6 +40,25 @@ enum ToLeg {
     Listen(Box<leg::Setup>),
     Command(leg::Command),
     Close,
+}
+
+/// How the robot calls a user at the phone.
+pub fn dial(user: &str, terms: Terms) -> Dial {
+    let uri = |text: &str| -> Uri { text.parse().expect("a URI") };
+    let called = uri(&format!("sip:{user}@192.0.2.2"));
+    Dial {
+        request_uri: called.clone(),
+        from: NameAddr::new(None, uri("sip:4000@192.0.2.1")),
+        to: NameAddr::new(None, called),
+        next_hop: Target::Addr(PHONE),
+        spares: Default::default(),
+        patience: None,
+        route: Vec::new(),
+        credentials: None,
+        headers: ExtraHeaders::default(),
+        offer: Vec::new(),
+        terms,
+    }
 }
 
 /// The robot's signalling.
@@ -231,20 +250,7 @@ impl World {
     }
 
     fn dial(&mut self, ring_timeout: u32) {
-        let name = |text: &str| NameAddr::parse(text).expect("an address");
-        let dial = Dial {
-            request_uri: "sip:13800000000@192.0.2.2".parse().expect("a URI"),
-            from: name("<sip:4000@192.0.2.1>"),
-            to: name("<sip:13800000000@192.0.2.2>"),
-            next_hop: Target::Addr(PHONE),
-            spares: Default::default(),
-            patience: None,
-            route: Vec::new(),
-            credentials: None,
-            headers: ExtraHeaders::default(),
-            offer: Vec::new(),
-            terms: self.scenario.terms,
-        };
+        let dial = dial("13800000000", self.scenario.terms);
         let rng = StdRng::seed_from_u64(self.rng.random());
         let ring = Duration::from_millis(ring_timeout.into());
         self.robot =
