@@ -8,6 +8,7 @@
 //! its kernel lives is noticed by the time-outs of those who wait for its answers.
 
 mod coalesce;
+mod direct;
 pub mod pool;
 mod slices;
 
@@ -18,6 +19,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use coalesce::Connector;
+pub use direct::{Direct, Refused, Sending};
 pub use slices::Slicing;
 
 /// What a stream may have under way, in bytes.
@@ -62,32 +64,31 @@ pub fn lazy(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Cha
 /// As [`lazy`], for streams whose far end has more than is wanted yet: little of it waits here. Each of the many small words that it may go
 /// on waits up to 2 ms for others.
 pub fn lazy_sparing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Slicing, BadEndpoint> {
-    coalescing(name, endpoint, connect_timeout, NARROW, Duration::from_millis(2)).map(Slicing)
-}
-
-/// As [`lazy`], for many small messages: each waits up to 4 ms, so that those of many calls are written together.
-pub fn lazy_coalescing(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Channel, BadEndpoint> {
-    coalescing(name, endpoint, connect_timeout, ROOMY, Duration::from_millis(4))
-}
-
-fn coalescing(
-    name: &str,
-    endpoint: &str,
-    connect_timeout: Duration,
-    window: u32,
-    patience: Duration,
-) -> Result<Channel, BadEndpoint> {
     let endpoint = configured(name, endpoint, connect_timeout)?;
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    Ok(endpoint.initial_stream_window_size(window).connect_with_connector_lazy(Connector { keepalive, patience }))
+    let connector = Connector { keepalive: keepalive(), patience: Duration::from_millis(2) };
+    Ok(Slicing(endpoint.initial_stream_window_size(NARROW).connect_with_connector_lazy(connector)))
+}
+
+/// As [`lazy`], for streams of many small messages ([`direct`]): each waits up to 4 ms, so that those of many calls are written together.
+pub fn lazy_direct(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Direct, BadEndpoint> {
+    let configured = configured(name, endpoint, connect_timeout)?;
+    let connector = Connector { keepalive: keepalive(), patience: Duration::from_millis(4) };
+    match configured.uri().authority() {
+        Some(authority) => Ok(Direct::new(authority.clone(), connector, connect_timeout)),
+        None => Err(bad(name, endpoint, "names no host")),
+    }
+}
+
+fn keepalive() -> socket2::TcpKeepalive {
+    socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES)
+}
+
+fn bad(name: &str, endpoint: &str, reason: &str) -> BadEndpoint {
+    BadEndpoint { name: name.to_owned(), endpoint: endpoint.to_owned(), reason: reason.to_owned() }
 }
 
 fn configured(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Endpoint, BadEndpoint> {
-    let bad =
-        |reason: &str| BadEndpoint { name: name.to_owned(), endpoint: endpoint.to_owned(), reason: reason.to_owned() };
+    let bad = |reason| bad(name, endpoint, reason);
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| bad("is not a URI"))?;
     let uri = parsed.uri();
     match uri.scheme_str() {

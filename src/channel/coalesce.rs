@@ -37,14 +37,21 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Connector { keepalive, patience } = self.clone();
+        let connector = self.clone();
         Box::pin(async move {
-            let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-            let stream = TcpStream::connect((host, uri.port_u16().unwrap_or_default())).await?;
-            stream.set_nodelay(true)?;
-            SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-            Ok(TokioIo::new(Coalescing::new(stream, patience)))
+            let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or_default());
+            connector.connect(host, port).await.map(TokioIo::new)
         })
+    }
+}
+
+impl Connector {
+    /// `host`: a name or an address, one of IPv6 in brackets.
+    pub(super) async fn connect(&self, host: &str, port: u16) -> io::Result<Coalescing<TcpStream>> {
+        let stream = TcpStream::connect((host.trim_start_matches('[').trim_end_matches(']'), port)).await?;
+        stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_keepalive(&self.keepalive)?;
+        Ok(Coalescing::new(stream, self.patience))
     }
 }
 

@@ -25,6 +25,13 @@ const SLICE: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Slicing(pub(super) Channel);
 
+impl Slicing {
+    /// The same connection, as it comes.
+    pub fn channel(&self) -> Channel {
+        self.0.clone()
+    }
+}
+
 impl Service<Request<Body>> for Slicing {
     type Response = Response<Slices>;
     type Error = <Channel as Service<Request<Body>>>::Error;

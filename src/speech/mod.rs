@@ -27,13 +27,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use tokio::sync::{mpsc, watch};
-use tonic::transport::Channel;
 
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
 use crate::channel::pool::{self, Failed, Plan, Pool};
-use crate::channel::{MAX_MESSAGE, Slicing, in_words};
+use crate::channel::{Direct, MAX_MESSAGE, Slicing, in_words};
 use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 pub use metrics::Metrics;
@@ -104,7 +103,7 @@ impl Speech {
             let link = |endpoint: &str| {
                 let (name, patience) = (&config.name, config.connect_timeout);
                 Ok(Engine {
-                    hearing: crate::channel::lazy_coalescing(name, endpoint, patience)?,
+                    hearing: crate::channel::lazy_direct(name, endpoint, patience)?,
                     speaking: crate::channel::lazy_sparing(name, endpoint, patience)?,
                     known: watch::Sender::new(None),
                     counted: counted.clone(),
@@ -248,7 +247,8 @@ struct Service {
 struct Engine {
     config: Arc<ServiceConfig>,
     endpoint: String,
-    hearing: Channel,
+    /// For recognition alone.
+    hearing: Direct,
     speaking: Slicing,
     /// What it said that it can do; nothing when that has to be asked (anew).
     known: watch::Sender<Option<Arc<CapabilitiesResponse>>>,
@@ -271,7 +271,7 @@ impl Engine {
     }
 
     async fn ask(&self) -> Result<Arc<CapabilitiesResponse>, Trouble> {
-        let mut client = SpeechClient::new(self.hearing.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut client = SpeechClient::new(self.speaking.clone()).max_decoding_message_size(MAX_MESSAGE);
         // Twice: the first one is TCP's, and its own message is the better one.
         let patience = self.config.connect_timeout * 2;
         match tokio::time::timeout(patience, client.capabilities(CapabilitiesRequest {})).await {
@@ -288,7 +288,7 @@ impl Engine {
     /// Whether it is there, serves, and can do what is configured.
     async fn check(&self) -> Result<(), Failed> {
         let whom = format!("speech service {:?} at {}", self.config.name, self.endpoint);
-        pool::health(self.hearing.clone(), HEALTH, &whom, self.config.connect_timeout * 2).await?;
+        pool::health(self.speaking.channel(), HEALTH, &whom, self.config.connect_timeout * 2).await?;
         let fits = self.ask().await.and_then(|can| self.fits(&can));
         match fits {
             Ok(what) => {

@@ -4,12 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryFutureExt};
+use futures_util::TryFutureExt;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Response;
 
 use super::capabilities::{self, Hearing};
 use super::ear::Ear;
@@ -18,15 +15,14 @@ use super::tape::Piece;
 use super::watchdog::Watchdog;
 use super::{Engine, Service, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
-use crate::channel::MAX_MESSAGE;
+use crate::channel::{Refused, Sending};
 use crate::codec::resample::ResampleError;
 use crate::proto::speech::v1 as proto;
 use crate::proto::speech::v1::recognize_request::Request;
 use crate::proto::speech::v1::recognize_response::{self as answer, Response as Answer};
-use crate::proto::speech::v1::speech_client::SpeechClient;
 
-/// Messages under way to HTTP/2; what it does not take stays on the tape.
-const UNDER_WAY: usize = 4;
+/// The method.
+const RECOGNIZE: &str = "/trunkline.speech.v1.Speech/Recognize";
 
 /// A stream that has lived so long was up, though it said nothing.
 const LIVED: Duration = Duration::from_secs(5);
@@ -42,9 +38,6 @@ pub(super) struct Session<T> {
     watchdog: Watchdog,
     teller: Teller<T>,
 }
-
-/// The way to a stream.
-type Requests = mpsc::Sender<Box<proto::RecognizeRequest>>;
 
 /// How a stream ended.
 enum End {
@@ -146,29 +139,33 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         dropped
     }
 
+    /// What comes of it, while it is listened on; `None`: the call is over, and it was of no more use.
+    async fn meanwhile<R, E>(&mut self, work: impl Future<Output = Result<R, E>>) -> Option<Result<R, E>> {
+        let mut work = pin!(work);
+        loop {
+            let over_at = self.ear.over_at;
+            if over_at.is_some() && !self.ear.tape.is_anything_waiting() {
+                return None;
+            }
+            tokio::select! {
+                done = &mut work => return Some(done).filter(|done| done.is_ok() || over_at.is_none()),
+                () = self.ear.listen() => {
+                    self.count_dropped();
+                }
+                () = reached(over_at) => return None,
+            }
+        }
+    }
+
     /// One stream, from its opening to its end.
     async fn stream(&mut self, engine: &Engine) -> End {
-        let hearing = {
-            let mut asking = pin!(engine.can().and_then(async |can| {
-                capabilities::hearing(&can, &engine.config.language).map_err(|what| engine.mismatch(what))
-            }));
-            loop {
-                let over_at = self.ear.over_at;
-                if over_at.is_some() && !self.ear.tape.is_anything_waiting() {
-                    return End::Call;
-                }
-                tokio::select! {
-                    hearing = &mut asking => match hearing {
-                        Ok(hearing) => break hearing,
-                        Err(_) if over_at.is_some() => return End::Call,
-                        Err(trouble) => return End::Broken { trouble, was_up: false },
-                    },
-                    () = self.ear.listen() => {
-                        self.count_dropped();
-                    }
-                    () = reached(over_at) => return End::Call,
-                }
-            }
+        let asking = engine.can().and_then(async |can| {
+            capabilities::hearing(&can, &engine.config.language).map_err(|what| engine.mismatch(what))
+        });
+        let hearing = match self.meanwhile(asking).await {
+            Some(Ok(hearing)) => hearing,
+            Some(Err(trouble)) => return End::Broken { trouble, was_up: false },
+            None => return End::Call,
         };
         self.ear.tape.rewind();
         self.watchdog.begin();
@@ -179,24 +176,21 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         let opened = Instant::now();
         let mut encoder = Encoder::new(hearing.format);
         let partials = hearing.partials;
-        let (out, requests) = mpsc::channel(UNDER_WAY);
         let config = proto::RecognizeConfig {
             call_id: self.call_id.clone(),
             language: hearing.language,
             format: Some(hearing.format.message()),
             phrases: Vec::new(),
         };
-        // It is the first one in an empty queue.
-        let _ = out.try_send(request(Request::Config(config)));
-        let mut out = Some(out);
-        let mut client = SpeechClient::new(engine.hearing.clone()).max_decoding_message_size(MAX_MESSAGE);
-        // Engines may say nothing, not even their headers, before they have heard something: so the audio does not wait for them.
-        let mut answers = pin!(
-            async move {
-                client.recognize(ReceiverStream::new(requests).map(|request| *request)).await.map(Response::into_inner)
-            }
-            .try_flatten_stream()
-        );
+        let opening = engine.hearing.open(RECOGNIZE);
+        let (mut sending, mut answers) = match self.meanwhile(opening).await {
+            Some(Ok(open)) => open,
+            Some(Err(status)) => return End::Broken { trouble: engine.failed(&status), was_up: false },
+            None => return End::Call,
+        };
+        // What does not get so far is missed by the answers.
+        let _ = sending.send(&request(Request::Config(config)));
+        let mut out = Some(sending);
         let mut heard_from = false;
         let mut no_retry = None;
         loop {
@@ -209,7 +203,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 }
             };
             tokio::select! {
-                answer = answers.next() => {
+                answer = answers.next::<proto::RecognizeResponse>() => {
                     let broken = match answer {
                         Some(Ok(answer)) => {
                             heard_from = true;
@@ -235,7 +229,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     };
                     return End::Broken { trouble, was_up };
                 }
-                () = has_room(&out), if full => {}
+                () = has_room(&mut out), if full => {}
                 () = self.ear.listen() => {
                     if self.count_dropped() > 0 {
                         let stuck = engine.trouble("does not take the audio: the oldest is dropped");
@@ -254,22 +248,24 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
 
     /// Gives the stream what the tape has for it, and after the last of it, when the call is over, the flush. Whether it was too much:
     /// there is more, and no room.
-    fn give(&mut self, out: &mut Option<Requests>, encoder: &mut Encoder, over: bool) -> Result<bool, ResampleError> {
+    fn give(&mut self, out: &mut Option<Sending>, encoder: &mut Encoder, over: bool) -> Result<bool, ResampleError> {
         while let Some(to) = out {
             let next = self.ear.tape.next();
             if next.is_none() && !over {
                 break;
             }
-            let room = match to.try_reserve() {
-                Ok(room) => room,
-                Err(TrySendError::Full(())) => return Ok(true),
+            match to.has_room() {
+                Ok(()) => {}
+                Err(Refused::Full) => return Ok(true),
                 // Nobody reads them any more: the answers will say why.
-                Err(TrySendError::Closed(())) => break,
-            };
+                Err(Refused::Closed) => break,
+            }
             match next {
                 Some(piece) => {
-                    if let Some(message) = message(piece, encoder)? {
-                        room.send(request(message));
+                    if let Some(message) = message(piece, encoder)?
+                        && to.send(&request(message)).is_err()
+                    {
+                        break;
                     }
                     if let Piece::End { start, stop, .. } = *piece {
                         self.watchdog.told(stop.saturating_sub(start));
@@ -277,8 +273,8 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     self.ear.tape.advance(Instant::now());
                 }
                 None => {
-                    room.send(request(Request::Flush(proto::Flush {})));
-                    *out = None;
+                    let _ = to.send(&request(Request::Flush(proto::Flush {})));
+                    out.take().into_iter().for_each(Sending::end);
                 }
             }
         }
@@ -346,9 +342,9 @@ async fn reached(end: Option<Instant>) {
 }
 
 /// Waits for room for one more message, or until nobody reads them any more.
-async fn has_room(out: &Option<Requests>) {
+async fn has_room(out: &mut Option<Sending>) {
     if let Some(out) = out {
-        let _ = out.reserve().await;
+        out.room().await;
     }
 }
 
@@ -379,9 +375,8 @@ fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, Resa
     Ok(Some(message))
 }
 
-/// In a box: a channel has room for 32 of them from the beginning, and four are under way at most.
-fn request(request: Request) -> Box<proto::RecognizeRequest> {
-    Box::new(proto::RecognizeRequest { request: Some(request) })
+fn request(request: Request) -> proto::RecognizeRequest {
+    proto::RecognizeRequest { request: Some(request) }
 }
 
 /// The way to the call.
