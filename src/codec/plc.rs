@@ -23,8 +23,6 @@ pub(super) const PITCH_MIN: usize = 40;
 pub(super) const PITCH_MAX: usize = 120;
 /// What is kept of what was heard: three of the longest periods and a quarter to smooth their joint.
 pub const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
-/// What was heard lies in a longer stretch, so that only every third frame of 20 ms has to move it.
-pub const STRETCH: usize = HISTORY + 3 * WINDOW;
 /// Samples over which the pitch is sought: 20 ms.
 const WINDOW: usize = 160;
 const MS_10: usize = 80;
@@ -39,16 +37,16 @@ const LISTEN_EVERY: u8 = 4;
 const NOISE_MAX: u16 = 450;
 
 /// Conceals one stream of 8 kHz.
-pub type Concealer = ConcealerOf<1, STRETCH, HISTORY>;
+pub type Concealer = ConcealerOf<1, HISTORY>;
 
 /// Conceals one stream of 16 kHz.
-pub type WideConcealer = ConcealerOf<2, { 2 * STRETCH }, { 2 * HISTORY }>;
+pub type WideConcealer = ConcealerOf<2, { 2 * HISTORY }>;
 
-/// Conceals one stream of `K` times 8 kHz, whose `HEARD` is `K` times [`STRETCH`] and `SOURCE` `K` times [`HISTORY`].
+/// Conceals one stream of `K` times 8 kHz, whose `SOURCE` is `K` times [`HISTORY`].
 #[derive(Debug)]
-pub struct ConcealerOf<const K: usize, const HEARD: usize, const SOURCE: usize> {
-    /// What was heard, real or made up: the last `SOURCE` samples before `end`.
-    heard: [i16; HEARD],
+pub struct ConcealerOf<const K: usize, const SOURCE: usize> {
+    /// What was heard, real or made up, in a ring: the oldest sample is at `end`.
+    heard: [i16; SOURCE],
     end: usize,
     /// The history at the moment of the loss.
     source: [i16; SOURCE],
@@ -65,12 +63,12 @@ pub struct ConcealerOf<const K: usize, const HEARD: usize, const SOURCE: usize> 
     seed: u32,
 }
 
-impl<const K: usize, const HEARD: usize, const SOURCE: usize> Default for ConcealerOf<K, HEARD, SOURCE> {
+impl<const K: usize, const SOURCE: usize> Default for ConcealerOf<K, SOURCE> {
     fn default() -> Self {
-        const { assert!(HEARD == K * STRETCH && SOURCE == K * HISTORY) };
+        const { assert!(SOURCE == K * HISTORY) };
         ConcealerOf {
-            heard: [0; HEARD],
-            end: SOURCE,
+            heard: [0; SOURCE],
+            end: 0,
             source: [0; SOURCE],
             pitch: K * PITCH_MAX,
             periods: 1,
@@ -84,10 +82,10 @@ impl<const K: usize, const HEARD: usize, const SOURCE: usize> Default for Concea
     }
 }
 
-impl<const K: usize, const HEARD: usize, const SOURCE: usize> ConcealerOf<K, HEARD, SOURCE> {
+impl<const K: usize, const SOURCE: usize> ConcealerOf<K, SOURCE> {
     /// Reads where the next audio goes.
     pub fn warm(&self) -> usize {
-        self.made ^ self.heard[self.end.min(HEARD - 1)] as usize
+        self.made ^ self.heard[self.end] as usize
     }
 
     /// Takes audio that has come, of any length, and smooths its beginning if something was lost before it.
@@ -165,13 +163,18 @@ impl<const K: usize, const HEARD: usize, const SOURCE: usize> ConcealerOf<K, HEA
     }
 
     /// What was heard last, if what comes next continues it: neither a loss nor a pause lies between.
-    pub fn flowing(&self) -> Option<&[i16; SOURCE]> {
-        let heard = self.heard[..self.end].last_chunk();
-        heard.filter(|_| self.made == 0 && !self.resting)
+    pub fn flowing(&self) -> Option<[i16; SOURCE]> {
+        (self.made == 0 && !self.resting).then(|| self.history())
+    }
+
+    fn history(&self) -> [i16; SOURCE] {
+        let mut history = self.heard;
+        history.rotate_left(self.end);
+        history
     }
 
     fn begin(&mut self) {
-        self.source.copy_from_slice(&self.heard[self.end - SOURCE..self.end]);
+        self.source = self.history();
         self.pitch = find_pitch::<K, SOURCE>(&self.source);
         self.periods = 1;
         self.place = 0;
@@ -237,12 +240,10 @@ impl<const K: usize, const HEARD: usize, const SOURCE: usize> ConcealerOf<K, HEA
 
     fn remember(&mut self, heard: &[i16]) {
         let new = &heard[heard.len().saturating_sub(SOURCE)..];
-        if self.end + new.len() > HEARD {
-            self.heard.copy_within(self.end - SOURCE..self.end, 0);
-            self.end = SOURCE;
-        }
-        self.heard[self.end..self.end + new.len()].copy_from_slice(new);
-        self.end += new.len();
+        let (to_the_end, from_the_beginning) = new.split_at(new.len().min(SOURCE - self.end));
+        self.heard[self.end..self.end + to_the_end.len()].copy_from_slice(to_the_end);
+        self.heard[..from_the_beginning.len()].copy_from_slice(from_the_beginning);
+        self.end = (self.end + new.len()) % SOURCE;
     }
 }
 

@@ -27,7 +27,7 @@
 //! 0 % up to −25 dBFS and under 8 % at −20, for 0.1 points of speech (2.4 in the worst of the four rows). So every other sample, the
 //! interpolated one, counts three quarters of its value, which puts an image of the telephone band above it, 17 dB down.
 //!
-//! The judge is kept ready at no cost: while the gate is closed, the last 80 ms of audio are kept, and when it opens the judge
+//! The judge is kept ready at no cost: while the gate is closed, the last 80 ms of audio are kept in its place, and when it opens the judge
 //! starts from nothing with these (some 12 µs, once). It is then as early as one that has listened all the time; 64 ms of
 //! context suffice, and with none it comes half a block later. The hang-over lets it hear the end of each word and bridges the
 //! stops between words, so that it seldom starts again within an utterance.
@@ -61,20 +61,26 @@ pub struct Verdict {
 /// The detector of one stream. It is not `Send`, as its gate is not: it is made and used on the call's media thread.
 pub struct Vad {
     gate: Gate,
-    judge: Judge,
-    context: [[i16; FRAME]; CONTEXT],
-    /// Where the next frame goes in `context`.
-    oldest: usize,
+    second: Second,
     open_for: u8,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a box would have to be made in the packet path")]
+/// The second stage. One of the two at a time: a thousand detectors lie in no cache, and each holds a KiB less.
+enum Second {
+    /// While the gate is closed: the last frames, the oldest at `next`.
+    Asleep {
+        context: [[i16; FRAME]; CONTEXT],
+        next: usize,
+    },
+    Awake(Judge),
 }
 
 impl Default for Vad {
     fn default() -> Vad {
         Vad {
             gate: Gate::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive),
-            judge: Judge::default(),
-            context: [[0; FRAME]; CONTEXT],
-            oldest: 0,
+            second: Second::Asleep { context: [[0; FRAME]; CONTEXT], next: 0 },
             open_for: 0,
         }
     }
@@ -92,7 +98,11 @@ impl Vad {
 
     /// Reads what the next frame meets.
     pub fn warm(&self) -> usize {
-        usize::from(self.open_for) ^ self.context[self.oldest][0] as usize
+        let second = match &self.second {
+            Second::Asleep { context, next } => context[*next][0] as usize,
+            Second::Awake(judge) => judge.warm(),
+        };
+        usize::from(self.open_for) ^ second
     }
 
     /// Takes a frame of 20 ms at 8 kHz.
@@ -105,24 +115,42 @@ impl Vad {
         let speech = !silent && self.gate.is_voice_segment(frame).unwrap_or(false);
         self.open_for = if speech { HANG_OVER + 1 } else { self.open_for.saturating_sub(1) };
         let gate = self.open_for > 0;
-        let mut score = 0.0;
-        if gate {
-            if !was_open {
-                self.wake();
-            }
-            score = self.judge.hear(frame);
-        }
-        self.context[self.oldest] = *frame;
-        self.oldest = (self.oldest + 1) % CONTEXT;
+        let score = if gate { self.listen(frame) } else { self.sleep(frame) };
         Verdict { voiced: score >= VOICE, gate, score }
     }
 
-    /// Starts the judge anew with what was heard last.
-    fn wake(&mut self) {
-        self.judge = Judge::default();
-        for n in 0..CONTEXT {
-            self.judge.hear(&self.context[(self.oldest + n) % CONTEXT]);
+    /// What the judge says of a frame; where it has slept it starts anew, with what was heard last.
+    fn listen(&mut self, frame: &[i16; FRAME]) -> f32 {
+        if let Second::Asleep { context, next } = &self.second {
+            let mut judge = Judge::default();
+            for n in 0..CONTEXT {
+                judge.hear(&context[(next + n) % CONTEXT]);
+            }
+            self.second = Second::Awake(judge);
         }
+        match &mut self.second {
+            Second::Awake(judge) => judge.hear(frame),
+            Second::Asleep { .. } => 0.0,
+        }
+    }
+
+    fn sleep(&mut self, frame: &[i16; FRAME]) -> f32 {
+        match &mut self.second {
+            Second::Asleep { context, next } => {
+                context[*next] = *frame;
+                *next = (*next + 1) % CONTEXT;
+            }
+            Second::Awake(judge) => {
+                let mut context = [[0; FRAME]; CONTEXT];
+                let before = context.as_flattened_mut().split_at_mut((CONTEXT - 1) * FRAME).0;
+                let heard = judge.heard();
+                let kept = before.len() - heard.len();
+                before[kept..].copy_from_slice(heard);
+                context[CONTEXT - 1] = *frame;
+                self.second = Second::Asleep { context, next: 0 };
+            }
+        }
+        0.0
     }
 }
 

@@ -78,8 +78,8 @@ struct Live {
     read: usize,
 }
 
-/// The allocator's next size is 16 KiB: what one more byte would cost each call.
-const _: () = assert!(size_of::<Live>() <= 14 * 1024);
+/// The allocator's next size is 10 KiB: what one more byte would cost each call.
+const _: () = assert!(size_of::<Live>() <= 8 * 1024);
 
 impl Live {
     /// How many packets this slot reads. Most lines bring one a slot, and to find that there is no second one costs as much as half a packet:

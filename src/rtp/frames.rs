@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::jitter::{JitterBuffer, MAX_PAYLOAD, Playout, Scale};
 use super::packet::PayloadType;
+use crate::codec::g711::Law;
 use crate::codec::plc::{self, ConcealerOf};
 use crate::codec::stretch;
 
@@ -23,9 +24,9 @@ const WIDE_QUEUE: usize = 2 * FRAME + 6 * 2 * FRAME;
 const PAYLOAD: usize = 2 * LONGEST;
 
 /// The reader's end of a jitter buffer of 8 kHz audio.
-pub type Frames = FramesOf<1, QUEUE, PAYLOAD, { plc::STRETCH }, { plc::HISTORY }>;
+pub type Frames = FramesOf<1, QUEUE, PAYLOAD, { plc::HISTORY }>;
 /// The reader's end of a jitter buffer of 16 kHz audio.
-pub type WideFrames = FramesOf<2, WIDE_QUEUE, MAX_PAYLOAD, { 2 * plc::STRETCH }, { 2 * plc::HISTORY }>;
+pub type WideFrames = FramesOf<2, WIDE_QUEUE, MAX_PAYLOAD, { 2 * plc::HISTORY }>;
 /// How like itself the sound has to be for a pitch period to be left out or said twice.
 const ALIKE: f32 = 0.9;
 
@@ -55,6 +56,10 @@ pub trait Decode {
     /// Turns a payload into samples, at most as many as `out` holds, and returns how many; none means that it could not, and the packet
     /// counts as lost.
     fn decode(&mut self, payload_type: PayloadType, payload: &[u8], out: &mut [i16]) -> usize;
+    /// How many samples a payload has, where its length says so: one of a whole frame then needs no queue.
+    fn length(&self, _payload: &[u8]) -> Option<usize> {
+        None
+    }
     /// The samples in so many units of the media clock.
     fn samples(&self, units: u32) -> usize {
         units as usize
@@ -71,20 +76,29 @@ impl<F: FnMut(PayloadType, &[u8], &mut [i16]) -> usize> Decode for F {
     }
 }
 
+impl Decode for Law {
+    fn decode(&mut self, _: PayloadType, payload: &[u8], out: &mut [i16]) -> usize {
+        Law::decode(*self, payload, out)
+    }
+    fn length(&self, payload: &[u8]) -> Option<usize> {
+        Some(payload.len())
+    }
+}
+
 /// The reader's end of a jitter buffer of `K` times 8 kHz audio: [`Frames`] or [`WideFrames`].
 #[derive(Debug)]
-pub struct FramesOf<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize, const SOURCE: usize> {
+pub struct FramesOf<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usize> {
     queue: [i16; QUEUED],
     length: usize,
     /// The wire moment of the queue's last packet, and where in the queue it begins (before it, if partly read).
     last: Option<(Instant, i32)>,
     said: Option<Instant>,
     sound: Sound,
-    concealer: ConcealerOf<K, HEARD, SOURCE>,
+    concealer: ConcealerOf<K, SOURCE>,
 }
 
-impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize, const SOURCE: usize> Default
-    for FramesOf<K, QUEUED, BYTES, HEARD, SOURCE>
+impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usize> Default
+    for FramesOf<K, QUEUED, BYTES, SOURCE>
 {
     fn default() -> Self {
         FramesOf {
@@ -98,9 +112,7 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize
     }
 }
 
-impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize, const SOURCE: usize>
-    FramesOf<K, QUEUED, BYTES, HEARD, SOURCE>
-{
+impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usize> FramesOf<K, QUEUED, BYTES, SOURCE> {
     /// Samples of a frame.
     const FRAME: usize = K * FRAME;
     /// Samples that may be added to what is left of a frame.
@@ -108,7 +120,7 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize
 
     /// Reads what the next frame begins with.
     pub fn warm(&self) -> usize {
-        self.length ^ self.queue[0] as usize ^ self.concealer.warm()
+        self.length ^ self.concealer.warm()
     }
 
     /// Reads the frame that is to be heard at `now`.
@@ -128,6 +140,20 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize
         while self.length < Self::FRAME {
             let begin = self.length;
             let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
+                // What nearly every packet is: a frame of its own. The queue would be another five lines of memory that are in no cache.
+                Playout::Frame { payload, payload_type, wire, spliced, scale: Scale::Keep, .. }
+                    if begin == 0 && codec.length(payload) == Some(Self::FRAME) =>
+                {
+                    codec.decode(payload_type, payload, out);
+                    if spliced {
+                        self.concealer.splice(out)
+                    } else {
+                        self.concealer.good(out)
+                    }
+                    self.last = None;
+                    self.sound = Sound::Audio;
+                    return self.said(wire, Sound::Audio);
+                }
                 Playout::Frame { payload, payload_type, wire, spliced, scale, .. } => {
                     let room = &mut self.queue[begin..begin + Self::LONGEST];
                     let decoded = codec.decode(payload_type, payload, room).min(Self::LONGEST);
@@ -185,7 +211,10 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize
         if let Some((_, start)) = &mut self.last {
             *start -= Self::FRAME as i32;
         }
-        let wire = first.unwrap_or(now);
+        self.said(first.unwrap_or(now), sound)
+    }
+
+    fn said(&mut self, wire: Instant, sound: Sound) -> HeardFrame {
         let wire = self.said.map_or(wire, |said| said.max(wire));
         self.said = Some(wire);
         HeardFrame { wire, sound }
@@ -199,11 +228,11 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const HEARD: usize
         let ahead = begin % decoded;
         let scaled = match scale {
             Scale::Keep => None,
-            Scale::Longer => stretch::lengthen::<K>(before, room, decoded, ALIKE),
-            Scale::Shorter => stretch::shorten::<K>(before, &mut room[..decoded], decoded, ALIKE),
+            Scale::Longer => stretch::lengthen::<K>(&before, room, decoded, ALIKE),
+            Scale::Shorter => stretch::shorten::<K>(&before, &mut room[..decoded], decoded, ALIKE),
             Scale::Settle if ahead == 0 => None,
             Scale::Settle if quiet => Some(stretch::leave_out::<K>(&mut room[..decoded], ahead)),
-            Scale::Settle => stretch::shorten::<K>(before, &mut room[..decoded], ahead, ALIKE),
+            Scale::Settle => stretch::shorten::<K>(&before, &mut room[..decoded], ahead, ALIKE),
         };
         scaled.unwrap_or(decoded)
     }

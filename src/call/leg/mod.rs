@@ -415,6 +415,8 @@ pub struct Leg {
     frames: Frames,
     /// In a box, as what the keys are told by: a leg then fits 14 KiB, and the next size would be 16.
     events: Box<event::Receiver>,
+    /// It has something to tell, or a key is held down.
+    pressing: bool,
     pressed: [Option<event::Key>; KEYS],
     presses: Box<Presses>,
     inband_keys: InbandKeys,
@@ -474,6 +476,7 @@ impl Leg {
             jitter: JitterBuffer::new(8_000, DelayLimits::default()),
             frames: Frames::default(),
             events: Box::default(),
+            pressing: false,
             pressed: [None; KEYS],
             presses: Box::default(),
             inband_keys: setup.inband_keys,
@@ -548,6 +551,7 @@ impl Leg {
         self.jitter.insert(now, &packet, samples);
         if is_event {
             self.events.handle(now, packet.timestamp, packet.payload);
+            self.pressing = true;
             self.take_keys();
         }
     }
@@ -781,10 +785,7 @@ impl Leg {
     fn listen(&mut self, slot: Instant, origin: Instant, outlet: &mut impl Outlet) -> Heard {
         let mut samples = [0; FRAME];
         let frame = match (&mut self.gear, self.media.coding) {
-            (None, Coding::G711(law)) => {
-                let decode = |_: PayloadType, payload: &[u8], out: &mut [i16]| law.decode(payload, out);
-                self.frames.next(&mut self.jitter, slot, !self.noisy, decode, &mut samples)
-            }
+            (None, Coding::G711(law)) => self.frames.next(&mut self.jitter, slot, !self.noisy, law, &mut samples),
             (Some(gear), _) => gear.listen(&mut self.jitter, &mut self.frames, slot, !self.noisy, &mut samples),
             // Without memory for what it needs the line is mute.
             (None, _) => self.frames.next(&mut self.jitter, slot, true, mute, &mut samples),
@@ -852,8 +853,11 @@ impl Leg {
     /// Mouth: who may stop it does; then the next frame of what is to be said.
     fn speak(&mut self, slot: Instant, at: Ms, outlet: &mut impl Outlet) -> Option<[i16; FRAME]> {
         let mut frame = [0; FRAME];
-        self.events.tick(slot);
-        self.take_keys();
+        if self.pressing {
+            self.events.tick(slot);
+            self.take_keys();
+            self.pressing = self.events.deadline().is_some();
+        }
         let stop = self.who_stops();
         let pressed = std::mem::take(&mut self.pressed);
         let mut events = |event| outlet.event(event);

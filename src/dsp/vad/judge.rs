@@ -80,8 +80,21 @@ impl Judge {
         best
     }
 
+    /// The last samples that it has heard: 32 to 48 ms.
+    pub(super) fn heard(&self) -> &[i16] {
+        &self.heard[..WINDOW - BLOCK + self.fresh]
+    }
+
+    /// Reads what the next samples meet.
+    pub(super) fn warm(&self) -> usize {
+        self.heard[WINDOW - BLOCK + self.fresh] as usize ^ self.fresh
+    }
+
     fn block(&mut self) -> f32 {
-        self.blocks.rotate_left(1);
+        // Moved one by one: for so little, rotating calls for memory elsewhere.
+        for n in 1..BLOCKS {
+            self.blocks[n - 1] = self.blocks[n];
+        }
         self.blocks[BLOCKS - 1] = self.ear.bands(&self.heard, &self.network.norm);
         self.network.score(&self.blocks, &mut self.memory)
     }
@@ -91,6 +104,8 @@ impl Judge {
 struct Ear {
     window: [f32; WINDOW],
     transform: Arc<dyn RealToComplex<f32>>,
+    /// It has to be given memory to work in: not where there is AVX.
+    wants_room: bool,
     slopes: [Slope; BANDS + 1],
 }
 
@@ -106,7 +121,8 @@ impl Ear {
         let window = std::array::from_fn(|n| (0.5 - 0.5 * (TAU * n as f64 / WINDOW as f64).cos()) as f32);
         let transform = RealFftPlanner::new().plan_fft_forward(POINTS);
         assert!(transform.get_scratch_len() <= POINTS, "realfft wants more room than Ear::bands has");
-        Ear { window, transform, slopes: std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1])) }
+        let wants_room = transform.get_scratch_len() > 0;
+        Ear { window, transform, wants_room, slopes: std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1])) }
     }
 
     fn bands(&self, heard: &[i16; WINDOW], norm: &Bands) -> Bands {
@@ -115,19 +131,15 @@ impl Ear {
             *out = f32::from(*sample) * weight;
         }
         let mut spectrum = [Complex32::ZERO; HALF + 1];
-        let mut room = [Complex32::ZERO; POINTS];
         // An error means a wrong length, which the types and the assertion above rule out.
-        let done = self.transform.process_with_scratch(&mut line, &mut spectrum, &mut room);
+        let done = match self.wants_room {
+            false => self.transform.process_with_scratch(&mut line, &mut spectrum, &mut []),
+            true => self.transform.process_with_scratch(&mut line, &mut spectrum, &mut [Complex32::ZERO; POINTS]),
+        };
         debug_assert!(done.is_ok(), "{done:?}");
 
-        let mut power = [0.0f32; BINS];
-        for (power, bin) in power.iter_mut().zip(&spectrum) {
-            *power = bin.norm_sqr();
-        }
-        let (true_half, mirror) = power.split_at_mut(HALF + 1);
-        for (image, bin) in mirror.iter_mut().zip(true_half[..HALF].iter().rev()) {
-            *image = *bin;
-        }
+        let true_half: [f32; HALF + 1] = std::array::from_fn(|n| spectrum[n].norm_sqr());
+        let power: [f32; BINS] = std::array::from_fn(|n| true_half[if n <= HALF { n } else { POINTS - n }]);
 
         let mut sums = [0.0f32; BANDS + 2];
         for (n, slope) in self.slopes.iter().enumerate() {

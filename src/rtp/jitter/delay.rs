@@ -9,6 +9,8 @@ const BIN_US: i64 = 5_000;
 const QUANTILE: f32 = 0.98;
 /// Memory in packets.
 const MEMORY: f32 = 500.0;
+/// All is made lighter when it weighs so much: once in some 7,000 packets.
+const HEAVY: f32 = 1e6;
 /// Packets before the histogram may lower the target.
 const LEARNING: f32 = 25.0;
 const FALL_US: i64 = 200;
@@ -18,7 +20,10 @@ const REMEMBERED_FALL_US: i64 = 2 * BIN_US;
 /// The target delay.
 #[derive(Debug)]
 pub struct TargetDelay {
+    /// The mass in each bin. What is new weighs more than what was there before, instead of that being made lighter: a packet touches one bin.
     bins: [f32; BINS],
+    /// Of all of them.
+    mass: f32,
     seen: f32,
     target: i64,
     /// The rise of the least transit that is not in the bins yet.
@@ -31,18 +36,22 @@ impl TargetDelay {
     /// A target that begins at `start` and stays within `min` and `max`; all in microseconds.
     pub fn new(min: i64, start: i64, max: i64) -> TargetDelay {
         let max = max.max(min);
-        TargetDelay { bins: [0.0; BINS], seen: 0.0, target: start.clamp(min, max), rise: 0, min, max }
+        TargetDelay { bins: [0.0; BINS], mass: 0.0, seen: 0.0, target: start.clamp(min, max), rise: 0, min, max }
     }
 
     /// Takes a packet's lateness. `slack` is what the reader's rhythm adds, when it is no multiple of the packet time.
     pub fn observe(&mut self, lateness: i64, slack: i64) {
         self.seen = (self.seen + 1.0).min(MEMORY);
-        let keep = 1.0 - 1.0 / self.seen;
-        for bin in &mut self.bins {
-            *bin *= keep;
-        }
         let bin = (lateness.max(0) / BIN_US).min(BINS as i64 - 1) as usize;
-        self.bins[bin] += 1.0 - keep;
+        // One of `seen` of all there is then.
+        let weight = if self.seen > 1.0 { self.mass / (self.seen - 1.0) } else { 1.0 };
+        self.bins[bin] += weight;
+        self.mass += weight;
+        if self.mass > HEAVY {
+            let all: f32 = self.bins.iter().sum();
+            self.bins.iter_mut().for_each(|bin| *bin /= all);
+            self.mass = 1.0;
+        }
         let wanted = (self.quantile() + slack).clamp(self.min, self.max);
         if wanted > self.target {
             self.target = wanted;
@@ -77,10 +86,10 @@ impl TargetDelay {
     }
 
     fn quantile(&self) -> i64 {
-        let mut mass = 0.0;
+        let (mut mass, wanted) = (0.0, QUANTILE * self.mass);
         let below = self.bins.iter().position(|bin| {
             mass += bin;
-            mass >= QUANTILE
+            mass >= wanted
         });
         (below.unwrap_or(BINS - 1) as i64 + 1) * BIN_US
     }
