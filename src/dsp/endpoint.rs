@@ -119,6 +119,11 @@ impl Endpointer {
         self.knobs
     }
 
+    /// Reads what the next frame meets.
+    pub fn warm(&self) -> usize {
+        (self.told.0 ^ self.knobs.endpoint.0) as usize
+    }
+
     /// Takes the frame that begins at media time `at`. A boundary is told in the very frame that makes it certain.
     pub fn push(&mut self, voiced: bool, at: Ms) -> Option<Boundary> {
         let end = (at + FRAME).max(self.told);

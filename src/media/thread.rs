@@ -88,9 +88,10 @@ impl Live {
         if self.read == 1 && !slot.is_multiple_of(ALL_IN) { 1 } else { READ }
     }
 
-    /// Touches what the leg's slot begins with: a thousand legs are in no cache, and what is asked for together comes in the time of one.
+    /// Touches what the leg's slot meets: a thousand legs are in no cache, and what is asked for together comes in the time of one.
     fn warm(&self) -> usize {
-        self.leg.warm() ^ self.wiring.heard.as_ref().map_or(0, |ring| ring.buffer().capacity())
+        let rings = self.wiring.heard.as_ref().map_or(0, |ring| ring.slots()) ^ usize::from(self.bridge.is_some());
+        self.leg.warm() ^ rings ^ self.refused.malformed as usize
     }
 }
 
@@ -320,7 +321,10 @@ impl Thread {
             reader.read(&place.rtcp, READ, sums, |from, datagram| live.leg.receive_report(now, from, datagram));
         }
         let legs = wheel.legs(tick);
-        for number in legs {
+        for (n, number) in legs.iter().enumerate() {
+            if let Some((_, next)) = legs.get(n + 1).and_then(|next| live(places, *next)) {
+                std::hint::black_box(next.leg.warm_to_receive() ^ next.read);
+            }
             let Some((pair, live)) = live(places, *number) else { continue };
             let most = live.most(tick / SLOTS as u64);
             live.read = reader.read(&pair.rtp, most, sums, |from, datagram| live.leg.receive(nominal, from, datagram));

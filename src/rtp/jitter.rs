@@ -289,6 +289,15 @@ impl JitterBuffer {
         self.slots.warm(self.next_number) ^ usize::from(self.spliced)
     }
 
+    /// Reads what the next [`insert`](Self::insert) meets.
+    pub fn warm_to_insert(&self) -> usize {
+        let own = self.near_timestamp as usize ^ self.stats.received as usize ^ usize::from(self.started);
+        own ^ self.reception.warm()
+            ^ self.clock.warm()
+            ^ self.delay.warm()
+            ^ self.slots.warm_to_put(self.reception.highest() + 1)
+    }
+
     /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole
     /// packet; the correction is then inaudible.
     pub fn pop<'a>(&mut self, now: Instant, quiet: bool, room: &'a mut [u8]) -> Playout<'a> {

@@ -79,6 +79,14 @@ pub struct Reception {
 }
 
 impl Reception {
+    /// Reads what the next packet meets.
+    pub fn warm(&self) -> usize {
+        let of = |source: &Source| {
+            (source.highest ^ source.reported_expected) as usize ^ source.fates.tally().packets as usize
+        };
+        usize::from(self.probation.is_some()) ^ self.source.as_ref().map_or(0, of)
+    }
+
     /// Judges a packet. With `idle` (the line has fallen silent) a strange one is taken for a new start at once.
     pub fn arrive(&mut self, packet: &Packet<'_>, idle: bool) -> Arrival {
         let Some(source) = &mut self.source else {
@@ -117,6 +125,11 @@ impl Reception {
         source.first = source.first.min(number);
         source.received += 1;
         Arrival::Older(number)
+    }
+
+    /// The highest number that has come.
+    pub fn highest(&self) -> i64 {
+        self.source.as_ref().map_or(0, |source| source.highest)
     }
 
     /// A packet that has come is not played: it came too late, or there was no room for it.

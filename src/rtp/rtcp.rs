@@ -337,6 +337,11 @@ impl Session {
         }
     }
 
+    /// Reads what [`due`](Self::due) does.
+    pub fn warm(&self) -> bool {
+        self.due > self.last
+    }
+
     /// Whether a report is to be written now: its time has come, and another throw of the dice does not put it off (section 6.3.6).
     pub fn due(&mut self, now: Instant, rng: &mut impl Rng) -> bool {
         if now < self.due {

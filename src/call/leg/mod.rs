@@ -761,10 +761,19 @@ impl Leg {
         }
     }
 
-    /// Reads a little of everything that the next [`tick`](Self::tick) begins with, for who has other legs to serve meanwhile: it is in the cache then.
+    /// Reads a little of everything that the next [`tick`](Self::tick) meets, for who has other legs to serve meanwhile: it is in the cache then.
     pub fn warm(&self) -> usize {
-        let own = usize::from(self.voiced) ^ self.media.ptime.0 as usize ^ usize::from(self.latch.remote().port());
-        own ^ self.jitter.warm() ^ self.frames.warm() ^ self.vad.warm() ^ self.mouth.warm()
+        let ears = usize::from(self.voiced) ^ self.endpointer.warm() ^ self.levels.warm() ^ self.utterance as usize;
+        let mouth = self.mouth.warm() ^ usize::from(self.bed.plays()) ^ self.keys.warm() ^ self.echo.warm();
+        let time = self.last.is_some() as usize ^ self.reports.warm() ^ self.sender.sent().packets as usize;
+        ears ^ mouth ^ time ^ self.jitter.warm() ^ self.frames.warm() ^ self.vad.warm()
+    }
+
+    /// The same of what the next packet meets.
+    pub fn warm_to_receive(&self) -> usize {
+        let own =
+            self.media.ptime.0 as usize ^ usize::from(self.latch.remote().port()) ^ usize::from(self.secure.is_on());
+        own ^ usize::from(self.heard_at.is_some()) ^ self.jitter.warm_to_insert()
     }
 
     /// Packets that were refused.

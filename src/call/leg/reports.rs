@@ -37,6 +37,11 @@ pub(super) struct Reports {
 }
 
 impl Reports {
+    /// Reads what the next slot meets.
+    pub(super) fn warm(&self) -> usize {
+        usize::from(self.session.warm())
+    }
+
     pub(super) fn new(clock: WallClock, sender: &Sender, rng: &mut StdRng) -> Reports {
         let mut rng = StdRng::seed_from_u64(rng.random());
         // RFC 7022 §4.2: 96 random bits name this endpoint for this call only.

@@ -13,6 +13,7 @@ use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 use wide::{f32x4, f32x8};
 
+use super::LINE;
 use super::network::{BLOCKS, Memory, Network};
 
 /// Samples of a block: 16 ms.
@@ -87,7 +88,9 @@ impl Judge {
 
     /// Reads what the next samples meet.
     pub(super) fn warm(&self) -> usize {
-        self.heard[WINDOW - BLOCK + self.fresh] as usize ^ self.fresh
+        let heard = self.heard.iter().step_by(LINE).fold(self.fresh, |sum, sample| sum ^ *sample as usize);
+        let blocks = self.blocks.as_flattened().iter().step_by(LINE / 2);
+        heard ^ self.memory.warm() ^ blocks.fold(0, |sum, band| sum ^ band.to_bits() as usize)
     }
 
     fn block(&mut self) -> f32 {

@@ -75,6 +75,11 @@ impl TargetDelay {
         }
     }
 
+    /// Reads what the next packet meets.
+    pub fn warm(&self) -> usize {
+        self.bins[0].to_bits() as usize ^ self.target as usize
+    }
+
     /// The target in microseconds.
     pub fn target(&self) -> i64 {
         self.target

@@ -59,6 +59,15 @@ impl Slots {
         self.blocks.get(first).map_or(0, |block| usize::from(block[0])) ^ usize::from(self.free)
     }
 
+    /// Reads what [`put`](Self::put) will, if the packet of this number comes next.
+    pub fn warm_to_put(&self, number: i64) -> usize {
+        let free = usize::from(self.free);
+        let held = self.held[index(number)].map_or(0, |held| usize::from(held.length));
+        let next = self.next.get(free).map_or(0, |next| usize::from(*next));
+        let lines = |block: &[u8; BLOCK]| block.iter().step_by(64).fold(0, |sum, byte| sum ^ usize::from(*byte));
+        held ^ next ^ self.blocks.get(free).map_or(0, lines)
+    }
+
     /// The packet with this number.
     pub fn at(&self, number: i64) -> Option<Held> {
         self.held[index(number)].filter(|held| held.number == number)
