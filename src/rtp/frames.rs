@@ -140,8 +140,9 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
         while self.length < Self::FRAME {
             let begin = self.length;
             let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
-                // What nearly every packet is: a frame of its own. The queue would be another five lines of memory that are in no cache.
-                Playout::Frame { payload, payload_type, wire, spliced, scale: Scale::Keep, .. }
+                // What nearly every packet is: a frame of its own, with nothing in front of it that would have come too early. The queue
+                // would be another five lines of memory that are in no cache.
+                Playout::Frame { payload, payload_type, wire, spliced, scale: Scale::Keep | Scale::Settle, .. }
                     if begin == 0 && codec.length(payload) == Some(Self::FRAME) =>
                 {
                     codec.decode(payload_type, payload, out);
@@ -222,15 +223,17 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
 
     /// Corrects the delay by the length of what was decoded to `begin`, and returns how long it is then.
     fn scale(&mut self, begin: usize, decoded: usize, scale: Scale, quiet: bool) -> usize {
-        let Some(before) = self.concealer.flowing() else { return decoded };
-        let room = &mut self.queue[begin..];
         // What waits in front of a packet beyond whole packets has come too early by as much.
         let ahead = begin % decoded;
+        if scale == Scale::Settle && ahead == 0 {
+            return decoded;
+        }
+        let Some(before) = self.concealer.flowing() else { return decoded };
+        let room = &mut self.queue[begin..];
         let scaled = match scale {
             Scale::Keep => None,
             Scale::Longer => stretch::lengthen::<K>(&before, room, decoded, ALIKE),
             Scale::Shorter => stretch::shorten::<K>(&before, &mut room[..decoded], decoded, ALIKE),
-            Scale::Settle if ahead == 0 => None,
             Scale::Settle if quiet => Some(stretch::leave_out::<K>(&mut room[..decoded], ahead)),
             Scale::Settle => stretch::shorten::<K>(&before, &mut room[..decoded], ahead, ALIKE),
         };
