@@ -31,6 +31,8 @@ const REST: Duration = Duration::from_millis(400);
 /// The prompt falls silent for good when so many ms of packets are silent.
 const GAP_NS: i64 = 100_000_000;
 const MS: i64 = 1_000_000;
+/// By which the dialogue is told that a prompt has begun.
+const BEGUN: &str = "begun";
 
 /// What all directors share.
 pub(super) struct Work {
@@ -55,6 +57,8 @@ pub(super) struct Director {
 #[derive(Default)]
 struct Happened {
     utterances: Vec<(i64, Utterance)>,
+    /// The prompt has begun.
+    begun: bool,
     /// The prompt was interrupted: what the server says was heard of it.
     interrupted: Option<Heard>,
     /// The answer was asked for, ns.
@@ -93,10 +97,15 @@ impl Director {
         self.work.services.says(self.phone, &sound.words);
         // What came before belongs to no trial.
         self.look().await?;
-        let begun = Instant::now();
+        let mut happened = Happened::default();
         if under_prompt {
             self.say(0, vec![file("long.wav")]).await?;
+            let deadline = Instant::now() + PATIENCE;
+            while !happened.begun && Instant::now() < deadline {
+                self.watch(Instant::now() + Duration::from_millis(20), None, &mut happened).await?;
+            }
         }
+        let begun = Instant::now();
         let say = Sound { samples: sound.samples.clone(), echo: trial.echo };
         self.order(Order::Say { phone: self.phone, say })?;
         let length = Duration::from_millis(sound.samples.len() as u64 / 8);
@@ -109,7 +118,6 @@ impl Director {
             // A prompt that has paused has been judged by then.
             Task::Disturb => Duration::from_millis(900),
         };
-        let mut happened = Happened::default();
         self.watch(begun + length + after, Some(row.task), &mut happened).await?;
         let interrupted = happened.interrupted.clone();
         let seen = self.look().await?;
@@ -159,6 +167,7 @@ impl Director {
                     happened.utterances.push((at, utterance));
                 }
                 Event::PromptDone(done) => happened.interrupted = happened.interrupted.take().or(done.interrupted),
+                Event::Mark(_) => happened.begun = true,
                 Event::Fault(fault) => happened.faults.push(fault.reason),
                 Event::NoInput(_) | Event::Key(_) => self.act(event_id, Act::Set(Knobs::default())).await?,
                 _ => {}
@@ -167,7 +176,7 @@ impl Director {
     }
 
     async fn say(&mut self, answers: u64, parts: Vec<Part>) -> Result<(), Trouble> {
-        let segments = parts.into_iter().map(|part| Segment { segment: Some(part), mark: String::new() }).collect();
+        let segments = parts.into_iter().map(|part| Segment { segment: Some(part), mark: BEGUN.to_owned() }).collect();
         self.act(answers, Act::Say(Say { segments, ..Say::default() })).await
     }
 
@@ -216,8 +225,11 @@ fn judge(
             if let ([(at, utterance)], false) = (&happened.utterances[..], result.counted) {
                 let beyond = |from: i64| (at - from) as f64 / 1e6 - f64::from(endpoint);
                 result.utterance = Some(beyond(end));
-                let detected = detected(&sound.samples, endpoint);
-                result.utterance_detected = detected.and_then(|(_, stop)| sent(stop.saturating_sub(1))).map(beyond);
+                if let Some((start, stop)) = detected(&sound.samples, endpoint) {
+                    result.utterance_detected = sent(stop.saturating_sub(1)).map(beyond);
+                    result.detected_start = Some((start as f64 - sound.first as f64) / 8.0);
+                    result.detected_stop = Some((stop as f64 - sound.last as f64) / 8.0);
+                }
                 let length = f64::from(utterance.stop_ms) - f64::from(utterance.start_ms);
                 result.length_error = Some(length - (sound.last - sound.first) as f64 / 8.0);
             }
@@ -253,12 +265,12 @@ fn judge(
     result
 }
 
-/// What was heard of a prompt, whose every packet has a sound.
+/// What was heard of a prompt, whose every packet has a sound, until it fell silent.
 struct Prompt {
     first: Option<i64>,
     last: Option<i64>,
     packets: u32,
-    /// It fell silent, and went on.
+    /// There was something after that again.
     paused: bool,
 }
 
@@ -267,6 +279,9 @@ impl Prompt {
         let mut prompt = Prompt { first: None, last: None, packets: 0, paused: false };
         for packet in heard.iter().filter(|packet| packet.loud) {
             prompt.paused |= prompt.last.is_some_and(|last| packet.at - last > GAP_NS);
+            if prompt.paused {
+                break;
+            }
             prompt.first = prompt.first.or(Some(packet.at));
             prompt.last = Some(packet.at);
             prompt.packets += 1;
@@ -306,7 +321,8 @@ mod tests {
         let mut paused = vec![true; 5];
         paused.extend([false; 8]);
         paused.extend([true; 3]);
-        assert!(Prompt::of(&packets(&paused)).paused);
+        let paused = Prompt::of(&packets(&paused));
+        assert_eq!((paused.paused, paused.last, paused.packets), (true, Some(80 * MS), 5));
         assert_eq!(Prompt::of(&[]).first, None);
     }
 }

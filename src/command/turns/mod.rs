@@ -98,6 +98,8 @@ struct Tried {
     /// Times in ms, where the trial has them; see the report.
     utterance: Option<f64>,
     utterance_detected: Option<f64>,
+    detected_start: Option<f64>,
+    detected_stop: Option<f64>,
     length_error: Option<f64>,
     answer: Option<f64>,
     stop: Option<f64>,

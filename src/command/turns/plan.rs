@@ -20,7 +20,7 @@ const USUAL: f32 = -20.0;
 /// What a noisy line has.
 const NOISE: f32 = -45.0;
 /// A prompt has been heard for so long before anybody makes a sound: at least, and so much more by chance.
-const INTO_PROMPT_MS: u32 = 700;
+const INTO_PROMPT_MS: u32 = 500;
 const BY_CHANCE_MS: u32 = 400;
 
 /// What happens in a trial.
@@ -256,7 +256,8 @@ impl Trial {
             _ => 300 + rng.random_range(0..20),
         };
         let endpoint = row.knobs.endpoint_ms.unwrap_or_default();
-        let tail = if self.noise.is_some() { endpoint + 300 } else { 0 };
+        // A noisy line is noisy until all is over; a silent one as long as the detector may need to notice.
+        let tail = if self.noise.is_some() { endpoint + 300 } else { 300 };
         let mut samples = vec![0.0; lead as usize * PER_MS];
         samples.extend(&voice);
         let (first, last) = match &self.sounds {

@@ -97,6 +97,8 @@ impl Report {
         let is = |result: &Tried, task, policy| rows[result.row].task == task && rows[result.row].policy == policy;
         times("utterance", &|result| result.utterance);
         times("utterance_detected", &|result| result.utterance_detected);
+        times("detected_start", &|result| result.detected_start);
+        times("detected_stop", &|result| result.detected_stop);
         times("length_error", &|result| result.length_error);
         times("answer_recording", &|result| result.answer.filter(|_| rows[result.row].task == Task::AskFile));
         times("answer_text", &|result| result.answer.filter(|_| rows[result.row].task == Task::AskText));
@@ -180,6 +182,8 @@ impl Report {
         let names = [
             ("utterance", "end of speech (by its energy) → utterance, beyond endpoint_ms"),
             ("utterance_detected", "the same from the end that our own detector hears on a bare line"),
+            ("detected_start", "where our detector hears the voice begin, less where it does"),
+            ("detected_stop", "where our detector hears it end, less where it does"),
             ("length_error", "length of the utterance as it is told, less that of the sound"),
             ("answer_recording", "utterance → first packet of a recording"),
             ("answer_text", "utterance → first packet of a text, synthesis without delay"),
