@@ -81,7 +81,7 @@ load: build
 
 # Whether a conversation is quick, and interrupted when, and only when, it should be. Needs espeak-ng. Some four minutes.
 turns: build
-	$(trunkline) bench-turns --assert
+	$(trunkline) bench-turns
 
 # A hundred thousand calls in each direction on one server, the far end of every fifth making trouble: nothing may be left of them. 15 minutes.
 soak: build
