@@ -14,13 +14,14 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak talk-off held-out fuzz
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load turns soak talk-off held-out fuzz
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
 	@echo 'make test    install what is missing, then style, lints, docs, every test, and the guard'
 	@echo 'make build   the release binary: $(trunkline)'
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
+	@echo 'make turns   how quick a conversation is, and what interrupts it (docs/conversation-bench.md)'
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
 	@echo 'make talk-off  how many keys are heard in an hour of speech (docs/tones.md)'
@@ -77,6 +78,10 @@ guard-renew:
 load: build
 	$(trunkline) load hold --calls 500 --seconds 20
 	$(trunkline) load setup --rate 500 --calls 10000 --direction in,out,mixed
+
+# Whether a conversation is quick, and interrupted when, and only when, it should be. Needs espeak-ng. Some four minutes.
+turns: build
+	$(trunkline) bench-turns
 
 # A hundred thousand calls in each direction on one server, the far end of every fifth making trouble: nothing may be left of them. 15 minutes.
 soak: build

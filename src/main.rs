@@ -54,6 +54,8 @@ enum Command {
     /// Measure how many calls this machine carries: starts a server, and is all its phones and services.
     #[command(subcommand)]
     Load(command::load::Load),
+    /// Measure a conversation: how soon an utterance is told and answered, and what interrupts the robot. Starts a server, and is its callers.
+    BenchTurns(command::turns::Turns),
     /// Have a robot hold a telephone conversation with a softphone on this machine.
     Demo {
         /// Where its recording, its record and its logs are kept; made if missing.
@@ -100,6 +102,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Dialogue { script, listen } => in_runtime(command::dialogue(script, listen)),
         Command::Call(order) => in_runtime(command::call(order)),
         Command::Load(what) => in_runtime(command::load(what)),
+        Command::BenchTurns(options) => in_runtime(command::turns(options)),
         Command::Demo { out } => in_runtime(command::demo(&out)),
     }
 }

@@ -2,9 +2,11 @@
 
 mod call;
 pub mod demo;
+mod harness;
 pub mod load;
 mod screen;
 mod serve;
+pub mod turns;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -14,8 +16,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use call::{Order, call};
 pub use demo::demo;
+pub use harness::Trouble;
 pub use load::load;
 pub use serve::serve;
+pub use turns::turns;
 
 /// What a command comes to: an error is told to the user as it is.
 pub type Done = Result<(), Box<dyn Error + Send + Sync>>;

@@ -19,6 +19,7 @@
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
 //! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
+//! | `turns` | the conversation bench itself, on a small scale: who interrupts, who is cut off |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
@@ -50,5 +51,6 @@ mod srtp;
 mod transfer;
 mod transports;
 mod trunks;
+mod turns;
 mod uploads;
 mod wire;

@@ -13,10 +13,11 @@ use super::phones::{self, Measured, Spoken, ToPhones};
 use super::process::{self, Usage};
 use super::report::Held;
 use super::services::Services;
-use super::signalling::{Signalling, State, ToSignalling, number_of};
 use super::speech::Phrases;
-use super::stage::{self, Plan, Stage};
 use super::{Direction, Hold, Trouble, capture};
+use crate::command::harness::signalling::{Media, Signalling, State, ToSignalling, number_of};
+use crate::command::harness::sockets::{self, Bound};
+use crate::command::harness::stage::{self, Plan, Stage};
 use crate::proto::control::v1::DialRequest;
 use crate::proto::control::v1::control_client::ControlClient;
 
@@ -69,24 +70,18 @@ impl House {
             services: Some(port),
             batch_ms: options.batch_ms,
             no_overload: options.server.no_overload,
+            prompts: Vec::new(),
         };
         let stage = Stage::start(&plan).await?;
-        let bound = phones::Bound::find()?;
+        let bound = Bound::find()?;
         let rtp_port = bound.port;
-        let phones = bound.start(most, phrases, spoken)?;
-        let (signalling, orders) = mpsc::unbounded_channel();
-        let (told, server) = (phones.clone(), stage.sip);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wrong)?;
-        let thread = std::thread::Builder::new().name("load-sip".to_owned());
-        let run = move || {
-            let _guard = runtime.enter();
-            let Ok(sip) = UdpSocket::from_std(sip) else { return };
-            let media_of = move |phone| phones::media(phone, rtp_port);
-            if let Ok(signalling) = Signalling::new(sip, server, media_of, told) {
-                runtime.block_on(signalling.run(orders));
-            }
+        let phones = phones::start(bound, most, phrases, spoken)?;
+        let told = phones.clone();
+        let tell = move |media: Media| {
+            // A thread that has ended has no phones any more.
+            let _ = told.send(media.into());
         };
-        thread.spawn(run).map_err(wrong)?;
+        let signalling = Signalling::start(sip, stage.sip, move |phone| sockets::media(phone, rtp_port), tell)?;
         let control = format!("http://127.0.0.1:{}", stage.control);
         let control =
             ControlClient::connect(control).await.map_err(|error| Trouble::Server(format!("control: {error}")))?;
@@ -126,7 +121,7 @@ impl House {
             // A refusal shows as a call that is missing, and in the server's counters.
             tokio::spawn(async move { control.dial(dial).await });
         } else {
-            let media = phones::media(phone, self.rtp_port);
+            let media = sockets::media(phone, self.rtp_port);
             let _ = self.signalling.send(ToSignalling::Dial { phone, media });
         }
     }

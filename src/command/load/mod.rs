@@ -6,13 +6,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `stage` | the server: its configuration, its process |
 //! | `phones`, `speech` | the callers' media, and what is heard of the robot |
-//! | `signalling` | the callers' SIP |
 //! | `services` | recogniser, voice and dialogue |
 //! | `hold`, `setup` | calls that talk; calls that are only set up and ended |
 //! | `sipp`, `unruly` | who sets them up; the ways in which far ends make trouble, and what calls come to then |
 //! | `process`, `histogram`, `capture`, `report` | what is measured, and the table |
+//!
+//! The server's process, the phones' SIP and what else is the same in every bench stand in [`super::harness`].
 
 mod capture;
 mod histogram;
@@ -22,48 +22,17 @@ mod process;
 mod report;
 mod services;
 mod setup;
-mod signalling;
 mod sipp;
 mod speech;
-mod stage;
 mod unruly;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::harness::{self, Trouble, head, verdict};
 use super::{Done, ended};
 use hold::House;
-
-/// Why nothing could be measured, or what was not as it should be.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Trouble {
-    /// Sockets and threads of the harness.
-    #[error("the harness: {0}")]
-    Socket(String),
-    /// A file.
-    #[error("{0}: {1}")]
-    File(PathBuf, String),
-    /// The server.
-    #[error("the server: {0}")]
-    Server(String),
-    /// Cores that cannot be had.
-    #[error("cores {0:?}: {1}; they are counted from 0")]
-    Cpus(Vec<usize>, String),
-    /// A phrase that is built in.
-    #[error("a caller's phrase: {0}")]
-    Audio(String),
-    /// The capture.
-    #[error("capture: {0}")]
-    Capture(String),
-    /// SIPp.
-    #[error("sipp: {0}")]
-    Sipp(String),
-    /// Calls failed, packets were lost, or a bar was missed.
-    #[error("not as it should be: {0}")]
-    Broken(String),
-}
 
 /// What is to be measured.
 #[derive(Debug, Clone, Subcommand)]
@@ -214,7 +183,7 @@ pub struct Setup {
 /// # Errors
 /// [`Trouble`]: what could not be started, with the way out; calls that failed, packets that were lost.
 pub async fn load(what: Load) -> Done {
-    println!("{}", report::head(&std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
+    println!("{}", head(&std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
     tokio::select! {
         done = async {
             match what {
@@ -276,12 +245,5 @@ async fn ramped(Ramp { from, step, hold: options }: Ramp) -> Result<(), Trouble>
 }
 
 fn write_json(server: &Server, figures: &impl serde::Serialize) -> Result<(), Trouble> {
-    let Some(path) = &server.json else { return Ok(()) };
-    let wrong = |error: String| Trouble::File(path.clone(), error);
-    let text = serde_json::to_string_pretty(figures).map_err(|error| wrong(error.to_string()))?;
-    std::fs::write(path, text + "\n").map_err(|error| wrong(error.to_string()))
-}
-
-fn verdict(wrong: Vec<String>) -> Result<(), Trouble> {
-    if wrong.is_empty() { Ok(()) } else { Err(Trouble::Broken(wrong.join("; "))) }
+    server.json.as_deref().map_or(Ok(()), |path| harness::write_json(path, figures))
 }

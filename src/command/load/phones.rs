@@ -4,26 +4,19 @@
 //! reads the packets of sixty calls, and the harness costs a fraction of what it measures. Each packet has the kernel's time of arrival:
 //! what is measured is when the server sent it, not when this thread came to read it.
 
-use std::io::IoSliceMut;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use nix::sys::socket::sockopt::ReceiveTimestampns;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt};
+use std::time::{Duration, Instant};
 
 use super::Trouble;
 use super::histogram::Histogram;
 use super::speech::{FRAME, Phrases, SILENCE, Words, is_voice};
+use crate::command::harness::signalling::Media;
+use crate::command::harness::sockets::{ADDRESSES, Bound, Socket};
+use crate::command::harness::wire::{HEADER, Reader, header, unix_ns};
 
-/// Phones live on 127.0.0.2 and the addresses after it.
-const ADDRESSES: usize = 8;
 const SLOTS: u64 = 20;
-/// Packets read at a time.
-const BATCH: usize = 64;
-const HEADER: usize = 12;
 /// A turn of the conversation, in frames: the caller interrupts, is answered, and asks.
 const TURN: u64 = 500;
 const INTERRUPTS_AT: u64 = 125;
@@ -49,6 +42,15 @@ pub(super) enum ToPhones {
     Take {
         reply: mpsc::Sender<Measured>,
     },
+}
+
+impl From<Media> for ToPhones {
+    fn from(media: Media) -> ToPhones {
+        match media {
+            Media::Start { phone, remote } => ToPhones::Start { phone, remote },
+            Media::Stop { phone } => ToPhones::Stop { phone },
+        }
+    }
 }
 
 /// What the phones have seen.
@@ -113,13 +115,6 @@ impl Spoken {
     }
 }
 
-struct Socket {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-    /// Which phone talks to which port of the server, +1.
-    of_port: Vec<u32>,
-}
-
 struct Phone {
     remote: Option<SocketAddr>,
     frame: u64,
@@ -131,66 +126,25 @@ struct Phone {
     silent: u32,
 }
 
-/// Where phone `n` receives, on the port of all phones.
-pub(super) fn media(phone: usize, port: u16) -> SocketAddr {
-    SocketAddr::new(address(phone), port)
-}
-
-fn address(phone: usize) -> IpAddr {
-    Ipv4Addr::new(127, 0, 0, 2 + (phone % ADDRESSES) as u8).into()
-}
-
-/// The phones' sockets, bound; the thread takes them.
-pub(super) struct Bound {
-    sockets: Vec<Socket>,
-    /// Their port, the same on all addresses.
-    pub(super) port: u16,
-}
-
-impl Bound {
-    /// Binds the same even port on all addresses.
-    pub(super) fn find() -> Result<Bound, Trouble> {
-        let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
-        for port in (15_000..19_000u16).step_by(2) {
-            let all = (0..ADDRESSES).map(|n| {
-                let rtp = UdpSocket::bind((address(n), port))?;
-                let rtcp = UdpSocket::bind((address(n), port + 1))?;
-                for socket in [&rtp, &rtcp] {
-                    socket.set_nonblocking(true)?;
-                    socket2::SockRef::from(socket).set_recv_buffer_size(8 << 20)?;
-                }
-                setsockopt(&rtp, ReceiveTimestampns, &true)?;
-                Ok(Socket { rtp, rtcp, of_port: vec![0; 1 << 16] })
-            });
-            match all.collect::<std::io::Result<Vec<_>>>() {
-                Ok(sockets) => return Ok(Bound { sockets, port }),
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(wrong(error)),
-            }
-        }
-        Err(Trouble::Socket("no free port on 127.0.0.2 to 127.0.0.9 between 15000 and 19000".to_owned()))
-    }
-
-    /// Starts the thread; it ends when nobody can tell it anything any more.
-    pub(super) fn start(
-        self,
-        phones: usize,
-        phrases: Phrases,
-        spoken: Arc<Spoken>,
-    ) -> Result<mpsc::Sender<ToPhones>, Trouble> {
-        let (orders, inbox) = mpsc::channel();
-        let wheel = Wheel {
-            sockets: self.sockets,
-            phones: (0..phones).map(|_| Phone::idle()).collect(),
-            phrases,
-            spoken,
-            measured: Measured::new(),
-            inbox,
-        };
-        let thread = std::thread::Builder::new().name("load-phones".to_owned());
-        thread.spawn(move || wheel.run()).map_err(|error| Trouble::Socket(error.to_string()))?;
-        Ok(orders)
-    }
+/// Starts their thread; it ends when nobody can tell it anything any more.
+pub(super) fn start(
+    bound: Bound,
+    phones: usize,
+    phrases: Phrases,
+    spoken: Arc<Spoken>,
+) -> Result<mpsc::Sender<ToPhones>, Trouble> {
+    let (orders, inbox) = mpsc::channel();
+    let wheel = Wheel {
+        sockets: bound.sockets,
+        phones: (0..phones).map(|_| Phone::idle()).collect(),
+        phrases,
+        spoken,
+        measured: Measured::new(),
+        inbox,
+    };
+    let thread = std::thread::Builder::new().name("load-phones".to_owned());
+    thread.spawn(move || wheel.run()).map_err(|error| Trouble::Socket(error.to_string()))?;
+    Ok(orders)
 }
 
 impl Phone {
@@ -354,15 +308,6 @@ impl Phone {
     }
 }
 
-/// RFC 3550 §5.1.
-fn header(packet: &mut [u8], marker: bool, sequence: u16, timestamp: u32, ssrc: u32) {
-    packet[0] = 0x80;
-    packet[1] = if marker { 0x88 } else { 8 };
-    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-    packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
-    packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
-}
-
 /// RFC 3550 §6.4.1 and §6.5: a sender report without blocks, and a name.
 fn sender_report(ssrc: u32, timestamp: u32, packets: u32) -> [u8; 44] {
     let mut report = [0; 44];
@@ -383,74 +328,9 @@ fn sender_report(ssrc: u32, timestamp: u32, packets: u32) -> [u8; 44] {
     report
 }
 
-fn unix_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
-}
-
-/// Reads many packets at once, each with its port of origin and its moment of arrival.
-struct Reader {
-    headers: MultiHeaders<SockaddrIn>,
-    buffers: Box<[[u8; 256]; BATCH]>,
-}
-
-impl Reader {
-    fn new() -> Reader {
-        let headers = MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(nix::sys::time::TimeSpec)));
-        Reader { headers, buffers: Box::new([[0; 256]; BATCH]) }
-    }
-
-    fn read(&mut self, socket: &UdpSocket, mut take: impl FnMut(u16, i64, &[u8])) {
-        loop {
-            let mut came = 0;
-            let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
-            let read = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
-            // Nothing there; or an ICMP error, and the next read goes on.
-            let Ok(messages) = read else { return };
-            for message in messages {
-                came += 1;
-                let port = message.address.map_or(0, |address| address.port());
-                let at = message.cmsgs().ok().and_then(|mut all| all.find_map(arrival)).unwrap_or_else(unix_ns);
-                if let Some(packet) = message.iovs().next() {
-                    take(port, at, packet);
-                }
-            }
-            if came < BATCH {
-                return;
-            }
-        }
-    }
-}
-
-fn arrival(message: ControlMessageOwned) -> Option<i64> {
-    match message {
-        ControlMessageOwned::ScmTimestampns(at) => Some(at.tv_sec() * 1_000_000_000 + at.tv_nsec()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn packets_come_with_their_port_and_moment() {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        setsockopt(&socket, ReceiveTimestampns, &true).expect("Linux has it");
-        let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        let to = socket.local_addr().expect("it is bound");
-        let mut reader = Reader::new();
-        for round in 0..3 {
-            let before = unix_ns();
-            (0..BATCH as u8 + 6).for_each(|n| drop(sender.send_to(&[n; 20], to)));
-            let mut got = Vec::new();
-            reader.read(&socket, |port, at, packet| got.push((port, at, packet[0])));
-            let port = sender.local_addr().expect("it is bound").port();
-            assert_eq!(got.len(), BATCH + 6, "round {round}");
-            assert!(got.iter().enumerate().all(|(n, (from, at, byte))| *from == port
-                && usize::from(*byte) == n
-                && (before..unix_ns()).contains(at)));
-        }
-    }
 
     #[test]
     fn what_a_phone_hears_is_counted() {

@@ -284,20 +284,6 @@ impl SetUp {
     }
 }
 
-/// Where this was measured.
-pub(super) fn head(arguments: &str) -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!(
-        "trunkline {} on {cores} cores of {}, Linux {}\n{arguments}\n",
-        env!("CARGO_PKG_VERSION"),
-        model.trim_start_matches(['\t', ':', ' ']),
-        read("/proc/sys/kernel/osrelease").trim()
-    )
-}
-
 #[derive(Default)]
 struct Table {
     text: String,

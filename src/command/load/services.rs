@@ -8,19 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt, stream};
 use prost::bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Trouble;
 use super::histogram::Histogram;
 use super::phones::Spoken;
-use super::signalling::phone_of;
 use super::speech;
+use crate::command::harness::serving;
+use crate::command::harness::signalling::phone_of;
 use crate::proto::dialogue::v1::action::Action as Act;
 use crate::proto::dialogue::v1::dialogue_server::{Dialogue, DialogueServer};
 use crate::proto::dialogue::v1::line_event::Event;
@@ -40,8 +38,6 @@ const LONG: &str = "12";
 const SHORT: &str = "2";
 /// `endpoint_ms` of the calls.
 pub(super) const ENDPOINT_MS: u64 = 700;
-/// Recognition of so many calls at a time over one connection.
-const STREAMS: u32 = 100_000;
 
 /// What the services have seen.
 #[derive(Debug, Clone)]
@@ -87,10 +83,6 @@ impl Shared {
 impl Services {
     /// Serves both on a thread of their own, and says on which port. `alaw`: audio is wanted as it came, not as PCM.
     pub(super) fn start(spoken: Arc<Spoken>, alaw: bool) -> Result<(Services, u16), Trouble> {
-        let wrong = |error: std::io::Error| Trouble::Socket(format!("services: {error}"));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(wrong)?;
-        let port = listener.local_addr().map_err(wrong)?.port();
-        listener.set_nonblocking(true).map_err(wrong)?;
         let shared = Arc::new(Shared {
             spoken,
             alaw,
@@ -99,26 +91,9 @@ impl Services {
             phones: Mutex::new(HashMap::new()),
         });
         let services = Services { shared };
-        let served = services.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wrong)?;
-        let thread = std::thread::Builder::new().name("load-services".to_owned());
-        let run = move || {
-            runtime.block_on(async move {
-                let routes = Routes::new(SpeechServer::new(served.clone())).add_service(DialogueServer::new(served));
-                let listener = TcpListener::from_std(listener)?;
-                let mut server = Server::builder()
-                    .max_concurrent_streams(Some(STREAMS))
-                    .initial_stream_window_size(Some(1 << 20))
-                    .initial_connection_window_size(Some(1 << 26));
-                server
-                    .add_routes(routes)
-                    .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
-                    .await?;
-                Ok::<(), Box<dyn std::error::Error>>(())
-            })
-        };
-        thread.spawn(move || drop(run())).map_err(wrong)?;
-        Ok((services, port))
+        let routes =
+            Routes::new(SpeechServer::new(services.clone())).add_service(DialogueServer::new(services.clone()));
+        Ok((services, serving::start(routes)?))
     }
 
     /// Forgets what has been seen, and gives it back.

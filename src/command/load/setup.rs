@@ -14,9 +14,9 @@ use super::histogram::Histogram;
 use super::process::Usage;
 use super::report::{SetUp, grown};
 use super::sipp::{AT_A_TIME, How, Sipp};
-use super::stage::{self, MAIN, Plan, Stage};
 use super::unruly::{self, Expected, SPEECH, Unruly};
 use super::{Direction, Setup, Trouble, verdict, write_json};
+use crate::command::harness::stage::{self, MAIN, Plan, Stage};
 use crate::proto::control::v1::DialRequest;
 use crate::proto::control::v1::control_client::ControlClient;
 
@@ -87,6 +87,7 @@ impl House {
             services: None,
             batch_ms: 100,
             no_overload: options.server.no_overload,
+            prompts: Vec::new(),
         };
         let stage = Stage::start(&plan).await?;
         stage::pin_all(&options.server.own_cpus)?;

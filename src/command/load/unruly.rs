@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use super::Trouble;
-use super::stage::metric_lines;
+use crate::command::harness::stage::metric_lines;
 
 /// What the callers of some scenarios say, G.711 A-law.
 pub(super) const SPEECH: &[u8] = include_bytes!("../../../tests/interop_sip/speech.alaw");

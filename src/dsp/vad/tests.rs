@@ -127,6 +127,43 @@ const RECORDINGS: [&[u8]; 21] = [
     include_bytes!("../../../test-audio/silence.wav"),
 ];
 
+/// The judge remembers a word for some 100 ms: what nobody says any more is no voice all the same.
+#[test]
+fn a_voice_ends_where_its_sound_ends() {
+    let energy = |frame: &[i16; FRAME]| frame.iter().map(|sample| f32::from(*sample).powi(2)).sum::<f32>();
+    let voices = RECORDINGS.len() - 2;
+    let (mut late, mut ends) = (0, 0);
+    for file in &RECORDINGS[..voices] {
+        let wav = hound::WavReader::new(*file).expect("a WAV file");
+        let samples: Vec<i16> = wav.into_samples().map(Result::unwrap).collect();
+        let mut frames = samples.as_chunks::<FRAME>().0.to_vec();
+        let loudest = frames.iter().map(energy).fold(0.0, f32::max);
+        let end = frames.iter().rposition(|frame| energy(frame) * 316.0 > loudest).expect("it can be heard");
+        frames.resize(end + 41, [0; FRAME]);
+        frames[end + 1..].fill([0; FRAME]);
+        let mut vad = Vad::default();
+        let last = frames.iter().enumerate().filter(|(_, frame)| vad.push(frame).voiced).map(|(n, _)| n).last();
+        ends += 1;
+        late += u32::from(last.expect("somebody speaks") > end);
+    }
+    assert_eq!((late, ends), (0, 19));
+}
+
+/// A voice after a bang, or after a louder one, is heard although it is softer: what was loud is soon forgotten.
+#[test]
+fn a_soft_voice_after_a_loud_one_is_heard() {
+    let soften = |frame: [i16; FRAME]| frame.map(|sample| sample / 16);
+    let mut vad = Vad::default();
+    for frame in babble(100) {
+        vad.push(&frame);
+    }
+    let soft: Vec<_> = babble(100).into_iter().map(soften).collect();
+    let softly = soft.iter().filter(|frame| vad.push(frame).voiced).count();
+    let mut fresh = Vad::default();
+    let alone = soft.iter().filter(|frame| fresh.push(frame).voiced).count();
+    assert!(softly * 4 > alone * 3, "{softly} of the {alone} that are heard alone");
+}
+
 #[test]
 fn the_judge_says_what_earshot_says() {
     let (mut blocks, mut apart, mut others, mut worst) = (0, 0.0, 0, 0.0f32);

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::SocketAddr;
-use std::sync::mpsc as plain;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
@@ -12,7 +11,6 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Trouble;
-use super::phones::ToPhones;
 use crate::sdp::{Capabilities, Direction, Negotiated, Negotiator};
 use crate::sip::message::{Message, Method, NameAddr, Request, Target, Uri, parse};
 use crate::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session, Terms};
@@ -22,18 +20,18 @@ use crate::sip::{Local, stateless};
 const NUMBER: &str = "90";
 
 /// The number of a phone.
-pub(super) fn number_of(phone: usize) -> String {
+pub(in crate::command) fn number_of(phone: usize) -> String {
     format!("{NUMBER}{phone}")
 }
 
 /// Whose number it is.
-pub(super) fn phone_of(number: &str) -> Option<usize> {
+pub(in crate::command) fn phone_of(number: &str) -> Option<usize> {
     number.strip_prefix(NUMBER)?.parse().ok()
 }
 
 /// What the phones are to do.
 #[derive(Debug)]
-pub(super) enum ToSignalling {
+pub(in crate::command) enum ToSignalling {
     /// Phone so-and-so calls the robot, and receives media there.
     Dial {
         phone: usize,
@@ -48,30 +46,39 @@ pub(super) enum ToSignalling {
     },
 }
 
+/// What signalling tells of a phone's media.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::command) enum Media {
+    /// A call is up.
+    Start { phone: usize, remote: SocketAddr },
+    /// It is over.
+    Stop { phone: usize },
+}
+
 /// How the calls are.
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
-    pub(super) up: usize,
-    pub(super) answered: u64,
+pub(in crate::command) struct State {
+    pub(in crate::command) up: usize,
+    pub(in crate::command) answered: u64,
     /// Ended by us, or after we had begun to hang up.
-    pub(super) over: u64,
+    pub(in crate::command) over: u64,
     /// Not answered, or ended by the server: how often, by reason.
-    pub(super) failed: HashMap<String, u64>,
+    pub(in crate::command) failed: HashMap<String, u64>,
 }
 
 impl State {
-    pub(super) fn failures(&self) -> u64 {
+    pub(in crate::command) fn failures(&self) -> u64 {
         self.failed.values().sum()
     }
 }
 
-/// The phones' signalling, bound; [`Signalling::run`] takes it.
-pub(super) struct Signalling {
+/// The phones' signalling.
+pub(in crate::command) struct Signalling {
     socket: UdpSocket,
     local: Local,
     server: SocketAddr,
     media_of: Box<dyn Fn(usize) -> SocketAddr + Send>,
-    phones: plain::Sender<ToPhones>,
+    tell: Box<dyn FnMut(Media) + Send>,
     calls: HashMap<String, Call>,
     /// The Call-ID of the phone's call.
     by_phone: HashMap<usize, String>,
@@ -90,12 +97,34 @@ struct Call {
 }
 
 impl Signalling {
+    /// Runs on a thread of its own, until nobody can ask for anything any more.
+    pub(in crate::command) fn start(
+        socket: std::net::UdpSocket,
+        server: SocketAddr,
+        media_of: impl Fn(usize) -> SocketAddr + Send + 'static,
+        tell: impl FnMut(Media) + Send + 'static,
+    ) -> Result<mpsc::UnboundedSender<ToSignalling>, Trouble> {
+        let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
+        let (signalling, orders) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wrong)?;
+        let thread = std::thread::Builder::new().name("load-sip".to_owned());
+        let run = move || {
+            let _guard = runtime.enter();
+            let Ok(sip) = UdpSocket::from_std(socket) else { return };
+            if let Ok(signalling) = Signalling::new(sip, server, media_of, tell) {
+                runtime.block_on(signalling.run(orders));
+            }
+        };
+        thread.spawn(run).map_err(wrong)?;
+        Ok(signalling)
+    }
+
     /// Must be called within a tokio runtime.
-    pub(super) fn new(
+    fn new(
         socket: UdpSocket,
         server: SocketAddr,
         media_of: impl Fn(usize) -> SocketAddr + Send + 'static,
-        phones: plain::Sender<ToPhones>,
+        tell: impl FnMut(Media) + Send + 'static,
     ) -> Result<Signalling, Trouble> {
         let contact = socket.local_addr().map_err(|error| Trouble::Socket(error.to_string()))?;
         Ok(Signalling {
@@ -108,7 +137,7 @@ impl Signalling {
             },
             server,
             media_of: Box::new(media_of),
-            phones,
+            tell: Box::new(tell),
             calls: HashMap::new(),
             by_phone: HashMap::new(),
             wakes: BinaryHeap::new(),
@@ -117,8 +146,7 @@ impl Signalling {
         })
     }
 
-    /// Until nobody can ask for anything any more.
-    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<ToSignalling>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<ToSignalling>) {
         let mut buffer = vec![0; 65_535];
         loop {
             let deadline = self.wakes.peek().map(|Reverse((at, _))| *at);
@@ -253,7 +281,7 @@ impl Signalling {
         // The phone that the call had may have another one by now, and is told only of its own.
         if std::mem::take(&mut call.up) {
             self.state.up -= 1;
-            let _ = self.phones.send(ToPhones::Stop { phone: call.phone });
+            (self.tell)(Media::Stop { phone: call.phone });
         }
         if call.hanging_up {
             self.state.over += 1;
@@ -268,7 +296,7 @@ impl Signalling {
         call.up = true;
         self.state.up += 1;
         self.state.answered += 1;
-        let _ = self.phones.send(ToPhones::Start { phone: call.phone, remote: agreed.remote });
+        (self.tell)(Media::Start { phone: call.phone, remote: agreed.remote });
     }
 
     fn failed(&mut self, reason: &str) {

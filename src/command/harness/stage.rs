@@ -14,40 +14,42 @@ use super::Trouble;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The trunk of the phones that behave.
-pub(super) const MAIN: &str = "load";
+pub(in crate::command) const MAIN: &str = "load";
 
 /// What differs between runs.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) program: PathBuf,
+pub(in crate::command) struct Plan {
+    pub(in crate::command) program: PathBuf,
     /// On which cores the server runs; all when empty.
-    pub(super) cpus: Vec<usize>,
-    pub(super) calls: usize,
-    pub(super) record: bool,
+    pub(in crate::command) cpus: Vec<usize>,
+    pub(in crate::command) calls: usize,
+    pub(in crate::command) record: bool,
     /// Where the main trunk's peer listens.
-    pub(super) peer: SocketAddr,
+    pub(in crate::command) peer: SocketAddr,
     /// More trunks: name and profile of each.
-    pub(super) more: Vec<(&'static str, String)>,
+    pub(in crate::command) more: Vec<(&'static str, String)>,
     /// The services' port; none: no services.
-    pub(super) services: Option<u16>,
-    pub(super) batch_ms: u32,
+    pub(in crate::command) services: Option<u16>,
+    pub(in crate::command) batch_ms: u32,
     /// It refuses no call because it is busy.
-    pub(super) no_overload: bool,
+    pub(in crate::command) no_overload: bool,
+    /// Recordings that it may play: name, below its prompts folder, and WAV.
+    pub(in crate::command) prompts: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// A server that runs. Killed when dropped.
-pub(super) struct Stage {
-    pub(super) sip: SocketAddr,
-    pub(super) control: u16,
+pub(in crate::command) struct Stage {
+    pub(in crate::command) sip: SocketAddr,
+    pub(in crate::command) control: u16,
     web: u16,
-    pub(super) media: std::ops::RangeInclusive<u16>,
+    pub(in crate::command) media: std::ops::RangeInclusive<u16>,
     folder: PathBuf,
     child: Child,
 }
 
 impl Stage {
     /// Starts it, and waits until it is ready.
-    pub(super) async fn start(plan: &Plan) -> Result<Stage, Trouble> {
+    pub(in crate::command) async fn start(plan: &Plan) -> Result<Stage, Trouble> {
         let folder = folder()?;
         let (control, web) = (free_tcp()?, free_tcp()?);
         let sip = free_udp()?;
@@ -65,21 +67,26 @@ impl Stage {
              [profiles]\nfolder = \"sip-profiles\"\n\
              [[speech]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\nbatch_ms = {batch_ms}\n\
              [[dialogue]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\n\
-             [recording]\nenabled = {record}\nfolder = \"recordings\"\n[events]\nkeep = 10000\n[limits]\ncalls = {}\ndrain_s = 0\n{overload}",
+             [recording]\nenabled = {record}\nfolder = \"recordings\"\n[events]\nkeep = 10000\n[prompts]\nfolder = \"prompts\"\n[limits]\ncalls = {}\ndrain_s = 0\n{overload}",
             calls + 20
         );
         let profile = format!(
             "[peer]\naddress = \"{peer}\"\nsources = [\"127.0.0.0/24\"]\n[identity]\ncaller = \"4930123456\"\n[[inbound]]\n{names}"
         );
-        let write = |path: PathBuf, text: String| {
-            std::fs::write(&path, text).map_err(|error| Trouble::File(path.clone(), error.to_string()))
+        let write = |path: PathBuf, content: &[u8]| {
+            std::fs::write(&path, content).map_err(|error| Trouble::File(path.clone(), error.to_string()))
         };
-        std::fs::create_dir_all(folder.join("sip-profiles"))
-            .map_err(|error| Trouble::File(folder.clone(), error.to_string()))?;
-        write(folder.join("trunkline.toml"), main)?;
+        for part in ["sip-profiles", "prompts"] {
+            std::fs::create_dir_all(folder.join(part))
+                .map_err(|error| Trouble::File(folder.clone(), error.to_string()))?;
+        }
+        write(folder.join("trunkline.toml"), main.as_bytes())?;
+        for (name, wav) in &plan.prompts {
+            write(folder.join("prompts").join(name), wav)?;
+        }
         let main = std::iter::once((MAIN, profile));
         for (name, profile) in main.chain(plan.more.iter().cloned()) {
-            write(folder.join(format!("sip-profiles/{name}.toml")), profile)?;
+            write(folder.join(format!("sip-profiles/{name}.toml")), profile.as_bytes())?;
         }
         let child = spawn(plan, &folder)?;
         let sip = SocketAddr::from(([127, 0, 0, 1], sip));
@@ -88,23 +95,28 @@ impl Stage {
         Ok(stage)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    /// Where it writes the calls' records.
+    pub(in crate::command) fn records(&self) -> PathBuf {
+        self.folder.join("recordings")
+    }
+
+    pub(in crate::command) fn pid(&self) -> u32 {
         self.child.id().unwrap_or(0)
     }
 
     /// A metric's value, summed over its labels; 0 of one that has not counted yet.
-    pub(super) async fn metric(&self, name: &str) -> f64 {
+    pub(in crate::command) async fn metric(&self, name: &str) -> f64 {
         let page = self.get("/metrics").await.unwrap_or_default();
         metric(&page, name)
     }
 
     /// The page of all metrics.
-    pub(super) async fn metrics(&self) -> String {
+    pub(in crate::command) async fn metrics(&self) -> String {
         self.get("/metrics").await.unwrap_or_default()
     }
 
     /// Ends it; its folder goes with it.
-    pub(super) async fn strike(mut self) -> Result<(), Trouble> {
+    pub(in crate::command) async fn strike(mut self) -> Result<(), Trouble> {
         let wrong = |error: std::io::Error| Trouble::Server(error.to_string());
         if let Some(pid) = rustix::process::Pid::from_raw(self.pid() as i32) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).map_err(|error| wrong(error.into()))?;
@@ -167,12 +179,12 @@ impl Drop for Stage {
 }
 
 /// A metric's value on a page, summed over its labels.
-pub(super) fn metric(page: &str, name: &str) -> f64 {
+pub(in crate::command) fn metric(page: &str, name: &str) -> f64 {
     metric_lines(page, name).map(|(_, value)| value).sum()
 }
 
 /// A metric's labels and values on a page.
-pub(super) fn metric_lines<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+pub(in crate::command) fn metric_lines<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
     page.lines().filter_map(move |line| {
         let rest = line.strip_prefix(name)?;
         let (labels, value) = match rest.strip_prefix('{') {
@@ -184,7 +196,7 @@ pub(super) fn metric_lines<'a>(page: &'a str, name: &'a str) -> impl Iterator<It
 }
 
 /// Runs all threads of this process on these cores.
-pub(super) fn pin_all(cpus: &[usize]) -> Result<(), Trouble> {
+pub(in crate::command) fn pin_all(cpus: &[usize]) -> Result<(), Trouble> {
     if cpus.is_empty() {
         return Ok(());
     }
