@@ -9,6 +9,7 @@
 //! | `ipv6` | whole calls by IPv6, and of both families side by side |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
+//! | `codecs` | Opus, G.722 and long packets with baresip and linphone, and what each has heard of the other |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
@@ -31,6 +32,7 @@ mod bad_input;
 mod bad_services;
 mod baresip;
 mod bridge;
+mod codecs;
 mod foreign;
 mod inbound;
 mod ipv6;
