@@ -304,6 +304,13 @@ fn turn(turn: Turn) -> proto::call_record::Turn {
 
 fn quality(quality: LineQuality) -> proto::call_record::Quality {
     proto::call_record::Quality {
+        codec: quality.codec.map(|codec| proto::call_record::Codec {
+            name: codec.name.into(),
+            clock_rate_hz: codec.clock_rate,
+            channels: codec.channels.into(),
+            ptime_in_ms: convert::millis(codec.ptime_in),
+            ptime_out_ms: codec.ptime_out.0,
+        }),
         received: quality.received,
         lost: quality.lost,
         late: quality.late,
