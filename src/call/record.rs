@@ -120,6 +120,8 @@ pub struct CallRecord {
     pub wav_url: String,
     /// Where the recording was paused, in order: there it holds silence.
     pub recording_pauses: Vec<Pause>,
+    /// Where in the recording the answer is, which is where media time begins; `None`: the recording begins with it, or there was none.
+    pub recording_answer: Option<Ms>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.

@@ -201,6 +201,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         wav: record.wav,
         wav_url: record.wav_url,
         recording_pauses: record.recording_pauses.into_iter().map(pause).collect(),
+        recording_answer_ms: convert::millis(record.recording_answer),
         request_id: record.request_id,
         correlation: record.correlation,
         sip_call_id: record.sip_call_id,
