@@ -27,7 +27,7 @@ const ALL: f64 = 0.7;
 
 /// A codec, as each names it.
 #[derive(Debug, Clone, Copy)]
-struct Codec {
+pub struct Codec {
     /// In our profile.
     ours: &'static str,
     /// In baresip's account.
@@ -61,7 +61,7 @@ const G722: Codec = Codec {
     wide: true,
     told: ("G722", 8_000, 1),
 };
-const PCMU: Codec = Codec {
+pub const PCMU: Codec = Codec {
     ours: "PCMU",
     baresip: "PCMU/8000/1",
     linphone: "mime=PCMU\nrate=8000\nchannels=1",
@@ -83,12 +83,12 @@ async fn stage(codec: Codec, ptime: u32, srtp: &str) -> (Rig, Engine) {
 }
 
 /// A call of ours, with recognition.
-fn order(rig: &Rig) -> DialRequest {
+pub fn order(rig: &Rig) -> DialRequest {
     DialRequest { speech: "local".into(), ..rig.order() }
 }
 
 /// A file of what the phone says.
-fn speech(rig: &Rig, codec: Codec, rate: u32, channels: usize) -> PathBuf {
+pub fn speech(rig: &Rig, codec: Codec, rate: u32, channels: usize) -> PathBuf {
     let file = rig.folder().join("tones.wav");
     let tones: &[f64] = if codec.wide { &[LOW, HIGH] } else { &[LOW] };
     Wav::tones(rate, channels, 60, tones).write(&file);
@@ -96,7 +96,7 @@ fn speech(rig: &Rig, codec: Codec, rate: u32, channels: usize) -> PathBuf {
 }
 
 /// Both speak, and each has heard the other; the record, which says how long the packets were, theirs and ours.
-async fn talk(rig: &Rig, engine: &Engine, codec: Codec, packets: [u32; 2], call_id: &str) -> CallRecord {
+pub async fn talk(rig: &Rig, engine: &Engine, codec: Codec, packets: [u32; 2], call_id: &str) -> CallRecord {
     rig.send(call_id, Order::Say(say("hello", &["Forty characters, which are 2.4 seconds."]))).await;
     rig.find(call_id, |event| matches!(event.event, Some(Happened::PromptFinished(_))).then_some(())).await;
     soon("recognition has heard a second", PATIENCE, async || engine.heard().tenths(0, LOW, HALF) >= 10).await;
@@ -123,7 +123,7 @@ async fn talk(rig: &Rig, engine: &Engine, codec: Codec, packets: [u32; 2], call_
 }
 
 /// The other side of it: what the phone has written down.
-async fn has_heard_the_robot(what: &str, mut heard: impl FnMut() -> Vec<Wav>) {
+pub async fn has_heard_the_robot(what: &str, mut heard: impl FnMut() -> Vec<Wav>) {
     soon(&format!("{what} has heard the robot"), PATIENCE, async || {
         heard().iter().any(|wav| wav.tenths(0, ROBOT, ALL) >= 15)
     })

@@ -11,6 +11,7 @@ mod kamailio;
 mod linphone;
 mod peer;
 mod ports;
+mod rtpengine;
 mod sipp;
 mod speech;
 
@@ -38,6 +39,7 @@ pub use kamailio::Kamailio;
 pub use linphone::{Linphone, Plays};
 pub use peer::{Peer, SDP};
 pub use ports::Ports;
+pub use rtpengine::RtpEngine;
 pub use sipp::{Phone, Sipp, Trace};
 pub use speech::{Engine, Hearing, Speaking};
 
