@@ -98,6 +98,37 @@ fn a_183_then_a_200_is_heard_before_and_the_conversation_begins_at_0() {
 }
 
 #[test]
+fn a_recording_that_begins_with_early_media_says_where_the_answer_is() {
+    // Nothing else is asked of early media: nobody recognises it.
+    let seen = Scenario { record_early: true, early_media_asr: false, ..announced() }.run(4);
+    let (early, talk) = (seen.early.began.expect("it is heard"), seen.began.expect("it is answered"));
+    let record = seen.record();
+    let answer = record.recording_answer.expect("it begins before it");
+    assert_eq!(answer, Ms::from(talk - early));
+    assert!((Ms(5_900)..=Ms(6_100)).contains(&answer), "{answer}");
+    assert!(record.early_media_at.is_some() && seen.early.recogniser.is_empty());
+    // The announcement is where it was said, and the robot is silent.
+    let spoken = Ms::from(seen.spoke[0] - early);
+    let loud = seen.early.recorded.iter().filter(|frame| voice::sounds(&frame.caller));
+    let at: Vec<Ms> = loud.filter_map(|frame| frame.caller_at).collect();
+    assert!(at.len() > 20, "{} frames of a second", at.len());
+    assert!(at.iter().all(|at| (spoken..=spoken + Ms(1_200)).contains(&(*at + Ms(20)))), "{spoken}: {at:?}");
+    assert!(seen.early.recorded.iter().all(|frame| !voice::sounds(&frame.robot)));
+    let frames = seen.early.recorded.len() as u32 * 20;
+    assert!(frames.abs_diff(answer.as_u32()) <= 40, "up to the answer: {frames} ms of {answer}");
+}
+
+#[test]
+fn a_call_that_is_refused_leaves_a_recording_without_an_answer() {
+    let pickup = Pickup::EarlyRefuse(3_000, 486);
+    let seen = Scenario { record_early: true, pickup, ..announced() }.run(1);
+    assert!(seen.early.record && seen.early.recorded.len() > 100);
+    assert_eq!((seen.record().recording_answer, seen.record().outcome), (None, Outcome::Linebusy));
+    let seen = announced().run(1);
+    assert_eq!((seen.early.record, seen.record().recording_answer), (false, None), "only where it is asked for");
+}
+
+#[test]
 fn the_robot_sends_silence_before_the_answer_and_nothing_else() {
     let seen = announced().run(2);
     assert!(seen.early.sent.len() > 200 && seen.early.sent.iter().all(|packet| !packet.sounds));

@@ -100,6 +100,8 @@ pub struct Plan {
     pub early_media: bool,
     /// What is heard before the answer of a call that we place goes to recognition; only with a recogniser.
     pub early_media_asr: bool,
+    /// And into its recording, which begins there.
+    pub record_early: bool,
     /// Whether keys are heard as tones.
     pub inband_keys: leg::InbandKeys,
     /// Whose call progress tones are listened for, before the answer and after it.
@@ -539,6 +541,9 @@ impl Call {
         if let LegEvent::Tone { heard, at } = event {
             return self.heard_tone(now, heard, at);
         }
+        if let LegEvent::Began { at } = event {
+            self.early_was_before(at);
+        }
         if let LegEvent::Answerer { verdict, at } = event {
             return self.answered_by(now, verdict, at);
         }
@@ -854,6 +859,7 @@ impl Call {
         let ended = self.ended.unwrap_or(now);
         let span = |from: Instant, to: Instant| Ms::from(to.saturating_duration_since(from));
         let (by, reason) = self.ending.clone().unwrap_or((HungUpBy::Network, String::new()));
+        let recording_answer = self.early.as_ref().and_then(|early| early.recorded_for());
         let (early_media_at, early_text, before) = self.early_left();
         let told = before.and(self.conversation.take().map(Conversation::into_told).unwrap_or_default());
         CallRecord {
@@ -881,6 +887,7 @@ impl Call {
             wav: String::new(),
             wav_url: String::new(),
             recording_pauses: told.pauses,
+            recording_answer,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
             sip_call_id: self.origin().1.to_owned(),

@@ -303,13 +303,14 @@ pub enum Output {
     },
     /// It came to nothing; its signalling may still have to repeat itself.
     Left(Option<Box<Session>>),
-    /// Early media is to be heard: a leg before the answer, and without a recorder; where it is recognised, by a stream of its own that
-    /// labels all of it.
+    /// Early media is to be heard: a leg before the answer; where it is recognised, by a stream of its own that labels all of it.
     Listen {
         /// Its leg.
         setup: Box<leg::Setup>,
         /// What is said goes to recognition; else only tones are listened for.
         recognise: bool,
+        /// The recording begins with it; that of the call's leg goes on there.
+        record: bool,
     },
     /// No more early media.
     StopListening,

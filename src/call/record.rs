@@ -120,6 +120,8 @@ pub struct CallRecord {
     pub wav_url: String,
     /// Where the recording was paused, in order: there it holds silence.
     pub recording_pauses: Vec<Pause>,
+    /// Where in the recording the answer is, which is where media time begins; `None`: the recording begins with it, or there was none.
+    pub recording_answer: Option<Ms>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.
@@ -279,9 +281,29 @@ pub struct Turn {
     pub answered_after_ms: Option<Ms>,
 }
 
+/// How a line is coded, as `a=rtpmap` says it, and its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LineCodec {
+    /// Encoding name.
+    pub name: &'static str,
+    /// RTP clock rate.
+    #[serde(rename = "clock_rate_hz")]
+    pub clock_rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// The length of the packets that came last; `None`: nothing came.
+    #[serde(rename = "ptime_in_ms")]
+    pub ptime_in: Option<Ms>,
+    /// The length of those that we send.
+    #[serde(rename = "ptime_out_ms")]
+    pub ptime_out: Ms,
+}
+
 /// RTP both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct LineQuality {
+    /// How it is coded now, or was at the end; `None`: there was no media.
+    pub codec: Option<LineCodec>,
     /// Packets received.
     pub received: u64,
     /// Lost on the way.

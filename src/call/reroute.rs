@@ -267,6 +267,7 @@ mod tests {
                 tones: None,
                 answerer: None,
                 answerer_early: false,
+                record_early: false,
                 hang_up_on_tone: true,
                 announcements: None,
                 hang_up_on_announcement: true,

@@ -55,6 +55,25 @@ impl Coding {
         }
     }
 
+    /// Its name in `a=rtpmap`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Coding::G711(Law::A) => "PCMA",
+            Coding::G711(Law::Mu) => "PCMU",
+            Coding::G722 => "G722",
+            Coding::L16(_) => "L16",
+            Coding::Opus(_) => "opus",
+        }
+    }
+
+    /// Its channels in `a=rtpmap`: of Opus two are always said (RFC 7587 section 7).
+    pub const fn channels(self) -> u8 {
+        match self {
+            Coding::Opus(_) => 2,
+            Coding::G711(_) | Coding::G722 | Coding::L16(_) => 1,
+        }
+    }
+
     /// Units a second of the RTP clock.
     pub const fn clock_rate(self) -> u32 {
         match self {

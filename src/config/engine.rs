@@ -110,6 +110,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         final_timeout: limits.final_timeout,
         fallback_prompt: fallback,
         record: recording.enabled,
+        record_early: recording.early,
         names: recording.names,
         rtp_timeout: limits.rtp_timeout,
         dialogues: dialogues.iter().map(|d| d.name.clone()).collect(),

@@ -18,6 +18,8 @@ const AT_A_TIME: u64 = 2;
 /// What the section says.
 pub(super) struct Recording {
     pub enabled: bool,
+    /// They begin with early media.
+    pub early: bool,
     pub folder: PathBuf,
     pub format: Format,
     pub keep: Keep,
@@ -29,6 +31,7 @@ pub(super) struct Recording {
 pub(super) fn read(mut recording: Section<'_>, file: &Path) -> Recording {
     let base = file.parent().unwrap_or(Path::new(""));
     let enabled = recording.flag("enabled");
+    let early = or_default(&mut recording, "from", written::recording_from, false);
     let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
     let format = or_default(&mut recording, "format", written::recording_format, Format::Pcm16);
     let names = or_default(&mut recording, "name", written::pattern, Pattern::default());
@@ -59,6 +62,7 @@ pub(super) fn read(mut recording: Section<'_>, file: &Path) -> Recording {
     }
     Recording {
         enabled: enabled.is_some_and(|found| found.value),
+        early: early.value,
         folder: path,
         format: format.value,
         keep,

@@ -375,13 +375,14 @@ fn wrong_engine_files() {
             ],
         ),
         (
-            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\nformat = \"opus\"\nname = \"{date}\"\nkeep_days = 0\n",
+            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\nformat = \"opus\"\nname = \"{date}\"\nkeep_days = 0\nfrom = \"ringing\"\n",
             &[
                 "m.toml:2:recording.enabled: is of type string, not a truth value; write true or false",
                 "m.toml:3:recording.folder: m.toml/x cannot be made: a file is in the way; name another folder",
                 "m.toml:4:recording.format: is not known; write \"pcm16\" or \"g711\"",
                 "m.toml:5:recording.name: has no {call_id} in the file's name, so many calls would have one name; write it as \"{date}/{trunk}/{call_id}\", of {call_id}, {date}, {time}, {trunk}, {caller}, {callee} and {direction}",
                 "m.toml:6:recording.keep_days: is out of range; write a whole number from 1 to 36500",
+                "m.toml:7:recording.from: is not known; write \"answer\" or \"early_media\"",
             ],
         ),
         (

@@ -107,6 +107,15 @@ pub(super) fn recording_format(text: &str) -> Result<Format, Wrong> {
     }
 }
 
+/// Whether recordings begin with early media.
+pub(super) fn recording_from(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "answer" => Ok(false),
+        "early_media" => Ok(true),
+        _ => Err(Wrong::new("is not known", "write \"answer\" or \"early_media\"")),
+    }
+}
+
 /// Where recordings are uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Url {

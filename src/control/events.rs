@@ -201,6 +201,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         wav: record.wav,
         wav_url: record.wav_url,
         recording_pauses: record.recording_pauses.into_iter().map(pause).collect(),
+        recording_answer_ms: convert::millis(record.recording_answer),
         request_id: record.request_id,
         correlation: record.correlation,
         sip_call_id: record.sip_call_id,
@@ -304,6 +305,13 @@ fn turn(turn: Turn) -> proto::call_record::Turn {
 
 fn quality(quality: LineQuality) -> proto::call_record::Quality {
     proto::call_record::Quality {
+        codec: quality.codec.map(|codec| proto::call_record::Codec {
+            name: codec.name.into(),
+            clock_rate_hz: codec.clock_rate,
+            channels: codec.channels.into(),
+            ptime_in_ms: convert::millis(codec.ptime_in),
+            ptime_out_ms: codec.ptime_out.0,
+        }),
         received: quality.received,
         lost: quality.lost,
         late: quality.late,

@@ -45,6 +45,11 @@ pub(super) enum ToDisk {
         law: Law,
         frames: rtrb::Consumer<RecordedFrame>,
     },
+    /// More of a call that is open.
+    Continue {
+        call_id: Arc<str>,
+        frames: rtrb::Consumer<RecordedFrame>,
+    },
     Finish(Box<Finish>),
     /// What is being written: paths without ending.
     Busy(Sender<HashSet<PathBuf>>),
@@ -119,6 +124,8 @@ struct Disk {
 /// A call that is recorded.
 struct Open {
     frames: rtrb::Consumer<RecordedFrame>,
+    /// Whence they come when nothing more comes from there.
+    next: Option<rtrb::Consumer<RecordedFrame>>,
     file: Result<OpenFile, String>,
     finish: Option<(Box<Finish>, Instant)>,
 }
@@ -140,6 +147,11 @@ impl Disk {
             };
             match asked {
                 Ok(ToDisk::Open { call_id, name, law, frames }) => self.open(call_id, &name, law, frames),
+                Ok(ToDisk::Continue { call_id, frames }) => {
+                    if let Some(open) = self.open.get_mut(&call_id) {
+                        open.next = Some(frames);
+                    }
+                }
                 Ok(ToDisk::Finish(finish)) => self.finish(finish),
                 Ok(ToDisk::Busy(reply)) => {
                     let path = |open: &Open| Some(open.file.as_ref().ok()?.path.with_extension(""));
@@ -180,7 +192,7 @@ impl Disk {
         if let Ok(file) = &file {
             self.mark(&file.stem, &call_id);
         }
-        let open = Open { frames, file, finish: None };
+        let open = Open { frames, next: None, file, finish: None };
         self.metrics.recordings_open.inc();
         if let Some(before) = self.open.insert(call_id, open) {
             // Opened twice: the first one is closed as it is.
@@ -207,14 +219,23 @@ impl Disk {
         }
     }
 
-    /// Empties a ring; closes the recording when its call is over and the ring's other end is dropped.
+    /// Empties a ring, and the one that comes after it; closes the recording when its call is over and the ring's other end is dropped.
     fn drain_one(&mut self, call_id: &Arc<str>, now: Instant) {
         let Some(open) = self.open.get_mut(call_id) else {
             return;
         };
         // Looked at before the ring is emptied: what was put before the drop is then in it.
-        let abandoned = open.frames.is_abandoned();
-        if let Some(fault) = open.drain(now, &self.metrics) {
+        let mut abandoned = open.frames.is_abandoned();
+        let mut fault = open.drain(now, &self.metrics);
+        if abandoned && let Some(next) = open.next.take() {
+            open.frames = next;
+            if let Ok(file) = &mut open.file {
+                file.recording.seam();
+            }
+            abandoned = open.frames.is_abandoned();
+            fault = fault.or(open.drain(now, &self.metrics));
+        }
+        if let Some(fault) = fault {
             self.count_fault(call_id, &fault);
         }
         let due = |(_, wait): &(Box<Finish>, Instant)| abandoned || now >= *wait;

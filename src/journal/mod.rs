@@ -166,6 +166,12 @@ impl Handle {
         let _ = self.disk.send(open);
     }
 
+    /// The call's recording goes on with what comes by another ring, when the first one's other end is dropped: the media go on by another
+    /// leg, whose frames have the recording's times.
+    pub fn continue_recording(&self, call_id: Arc<str>, frames: rtrb::Consumer<RecordedFrame>) {
+        let _ = self.disk.send(ToDisk::Continue { call_id, frames });
+    }
+
     /// Closes the call's recording, if there is one, writes the record as `<name>.json`, then tells `RecordReady` and, last,
     /// `Ended`. `at` is the media time of the end. The answer may be ignored; it comes when both events have been told.
     pub fn finish_call(&self, record: CallRecord, name: Stem, at: Ms) -> oneshot::Receiver<Finished> {

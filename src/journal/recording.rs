@@ -35,6 +35,11 @@ impl<W: Write + Seek> Recording<W> {
         fault.is_none()
     }
 
+    /// What comes now is of another leg: nobody misses what lies between.
+    pub(super) fn seam(&mut self) {
+        self.timeline.seam();
+    }
+
     /// Brings the header up to date when it is time.
     pub(super) fn tick(&mut self, now: Instant) {
         if now < self.header_at || self.fault.is_some() {

@@ -95,6 +95,7 @@ pub(super) fn record(call_id: &str) -> CallRecord {
         wav: String::new(),
         wav_url: String::new(),
         recording_pauses: Vec::new(),
+        recording_answer: None,
         request_id: "r".into(),
         correlation: "order 17".into(),
         sip_call_id: "x@y".into(),
@@ -280,6 +281,38 @@ async fn the_last_frames_are_waited_for() {
     drop(producer);
     let wav = finished.await.expect("answered").wav.expect("recorded");
     assert_eq!(hound::WavReader::open(wav).expect("it plays").duration(), 320);
+}
+
+#[tokio::test]
+async fn a_recording_goes_on_by_another_ring_where_its_times_say_and_nothing_between_is_missed() {
+    let folder = Folder::new("continued");
+    let journal = journal(&folder.0, 100);
+    let (mut early, frames) = rtrb::RingBuffer::new(64);
+    journal.open_recording("a".into(), stem("a"), Law::A, frames);
+    let (mut talk, frames) = rtrb::RingBuffer::new(64);
+    // The second ring is there, and has frames, before the first one's end is.
+    journal.continue_recording("a".into(), frames);
+    for n in 0..5 {
+        early.push(frame(n)).expect("room");
+    }
+    let later = |n: u32| RecordedFrame { robot_at: Ms(207 + n * 20), caller_at: None, robot: [7; 160], ..frame(n) };
+    (0..3).for_each(|n| talk.push(later(n)).expect("room"));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    early.push(frame(5)).expect("room");
+    drop(early);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    talk.push(later(3)).expect("room");
+    drop(talk);
+    let finished = journal.finish_call(record("a"), stem("a"), Ms(80)).await.expect("answered");
+    assert_eq!(finished.faults, [""; 0]);
+    let mut wav = hound::WavReader::open(finished.wav.expect("recorded")).expect("it plays");
+    let samples: Vec<i16> = wav.samples().map(|s| s.expect("whole")).collect();
+    let robot: Vec<i16> = samples.chunks_exact(2).map(|both| both[1]).collect();
+    assert_eq!(robot.len(), (207 + 80) * 8);
+    assert!(robot[..960].iter().all(|s| *s == 2), "six frames by the first ring");
+    assert!(robot[960..207 * 8].iter().all(|s| *s == 0));
+    assert!(robot[207 * 8..].iter().all(|s| *s == 7), "four by the second");
+    assert_eq!(folder.files(), ["a.json", "a.wav"]);
 }
 
 #[tokio::test]

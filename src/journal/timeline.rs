@@ -53,6 +53,8 @@ pub(super) struct Timeline {
     skipping: bool,
     missing: u64,
     first_missing: u64,
+    /// The next frame need not follow the last one.
+    seam: bool,
     /// Paused stretches that are not settled, in order, and whether the last one goes on.
     pauses: VecDeque<Range<u64>>,
     pausing: bool,
@@ -70,6 +72,7 @@ impl Timeline {
             skipping: false,
             missing: 0,
             first_missing: 0,
+            seam: false,
             pauses: VecDeque::new(),
             pausing: false,
         }
@@ -80,7 +83,8 @@ impl Timeline {
         let at = position(frame.robot_at);
         let end = at + FRAME as u64;
         self.settle(end.saturating_sub(WINDOW), &mut out);
-        let missing = at.saturating_sub(self.right) / FRAME as u64;
+        let gap = at.saturating_sub(self.right) / FRAME as u64;
+        let missing = if std::mem::take(&mut self.seam) { 0 } else { gap };
         if missing > 0 && self.missing == 0 {
             self.first_missing = self.right;
         }
@@ -99,6 +103,11 @@ impl Timeline {
                 self.hear(caller_at, &frame.caller);
             }
         }
+    }
+
+    /// What lies before the next frame was never there: no frame of it is missing.
+    pub(super) fn seam(&mut self) {
+        self.seam = true;
     }
 
     /// Gives all that is left.

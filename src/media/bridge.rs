@@ -62,7 +62,7 @@ mod tests {
     use crate::call::leg::{Command, Leg, LegEvent, Media, Outlet, SLOT, Setup, Sound, WallClock};
     use crate::call::prompt::PromptNo;
     use crate::codec::g711::Law;
-    use crate::media::{Config, Engine, Metrics, Reservation, Wiring};
+    use crate::media::{Config, Engine, Metrics, Recorder, Reservation, Wiring};
     use crate::ms::{Ms, epoch};
 
     fn frame(n: i16) -> Heard {
@@ -271,7 +271,10 @@ mod tests {
             let far = UdpSocket::bind(("127.0.77.4", 0)).expect("a port");
             let (ring, recorded) = rtrb::RingBuffer::new(600);
             let setup = setup(Law::A, far.local_addr().expect("it is bound"), Instant::now());
-            call.open(setup, Wiring { events: Box::new(|_| {}), heard: None, recorded: Some(ring) });
+            call.open(
+                setup,
+                Wiring { events: Box::new(|_| {}), heard: None, recorded: Some(Recorder::new(ring, None)) },
+            );
             let to = SocketAddr::from(([127, 0, 77, 3], call.port()));
             Line { call, far, to, recorded }
         }

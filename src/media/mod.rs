@@ -21,6 +21,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::oneshot;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 use crate::call::io::{HeardFrame, RecordedFrame};
 use crate::call::leg::{Command, LegEvent, Setup};
 use crate::call::record::LineQuality;
+use crate::ms::Ms;
 pub use bridge::{Bridge, bridge};
 pub use lateness::Watch;
 use lateness::{Counts, Lateness};
@@ -65,7 +67,33 @@ pub struct Wiring {
     /// To the recogniser, if there is one.
     pub heard: Option<rtrb::Producer<HeardFrame>>,
     /// To the recorder, if the call is recorded.
-    pub recorded: Option<rtrb::Producer<RecordedFrame>>,
+    pub recorded: Option<Recorder>,
+}
+
+/// A leg's way to its recording.
+#[derive(Debug)]
+pub struct Recorder {
+    ring: rtrb::Producer<RecordedFrame>,
+    since: Option<Instant>,
+    lead: Ms,
+}
+
+impl Recorder {
+    /// By this ring. `since` is when the recording has begun; `None`: it begins with the leg.
+    pub fn new(ring: rtrb::Producer<RecordedFrame>, since: Option<Instant>) -> Recorder {
+        Recorder { ring, since, lead: Ms(0) }
+    }
+
+    /// The leg's media time begins.
+    fn begins(&mut self, at: Instant) {
+        self.lead = self.since.map_or(Ms(0), |since| Ms::from(at.saturating_duration_since(since)));
+    }
+
+    /// Takes a frame, if there is room.
+    fn push(&mut self, frame: RecordedFrame) -> bool {
+        let (robot_at, caller_at) = (frame.robot_at + self.lead, frame.caller_at.map(|at| at + self.lead));
+        self.ring.push(RecordedFrame { robot_at, caller_at, ..frame }).is_ok()
+    }
 }
 
 /// Why there is no port.
@@ -229,7 +257,7 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -267,6 +295,27 @@ mod tests {
         let defect = Box::new(|_| panic!("a defect, for the test"));
         leg.open(setup(), Wiring { events: defect, heard: None, recorded: None });
         leg.close();
+    }
+
+    #[test]
+    fn a_recording_that_has_begun_goes_on_where_the_leg_begins() {
+        let start = Instant::now();
+        let frame = |at| RecordedFrame {
+            robot_at: Ms(at),
+            robot: [1; 160],
+            caller_at: (at > 0).then(|| Ms(at - 17)),
+            caller: [2; 160],
+            paused: false,
+        };
+        for (since, lead) in [(None, 0), (Some(start), 3_007)] {
+            let (ring, mut frames) = rtrb::RingBuffer::new(2);
+            let mut recorder = Recorder::new(ring, since);
+            recorder.begins(start + Duration::from_millis(3_007));
+            assert_eq!([0, 20, 40].map(|at| recorder.push(frame(at))), [true, true, false], "there is room for two");
+            let times = std::iter::from_fn(|| frames.pop().ok()).map(|frame| (frame.robot_at, frame.caller_at));
+            let expected = [(Ms(lead), None), (Ms(lead + 20), Some(Ms(lead + 3)))];
+            assert_eq!(times.collect::<Vec<_>>(), expected);
+        }
     }
 
     #[tokio::test]

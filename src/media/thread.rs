@@ -397,6 +397,9 @@ struct Wires<'a> {
 impl Outlet for Wires<'_> {
     fn event(&mut self, event: LegEvent) {
         let events: &mut EventSink = &mut self.wiring.events;
+        if let (LegEvent::Began { at }, Some(recorder)) = (&event, &mut self.wiring.recorded) {
+            recorder.begins(*at);
+        }
         events(MediaEvent::Leg(event));
     }
 
@@ -411,8 +414,8 @@ impl Outlet for Wires<'_> {
     }
 
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
-        if let Some(ring) = &mut self.wiring.recorded
-            && ring.push(frame()).is_err()
+        if let Some(recorder) = &mut self.wiring.recorded
+            && !recorder.push(frame())
         {
             self.sums.recorder += 1;
         }

@@ -166,6 +166,7 @@ pub(super) fn plan(settings: &Settings, trunk: &Trunk, call_id: Arc<str>, servic
         hang_up_on_announcement: trunk.hang_up_on_announcement,
         answerer: trunk.answerer.enabled.then_some(trunk.answerer.rules),
         answerer_early: trunk.answerer.early_media,
+        record_early: services.record && settings.record_early,
     }
 }
 

@@ -40,6 +40,13 @@ struct Ear {
     heard_by: &'static str,
 }
 
+/// Of a line that was used: by which trunk, and how it was coded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Coded {
+    trunk: String,
+    codec: &'static str,
+}
+
 /// Makes the histogram of a line's figure when a trunk has its first one.
 type Buckets = fn() -> Histogram;
 
@@ -92,6 +99,7 @@ pub struct Metrics {
     answered_after: Histogram,
     utterance_latency: Histogram,
     poor_lines: Family<OfTrunk, Counter>,
+    coded: Family<Coded, Counter>,
     mos: Family<Ear, Histogram, Buckets>,
     loss: Family<Ear, Histogram, Buckets>,
     jitter: Family<Ear, Histogram, Buckets>,
@@ -123,6 +131,7 @@ impl Default for Metrics {
             answered_after: turns(),
             utterance_latency: turns(),
             poor_lines: Family::default(),
+            coded: Family::default(),
             mos: Family::new_with_constructor(|| Histogram::new([1.5, 2.0, 2.6, 3.1, 3.6, 4.0, 4.2, 4.3, 4.4])),
             loss: Family::new_with_constructor(|| {
                 Histogram::new([0.0, 0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5])
@@ -205,6 +214,7 @@ impl Metrics {
             self.utterance_latency.clone(),
         );
         registry.register("lines_poor", "Times that a line became poor, by trunk", self.poor_lines.clone());
+        registry.register("line_codecs", "Calls that had media, by how their line was coded", self.coded.clone());
         registry.register(
             "line_mos",
             "Mean opinion score of a call's line, listening, by the E-model",
@@ -288,6 +298,9 @@ impl Metrics {
 
     /// What is not known of a line is not observed.
     fn line(&self, trunk: &str, quality: &LineQuality) {
+        if let Some(codec) = quality.codec {
+            self.coded.get_or_create(&Coded { trunk: trunk.to_owned(), codec: codec.name }).inc();
+        }
         let observe = |family: &Family<Ear, Histogram, Buckets>, heard_by, value: f64| {
             family.get_or_create(&Ear { trunk: trunk.to_owned(), heard_by }).observe(value);
         };
@@ -314,7 +327,7 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::call::line::Heard;
-    use crate::call::record::PeerQuality;
+    use crate::call::record::{LineCodec, PeerQuality};
     use crate::rtp::xr::VoipMetrics;
 
     #[test]
@@ -334,12 +347,14 @@ mod tests {
         metrics.register(&mut registry);
         metrics.line("silent", &LineQuality::default());
         let heard = Some(VoipMetrics { loss_rate: 0.02, mos_lq: Some(4.1), ..VoipMetrics::default() });
-        metrics.line("bare", &LineQuality { heard, jitter_ms: Ms(3), ..LineQuality::default() });
+        let codec = Some(LineCodec { name: "G722", clock_rate: 8_000, channels: 1, ptime_in: None, ptime_out: Ms(20) });
+        metrics.line("bare", &LineQuality { codec, heard, jitter_ms: Ms(3), ..LineQuality::default() });
         let peer = PeerQuality { lost: 5, jitter_ms: Ms(7), round_trip_ms: Some(Ms(80)), heard: None };
         metrics.line("whole", &LineQuality { heard, sent: 100, peer: Some(peer), ..LineQuality::default() });
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("it writes");
         let has = |line: &str| assert!(text.contains(line), "{line} is not in {text}");
+        has("line_codecs_total{trunk=\"bare\",codec=\"G722\"} 1");
         has("line_mos_sum{trunk=\"bare\",heard_by=\"us\"} 4.0999");
         has("line_loss_ratio_sum{trunk=\"whole\",heard_by=\"far_end\"} 0.05");
         has("line_jitter_seconds_sum{trunk=\"whole\",heard_by=\"far_end\"} 0.007");

@@ -799,6 +799,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         wav: String::new(),
         wav_url: String::new(),
         recording_pauses: Vec::new(),
+        recording_answer: None,
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),
         sip_call_id: String::new(),

@@ -68,6 +68,8 @@ pub struct Settings {
     pub fallback_prompt: Option<String>,
     /// Calls are recorded unless `Dial` says no.
     pub record: bool,
+    /// The recording of a call that we place begins with its early media.
+    pub record_early: bool,
     /// How recordings and records are named, unless `Dial` says it.
     pub names: Pattern,
     /// Hang up when no RTP came for this long.

@@ -24,7 +24,7 @@ use crate::call::prompt::PromptNo;
 use crate::call::second_leg::News;
 use crate::call::transfer::Follow;
 use crate::dialogue;
-use crate::media::{self, MediaEvent, NoPort, Reservation, Wiring};
+use crate::media::{self, MediaEvent, NoPort, Recorder, Reservation, Wiring};
 use crate::ms::Ms;
 use crate::net::Net;
 use crate::sip::Local;
@@ -283,6 +283,10 @@ struct Early {
     media: mpsc::UnboundedReceiver<MediaEvent>,
     speech: mpsc::Receiver<FromSpeech>,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
+    /// When its leg began.
+    began: Option<Instant>,
+    /// It is recorded.
+    record: bool,
 }
 
 /// What comes of early media; for ever nothing, when none is listened to.
@@ -292,7 +296,12 @@ async fn heard_early(early: &mut Option<Box<Early>>) -> Input {
         tokio::select! {
             Some(event) = early.media.recv() => match event {
                 MediaEvent::Leg(LegEvent::Spent(_)) | MediaEvent::Closed(_) => {}
-                MediaEvent::Leg(event) => return Input::EarlyLeg(event),
+                MediaEvent::Leg(event) => {
+                    if let LegEvent::Began { at } = event {
+                        early.began = Some(at);
+                    }
+                    return Input::EarlyLeg(event);
+                }
             },
             Some(from) = early.speech.recv() => return Input::EarlySpeech(from),
             else => std::future::pending().await,
@@ -364,7 +373,7 @@ impl Wires<'_> {
             Output::Left(left) => {
                 let _ = self.task.router.send(Ask::Left { call_id: self.call_id.clone(), left });
             }
-            Output::Listen { setup, recognise } => self.listen(*setup, recognise),
+            Output::Listen { setup, recognise, record } => self.listen(*setup, recognise, record),
             Output::StopListening => self.port.close(),
             Output::EarlyRecogniser(mark) => {
                 if let Some(recogniser) = self.early.as_ref().and_then(|early| early.recogniser.as_ref()) {
@@ -472,7 +481,7 @@ impl Wires<'_> {
 
     /// The leg and the recogniser before the answer. They have channels of their own: what still comes of them afterwards is not taken for
     /// what comes of the call.
-    fn listen(&mut self, setup: Setup, recognise: bool) {
+    fn listen(&mut self, setup: Setup, recognise: bool, record: bool) {
         let (media, from_media) = mpsc::unbounded_channel();
         let (tell, from_speech) = mpsc::channel(INBOX_EARLY);
         let (heard, recogniser) = recognise
@@ -482,9 +491,26 @@ impl Wires<'_> {
                 (producer, speech.recognise_early(&self.services.speech, &self.call_id, consumer, tell))
             })
             .unzip();
-        self.early = Some(Box::new(Early { media: from_media, speech: from_speech, recogniser }));
+        let recorded = record.then(|| self.recorder(&setup));
+        self.early = Some(Box::new(Early { media: from_media, speech: from_speech, recogniser, began: None, record }));
         let events = Box::new(move |event| drop(media.send(event)));
-        self.port.open(setup, Wiring { events, heard, recorded: None });
+        self.port.open(setup, Wiring { events, heard, recorded });
+    }
+
+    /// A leg's way to the call's recording, which begins with it, or goes on.
+    fn recorder(&self, setup: &Setup) -> Recorder {
+        let (producer, consumer) = rtrb::RingBuffer::new(RECORDED);
+        let (call_id, journal) = (self.call_id.clone(), &self.task.shells.journal);
+        match self.early.as_ref().filter(|early| early.record) {
+            Some(early) => {
+                journal.continue_recording(call_id, consumer);
+                Recorder::new(producer, early.began)
+            }
+            None => {
+                journal.open_recording(call_id, self.services.name.clone(), setup.media.law(), consumer);
+                Recorder::new(producer, None)
+            }
+        }
     }
 
     fn open_dialogue(&mut self) {
@@ -502,12 +528,7 @@ impl Wires<'_> {
             self.recogniser = Some(shells.speech.recognise(&self.services.speech, &self.call_id, consumer, inbox));
             producer
         });
-        let recorded = self.services.record.then(|| {
-            let (producer, consumer) = rtrb::RingBuffer::new(RECORDED);
-            let (call_id, name) = (self.call_id.clone(), self.services.name.clone());
-            shells.journal.open_recording(call_id, name, setup.media.law(), consumer);
-            producer
-        });
+        let recorded = self.services.record.then(|| self.recorder(&setup));
         // A call that is over hears nothing more.
         let events = Box::new(move |event| drop(media.send(event)));
         self.port.open(setup, Wiring { events, heard, recorded });

@@ -96,7 +96,7 @@ async fn heard(rig: &Rig) {
 async fn ended(rig: &Rig, call_id: &str, by: &str) -> CallRecord {
     let record = rig.ended(call_id).await;
     assert_eq!((record.outcome(), record.sip_code, record.hung_up_by.as_str()), (Outcome::Success, 200, by));
-    let quality = record.quality.expect("how the line was");
+    let quality = record.quality.as_ref().expect("how the line was");
     assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
     record
 }

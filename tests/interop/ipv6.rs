@@ -21,7 +21,7 @@ async fn rig(listen: &'static [&'static str], peer: &str) -> Option<Rig> {
 /// What we wrote of where our media is, and that it flowed both ways.
 fn spoke(record: &CallRecord, trace: &Trace, connection: &str) {
     assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{record:?}");
-    let quality = record.quality.expect("how the line was");
+    let quality = record.quality.as_ref().expect("how the line was");
     assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
     let with_sdp: Vec<_> = trace.all_received().into_iter().filter(|text| text.contains("m=audio")).collect();
     assert!(!with_sdp.is_empty() && with_sdp.iter().all(|text| text.contains(connection)), "{with_sdp:?}");

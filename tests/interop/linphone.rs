@@ -56,7 +56,7 @@ async fn heard(rig: &Rig, packets: f64) {
 async fn ended(rig: &Rig, call_id: &str) -> CallRecord {
     let record = rig.ended(call_id).await;
     assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{record:?}");
-    let quality = record.quality.expect("how the line was");
+    let quality = record.quality.as_ref().expect("how the line was");
     assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
     rig.idle().await;
     record

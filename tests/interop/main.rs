@@ -9,6 +9,8 @@
 //! | `ipv6` | whole calls by IPv6, and of both families side by side |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
+//! | `codecs` | Opus, G.722 and long packets with baresip and linphone, and what each has heard of the other |
+//! | `rtpengine` | media by a relay of somebody else, in the clear and with SRTP on our side |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
@@ -21,17 +23,20 @@
 //! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
 //! | `turns` | the conversation bench itself, on a small scale: who interrupts, who is cut off |
 //! | `wire` | our RTP, as tshark sees it |
+//! | `bad_lines` | delay, loss and reordering on real sockets: the talk goes on, and the record says what they were |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark, baresip, linphone and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `linphone-cli`, `kamailio`
-//! and `kamailio-tls-modules`.
+//! SIPp, tshark, baresip, linphone, Kamailio and rtpengine come from Debian's `sip-tester`, `tshark`, `baresip-core`, `linphone-cli`,
+//! `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`.
 
 mod bad_input;
+mod bad_lines;
 mod bad_services;
 mod baresip;
 mod bridge;
+mod codecs;
 mod foreign;
 mod inbound;
 mod ipv6;
@@ -45,6 +50,7 @@ mod process;
 mod recording;
 mod refers;
 mod rig;
+mod rtpengine;
 mod sessions;
 mod sounds;
 mod srtp;

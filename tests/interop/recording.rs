@@ -29,6 +29,38 @@ fn samples(record: &CallRecord) -> Vec<[i16; 2]> {
     samples.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect()
 }
 
+/// The phone speaks for two seconds before it answers, and goes on.
+#[tokio::test]
+async fn a_recording_that_begins_with_early_media_has_it_before_the_answer_and_the_talk_after_it() {
+    let rig = Rig::start(Setup { record: true, recording: "from = \"early_media\"", ..Setup::default() }).await;
+    let phone = rig.phone(Phone::new("uas_early_media_183")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    rig.send(&call_id, Order::Say(say("hello", &["~200", "human-hello.wav"]))).await;
+    rig.finished(&call_id, "hello").await;
+    rig.send(&call_id, Order::Hangup(Default::default())).await;
+    let record = rig.ended(&call_id).await;
+    phone.done().await;
+    assert_eq!(record.faults, [""; 0], "{record:?}");
+    let answer = record.recording_answer_ms.expect("it begins before the answer");
+    assert!((1_500..5_000).contains(&answer), "{answer}");
+    let json = fs::read(record.wav.replace(".wav", ".json")).expect("the record");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["recording_answer"], answer);
+    let samples = samples(&record);
+    let (before, after) = samples.split_at(answer as usize * 8);
+    let loudest = |part: &[[i16; 2]], channel: usize| part.iter().map(|s| s[channel].unsigned_abs()).max();
+    assert!(loudest(before, 0) > Some(1_000), "the far end before the answer");
+    assert!(loudest(before, 1) < Some(100), "the robot has said nothing then");
+    assert!(loudest(after, 0) > Some(1_000) && loudest(after, 1) > Some(1_000), "both after it");
+    // Both are where the record says: the robot's first word, and the end of the call.
+    let turn = record.turns.iter().find(|turn| turn.role == "speech").expect("the robot spoke");
+    let word = after.iter().position(|s| s[1].unsigned_abs() > 500).expect("a word") / 8;
+    assert!((turn.start_ms as usize + 200..turn.stop_ms as usize).contains(&word), "{word} in {turn:?}");
+    assert!((after.len() as u32 / 8).abs_diff(record.talk_ms) < 200, "{} of {}", after.len() / 8, record.talk_ms);
+    rig.idle().await;
+}
+
 #[tokio::test]
 async fn a_paused_stretch_is_silent_on_both_channels_and_the_rest_is_there() {
     let rig = Rig::start(Setup { record: true, ..Setup::default() }).await;

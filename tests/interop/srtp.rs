@@ -1,11 +1,8 @@
 //! Encrypted media: a far end by hand that looks at each packet, and baresip (Debian's `baresip-core`, module `srtp`), linphone.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use tokio::net::UdpSocket;
-use tokio::process::{Child, Command};
 use trunkline::call::call::srtp;
 use trunkline::proto::control::v1::send_request::Command as Order;
 use trunkline::proto::control::v1::{CallRecord, Outcome};
@@ -14,6 +11,8 @@ use trunkline::rtp::srtp::MAX_TRAILER;
 use trunkline::sdp::{Capabilities, KeySeed, Negotiator, SrtpTerms, Suite};
 use trunkline::sip::message::Method;
 
+use crate::rig::audio::Wav;
+use crate::rig::baresip::{Baresip, Terms};
 use crate::rig::{Folder, Happened, Linphone, PATIENCE, Peer, Ports, Rig, SDP, Setup, certificates, say, soon};
 
 const REQUIRED: &str = "[media]\nsrtp = \"required\"\n[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
@@ -113,72 +112,8 @@ async fn pair(port: u16) -> (UdpSocket, UdpSocket) {
     (bind(port).await, bind(port + 1).await)
 }
 
-/// A baresip that speaks a file, writes what it hears, and encrypts.
-struct Baresip {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Baresip {
-    /// `mode` as its `mediaenc`; `more`: lines of its configuration; `arguments` of its command line.
-    async fn start(rig: &Rig, account: &str, mode: &str, more: &str, arguments: &[&str]) -> Baresip {
-        let folder = rig.folder().join("baresip");
-        fs::create_dir_all(folder.join("audio")).expect("a folder");
-        let speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/greeting.wav");
-        let media = rig.ports.caller().1;
-        let config = format!(
-            "{more}call_local_timeout 120\naudio_player aubridge,nil\naudio_source aufile,{speech}\naudio_alert aubridge,nil\n\
-             audio_path /nonexistent\nausrc_format s16\nauplay_format s16\nauenc_format s16\naudec_format s16\n\
-             net_interface 127.0.0.1\nrtp_ports {media}-{last}\njitter_buffer_delay 0-0\nsnd_path {heard}\n\
-             module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
-             module srtp.so\nmodule_tmp account.so\nmodule_app menu.so\n",
-            heard = folder.join("audio").display(),
-            speech = speech.display(),
-            last = media + 19,
-        );
-        fs::write(folder.join("config"), config).expect("written");
-        fs::write(folder.join("accounts"), format!("{account};regint=0;answermode=auto;mediaenc={mode}\n"))
-            .expect("written");
-        let log = fs::File::create(folder.join("log")).expect("a file");
-        let child = Command::new("baresip")
-            .arg("-f")
-            .arg(&folder)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file"))
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("baresip: {error}; Debian has it in the package baresip-core"));
-        let phone = Baresip { child, folder };
-        soon("baresip is ready", PATIENCE, async || phone.log().contains("baresip is ready")).await;
-        phone
-    }
-
-    fn log(&self) -> String {
-        fs::read(self.folder.join("log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
-    }
-
-    /// Whether it has heard a voice, and not what an undecrypted one sounds like: it is silent before it.
-    fn heard_a_voice(&self) -> bool {
-        let files = fs::read_dir(self.folder.join("audio")).expect("a folder").flatten().map(|entry| entry.path());
-        let mut heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav"));
-        heard.any(|path| loud(&fs::read(path).unwrap_or_default(), 44))
-    }
-
-    async fn end(mut self) {
-        self.child.kill().await.expect("it is ours");
-    }
-}
-
 /// Of 20 ms frames: some are loud, and not nearly all, as noise would be.
-fn loud(bytes: &[u8], header: usize) -> bool {
-    let samples: Vec<i16> = bytes
-        .get(header..)
-        .unwrap_or_default()
-        .chunks_exact(2)
-        .map(|two| i16::from_le_bytes([two[0], two[1]]))
-        .collect();
+fn loud(samples: &[i16]) -> bool {
     let peaks: Vec<u16> =
         samples.chunks(160).map(|frame| frame.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0)).collect();
     let loud = peaks.iter().filter(|peak| **peak > 2_000).count();
@@ -195,13 +130,11 @@ async fn talk(rig: &Rig, phone: &Baresip, call_id: &str) -> CallRecord {
     let record = rig.ended(call_id).await;
     assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{}\n{}", phone.log(), rig.log());
     // Its file is written when the call is over.
-    soon("baresip has heard us", PATIENCE, async || phone.heard_a_voice()).await;
-    let quality = record.quality.expect("how the line was");
+    soon("baresip has heard us", PATIENCE, async || phone.heard().iter().any(|wav| loud(&wav.channels[0]))).await;
+    let quality = record.quality.as_ref().expect("how the line was");
     assert!(quality.received > 30 && quality.sent > 30, "{quality:?}");
-    let wav = fs::read(rig.folder().join(&record.wav)).expect("the recording");
-    let caller: Vec<u8> = wav[44..].chunks_exact(4).flat_map(|both| [both[0], both[1]]).collect();
-    let robot: Vec<u8> = wav[44..].chunks_exact(4).flat_map(|both| [both[2], both[3]]).collect();
-    assert!(loud(&caller, 0) && loud(&robot, 0), "both are in the recording");
+    let wav = Wav::read(&rig.folder().join(&record.wav)).expect("the recording");
+    assert!(wav.channels.len() == 2 && wav.channels.iter().all(|way| loud(way)), "both are in the recording");
     for reason in ["unauthentic", "replayed", "malformed"] {
         assert_eq!(rig.metric_of("trunkline_media_dropped_total", reason).await, 0.0, "{reason}");
     }
@@ -225,7 +158,9 @@ async fn a_baresip_is_called_over_tls_and_both_are_heard_encrypted() {
         both.display(),
         ca.display()
     );
-    let phone = Baresip::start(&rig, "<sip:100@127.0.0.1;transport=tls>", "srtp-mand", &more, &[]).await;
+    let account = "<sip:100@127.0.0.1;transport=tls>";
+    let terms = Terms { account, parameters: "mediaenc=srtp-mand", more: &more, ..Terms::default() };
+    let phone = Baresip::start(&rig, terms).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
     assert_eq!(talk(&rig, &phone, &call_id).await.srtp, SHA1_80);
@@ -236,14 +171,16 @@ async fn a_baresip_is_called_over_tls_and_both_are_heard_encrypted() {
 
 #[tokio::test]
 async fn baresips_that_call_are_heard_encrypted_with_rtp_savp_and_with_rtp_avp() {
-    for (mode, trunk) in [("srtp-mand", REQUIRED), ("srtp", PREFERRED)] {
+    for (parameters, trunk) in [("mediaenc=srtp-mand", REQUIRED), ("mediaenc=srtp", PREFERRED)] {
         let rig = Rig::start(Setup { trunk, record: true, ..Setup::default() }).await;
         let more = format!("sip_listen 127.0.0.1:{}\n", rig.ports.phone());
         let dial = format!("/dial sip:100@127.0.0.1:{}", rig.ports.sip());
-        let phone = Baresip::start(&rig, "<sip:200@127.0.0.1>", mode, &more, &["-e", &dial]).await;
+        let arguments = &["-e", &dial];
+        let terms = Terms { account: "<sip:200@127.0.0.1>", parameters, more: &more, arguments, ..Terms::default() };
+        let phone = Baresip::start(&rig, terms).await;
         let (call_id, _) = rig.incoming(0).await;
         rig.answered(&call_id).await;
-        assert_eq!(talk(&rig, &phone, &call_id).await.srtp, SHA1_80, "{mode}");
+        assert_eq!(talk(&rig, &phone, &call_id).await.srtp, SHA1_80, "{parameters}");
         phone.end().await;
         rig.idle().await;
     }
@@ -270,7 +207,7 @@ async fn a_linphone_that_encrypts_calls_and_holds() {
     rig.hang_up(&call_id).await;
     let record = rig.ended(&call_id).await;
     assert_eq!((record.outcome(), record.srtp.is_empty()), (Outcome::Success, false), "{record:?}");
-    assert!(record.quality.is_some_and(|quality| quality.received > 90), "{record:?}");
+    assert!(record.quality.as_ref().is_some_and(|quality| quality.received > 90), "{record:?}");
     rig.idle().await;
     phone.quit().await;
 }

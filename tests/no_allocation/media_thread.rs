@@ -9,7 +9,7 @@ use trunkline::call::io::{HeardFrame, RecordedFrame};
 use trunkline::call::leg::{LegEvent, SLOT, WallClock};
 use trunkline::call::prompt::PromptNo;
 use trunkline::call::record::LineQuality;
-use trunkline::media::{self, Config, Engine, MediaEvent, Metrics, Reservation, Wiring};
+use trunkline::media::{self, Config, Engine, MediaEvent, Metrics, Recorder, Reservation, Wiring};
 
 use trunkline::rtp::srtp::Srtp;
 
@@ -160,7 +160,8 @@ impl Line {
             // A buffer that finds no room would be freed here, and be counted.
             let _ = tell.push(event);
         });
-        reservation.open(setup, Wiring { events: events_out, heard: Some(hear), recorded: Some(record) });
+        reservation
+            .open(setup, Wiring { events: events_out, heard: Some(hear), recorded: Some(Recorder::new(record, None)) });
         let mut far = Far::new(kind.far, kind.law);
         far.speaking = false;
         let (told, closed) = (Told::default(), None);

@@ -76,6 +76,8 @@ pub struct Scenario {
     pub hang_up_on_announcement: bool,
     pub answerer: Option<trunkline::dsp::answerer::Rules>,
     pub answerer_early: bool,
+    /// The recording begins with early media.
+    pub record_early: bool,
     /// What is heard of the phone before the answer: 183 with SDP instead of 180.
     pub early_sound: Vec<i16>,
     /// Its line gives back what comes, after a while and by a factor.
@@ -136,6 +138,7 @@ impl Scenario {
             hang_up_on_announcement: true,
             answerer: None,
             answerer_early: false,
+            record_early: false,
             early_sound: Vec::new(),
             echo: None,
             phone_events: true,

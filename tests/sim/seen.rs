@@ -25,6 +25,9 @@ pub struct Early {
     pub heard: Vec<HeardFrame>,
     pub sent: Vec<Stamp>,
     pub recogniser: Vec<(Duration, ToRecogniser)>,
+    /// It is to be recorded.
+    pub record: bool,
+    pub recorded: Vec<RecordedFrame>,
 }
 
 /// All times are since the beginning of the world, but what is in [`Ms`]: that is media time.

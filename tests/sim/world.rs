@@ -242,6 +242,7 @@ impl World {
             hang_up_on_announcement: self.scenario.hang_up_on_announcement,
             answerer: self.scenario.answerer,
             answerer_early: self.scenario.answerer_early,
+            record_early: self.scenario.record_early,
         }
     }
 
@@ -396,6 +397,9 @@ impl World {
             self.hand_over(0, Happening::ToCall(Box::new(Input::EarlyLeg(event))));
         }
         self.seen.early.heard.extend(wires.heard);
+        if self.seen.early.record {
+            self.seen.early.recorded.extend(wires.recorded);
+        }
         for (to, datagram) in wires.sent {
             self.seen.early.sent.push(Stamp::of(self.now, &datagram));
             self.send(1, to, datagram);
@@ -465,7 +469,10 @@ impl World {
         let now = self.now;
         match output {
             Output::Transmit { to, payload } => self.transmit(to, payload),
-            Output::Listen { setup, .. } => self.hand_over(1, Happening::ToLeg(ToLeg::Listen(setup))),
+            Output::Listen { setup, record, .. } => {
+                self.seen.early.record = record;
+                self.hand_over(1, Happening::ToLeg(ToLeg::Listen(setup)));
+            }
             Output::StopListening => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
             Output::EarlyRecogniser(told) => {
                 self.seen.trace(now, "early recogniser", format!("{told:?}").as_bytes());

@@ -1,5 +1,6 @@
 //! What is heard before the answer, when that is asked for: early media goes to recognition on a leg and in a stream of their own, and what
-//! comes of it is told as early. Tones are listened for on the same leg ([`super::listening`]), also where nothing is recognised.
+//! comes of it is told as early. Tones are listened for on the same leg ([`super::listening`]), also where nothing is recognised, and the
+//! recording may begin with it.
 //!
 //! ```text
 //! 183 with SDP ► Output::Listen, ToDialogue::Open, Line::Early ─ utterances, labelled ► answer: StopListening, OpenLeg, Line::Begin
@@ -33,6 +34,12 @@ pub(super) struct Early {
     listening: bool,
     /// What is said goes to recognition; else only tones are listened for.
     recognise: bool,
+    /// The recording has begun with it.
+    record: bool,
+    /// Its first frame has been due.
+    began: bool,
+    /// When media time began, since then.
+    answer: Option<Ms>,
     /// The dialogue's stream, while it is open.
     stream: Option<Stream>,
     /// The utterance that goes on.
@@ -52,6 +59,9 @@ impl Early {
             origin: now,
             listening: true,
             recognise: true,
+            record: false,
+            began: false,
+            answer: None,
             stream: None,
             speaking: None,
             partials: BTreeMap::new(),
@@ -69,6 +79,11 @@ impl Early {
 
     fn at(&self, now: Instant) -> Ms {
         Ms::from(now.saturating_duration_since(self.origin))
+    }
+
+    /// How much of the recording is of before the answer; `None`: nothing, or there was no answer.
+    pub(super) fn recorded_for(&self) -> Option<Ms> {
+        self.answer.filter(|_| self.record)
     }
 
     /// From where to where an utterance goes, as far as it is known.
@@ -89,7 +104,8 @@ impl Call {
     pub(super) fn early_media(&mut self, now: Instant, sdp: Option<&[u8]>) {
         let recognise = self.plan.early_media_asr || self.plan.announcements.is_some();
         let judged = self.plan.answerer.filter(|_| self.plan.answerer_early);
-        let wanted = recognise || self.plan.tones.is_some() || judged.is_some();
+        let record = self.plan.record_early;
+        let wanted = recognise || record || self.plan.tones.is_some() || judged.is_some();
         if !wanted
             || !self.session.is_outgoing()
             || self.answered.is_some()
@@ -117,7 +133,7 @@ impl Call {
             }
             return;
         }
-        let mut early = Box::new(Early { recognise, ..Early::new(now) });
+        let mut early = Box::new(Early { recognise, record, ..Early::new(now) });
         early.told = self.early.take().map(|before| before.told).unwrap_or_default();
         let setup = leg::Setup {
             media,
@@ -132,7 +148,7 @@ impl Call {
             clock: self.wall_clock(now),
         };
         self.listening.begins(now);
-        self.out.push_back(Output::Listen { setup: Box::new(setup), recognise });
+        self.out.push_back(Output::Listen { setup: Box::new(setup), recognise, record });
         if self.plan.early_media_asr && self.plan.rules.dialogue {
             self.out.push_back(Output::Dialogue(ToDialogue::Open));
             early.stream = Some(Stream::default());
@@ -147,7 +163,7 @@ impl Call {
         let pre_roll = self.plan.knobs.pre_roll;
         let Some(early) = self.early.as_mut().filter(|early| early.listening) else { return };
         match event {
-            LegEvent::Began { at } => early.origin = at,
+            LegEvent::Began { at } => (early.origin, early.began) = (at, true),
             LegEvent::Tone { heard, at } => self.heard_tone(now, heard, at),
             LegEvent::Answerer { verdict, at } => self.answered_by(now, verdict, at),
             // Only tones are listened for.
@@ -163,6 +179,13 @@ impl Call {
             }
             // Silence is no fault before the answer, keys of an announcement mean nothing, and nothing is said.
             _ => {}
+        }
+    }
+
+    /// Media time begins.
+    pub(super) fn early_was_before(&mut self, answer: Instant) {
+        if let Some(early) = self.early.as_mut().filter(|early| early.began) {
+            early.answer = Some(early.at(answer));
         }
     }
 
@@ -339,7 +362,7 @@ impl Call {
         let Some(mut early) = self.early.take() else { return Default::default() };
         early.texts.sort_by_key(|text| text.start);
         // It was heard of, and never listened to.
-        let began = (early.let_go && early.recognise).then(|| self.wall(early.origin));
+        let began = (early.let_go && (early.recognise || early.record)).then(|| self.wall(early.origin));
         (began, early.texts, early.told)
     }
 

@@ -86,6 +86,11 @@ impl Gear {
         })))
     }
 
+    /// The packets that are sent.
+    pub(super) fn packet(&self) -> Ms {
+        Ms((self.packer.packet / self.coding.band().per_ms()) as u32)
+    }
+
     /// The room that the jitter buffer needs, if it needs another one; once.
     pub(super) fn take_slots(&mut self) -> Option<Slots> {
         self.slots.take()

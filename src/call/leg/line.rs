@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Command, FRAME, Gear, Heard, LARGEST_PACKET, Leg, Media, ORDINARY_PACKET, Outlet};
 use crate::call::io::{HeardCoding, HeardFrame};
+use crate::call::record::LineCodec;
 use crate::codec::coding::Coding;
 use crate::codec::g711::Law;
 use crate::ms::Ms;
@@ -76,6 +77,18 @@ pub(super) fn mute(_: PayloadType, _: &[u8], out: &mut [i16]) -> usize {
 }
 
 impl Leg {
+    /// How the line is coded, and its packets.
+    pub(super) fn codec(&self) -> LineCodec {
+        let (coding, received) = (self.media.coding, self.jitter.stats().received > 0);
+        LineCodec {
+            name: coding.name(),
+            clock_rate: coding.clock_rate(),
+            channels: coding.channels(),
+            ptime_in: received.then(|| Ms(self.jitter.packet_ms().round() as u32)),
+            ptime_out: self.gear.as_ref().map_or(Ms(20), |gear| gear.packet()),
+        }
+    }
+
     /// The jitter buffer, as the coding needs it.
     pub(super) fn tune(&mut self) {
         let slots = self.gear.as_mut().and_then(|gear| gear.take_slots());

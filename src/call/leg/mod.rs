@@ -749,6 +749,7 @@ impl Leg {
     pub fn quality(&self) -> LineQuality {
         let jitter = self.jitter.stats();
         LineQuality {
+            codec: Some(self.codec()),
             received: jitter.received,
             lost: jitter.lost,
             late: jitter.late,

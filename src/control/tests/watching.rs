@@ -12,8 +12,8 @@ use crate::call::knobs::Clamp;
 use crate::call::line::{Heard, HungUpBy, Parties, Quality, ReferAsked, Utterance};
 use crate::call::quality::Occasion;
 use crate::call::record::{
-    Announcement, AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineQuality, Look, Outcome, Pause, PeerQuality,
-    ReceivedUui, Role, Transfer, Turn,
+    Announcement, AnsweredBy, CallRecord, EarlyText, HeardTone, Lately, LineCodec, LineQuality, Look, Outcome, Pause,
+    PeerQuality, ReceivedUui, Role, Transfer, Turn,
 };
 use crate::call::transfer::Handed;
 use crate::dsp::tone::progress;
@@ -527,6 +527,13 @@ fn record() -> CallRecord {
             answered_after_ms: Some(Ms(10)),
         }],
         quality: LineQuality {
+            codec: Some(LineCodec {
+                name: "opus",
+                clock_rate: 48_000,
+                channels: 2,
+                ptime_in: Some(Ms(40)),
+                ptime_out: Ms(60),
+            }),
             received: 11,
             lost: 12,
             late: 13,
@@ -564,6 +571,7 @@ fn record() -> CallRecord {
         wav: "a.wav".into(),
         wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![Pause { start: Ms(20), stop: Ms(21) }],
+        recording_answer: Some(Ms(4_000)),
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),
@@ -621,6 +629,13 @@ fn told_record() -> proto::CallRecord {
             answered_after_ms: Some(10),
         }],
         quality: Some(proto::call_record::Quality {
+            codec: Some(proto::call_record::Codec {
+                name: "opus".into(),
+                clock_rate_hz: 48_000,
+                channels: 2,
+                ptime_in_ms: Some(40),
+                ptime_out_ms: 60,
+            }),
             received: 11,
             lost: 12,
             late: 13,
@@ -656,6 +671,7 @@ fn told_record() -> proto::CallRecord {
         wav: "a.wav".into(),
         wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![proto::call_record::Pause { start_ms: 20, stop_ms: 21 }],
+        recording_answer_ms: Some(4_000),
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),

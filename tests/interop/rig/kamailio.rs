@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Rig;
+use super::{Rig, RtpEngine};
 
 /// A Kamailio that runs. It is asked to end when it is dropped, which ends its processes too.
 #[derive(Debug)]
@@ -17,15 +17,20 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts it between the Trunkline of a rig and its phone; it listens when this returns.
     pub async fn start(rig: &Rig) -> Kamailio {
-        Kamailio::with(rig, None).await
+        Kamailio::with(rig, None, None).await
     }
 
     /// The same for a Trunkline that speaks TLS to it, on this port; with PEM files of an authority, of a certificate and of its key.
     pub async fn start_secure(rig: &Rig, port: u16, files: &[PathBuf; 3]) -> Kamailio {
-        Kamailio::with(rig, Some((port, files))).await
+        Kamailio::with(rig, Some((port, files)), None).await
     }
 
-    async fn with(rig: &Rig, tls: Option<(u16, &[PathBuf; 3])>) -> Kamailio {
+    /// As [`Kamailio::start`], with the media through an rtpengine: on our side as we have it (`RTP/SAVP` or `RTP/AVP`), on the phone's in the clear.
+    pub async fn start_with_media(rig: &Rig, relay: &RtpEngine, ours: &str) -> Kamailio {
+        Kamailio::with(rig, None, Some((relay.control, ours))).await
+    }
+
+    async fn with(rig: &Rig, tls: Option<(u16, &[PathBuf; 3])>, relay: Option<(u16, &str)>) -> Kamailio {
         let folder = rig.folder().join("kamailio");
         fs::create_dir_all(&folder).expect("a folder");
         let (port, config) = (rig.ports.proxy(), folder.join("kamailio.cfg"));
@@ -43,12 +48,17 @@ impl Kamailio {
                 text = text.replace(name, &format!("{file:?}"));
             }
         }
+        if let Some((control, ours)) = relay {
+            text = text.replace("RELAY", &control.to_string());
+            text = text.replace("INWARDS", &format!("{ours} DTLS=off")).replace("BEYOND", "RTP/AVP");
+        }
         fs::write(&config, text).expect("it is written");
         let log = folder.join("log");
         let child = Command::new("kamailio")
             .args(["-f".as_ref(), config.as_os_str(), "-Y".as_ref(), folder.as_os_str()])
             .args(["-DD", "-E", "-m", "32", "-M", "8"])
             .args(tls.iter().flat_map(|_| ["-A", "WITH_TLS"]))
+            .args(relay.iter().flat_map(|_| ["-A", "WITH_MEDIA"]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("a file for its log"))

@@ -18,6 +18,15 @@ const CONFIG: &str = "[sip]\nsip_port=PORT\nsip_tcp_port=PORT\nsip_tls_port=0\nb
                       MORE\n[rtp]\nbind_address=127.0.0.1\naudio_rtp_port=MEDIA\n[misc]\nstore_friends=0\n\
                       [sound]\nlocal_ring=\nremote_ring=\nechocancellation=0\n";
 
+/// What it has in place of a microphone, and of a loudspeaker.
+#[derive(Debug, Default)]
+pub struct Plays<'a> {
+    /// A WAV file; none: somebody who says hello.
+    pub speech: Option<&'a Path>,
+    /// Whither it writes what it hears; none: nowhere.
+    pub heard: Option<&'a Path>,
+}
+
 /// A linphone that runs. It is killed when it is dropped.
 #[derive(Debug)]
 pub struct Linphone {
@@ -31,16 +40,21 @@ pub struct Linphone {
 impl Linphone {
     /// Where the calls of a rig's trunk go. `more`: lines of its `[sip]`.
     pub async fn lab(rig: &Rig, more: &str) -> Linphone {
-        Linphone::start(rig, "200", rig.ports.phone(), more).await
+        Linphone::start(rig, "200", rig.ports.phone(), more, Plays::default()).await
+    }
+
+    /// As [`Linphone::lab`], with a file of one's own in place of the microphone, which may tell what has been heard.
+    pub async fn sounding(rig: &Rig, more: &str, plays: Plays<'_>) -> Linphone {
+        Linphone::start(rig, "200", rig.ports.phone(), more, plays).await
     }
 
     /// Another one, and its SIP port.
     pub async fn another(rig: &Rig, more: &str) -> (Linphone, u16) {
         let (port, _) = rig.ports.caller();
-        (Linphone::start(rig, "300", port, more).await, port)
+        (Linphone::start(rig, "300", port, more, Plays::default()).await, port)
     }
 
-    async fn start(rig: &Rig, user: &str, port: u16, more: &str) -> Linphone {
+    async fn start(rig: &Rig, user: &str, port: u16, more: &str, plays: Plays<'_>) -> Linphone {
         let (_, media) = rig.ports.caller();
         let folder = rig.folder().join(format!("linphone-{port}"));
         // It does not start without a place for its database, and does not make it.
@@ -70,7 +84,10 @@ impl Linphone {
         linphone.types("soundcard use files").await;
         linphone.says("Using wav files").await;
         let speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/human-hello.wav");
-        linphone.types(&format!("play {}", speech.display())).await;
+        linphone.types(&format!("play {}", plays.speech.unwrap_or(&speech).display())).await;
+        if let Some(heard) = plays.heard {
+            linphone.types(&format!("record {}", heard.display())).await;
+        }
         soon("linphone listens", PATIENCE, async || super::sipp::is_bound("udp", port)).await;
         linphone
     }

@@ -1,5 +1,7 @@
 //! The rig of a test: one Trunkline with a configuration of its own, and what stands around it.
 
+pub mod audio;
+pub mod baresip;
 mod bucket;
 mod certificates;
 mod dialogue;
@@ -9,6 +11,7 @@ mod kamailio;
 mod linphone;
 mod peer;
 mod ports;
+mod rtpengine;
 mod sipp;
 mod speech;
 
@@ -33,9 +36,10 @@ pub use dialogue::{Brain, say};
 pub use dns::{Zone, a, srv};
 pub use events::Happened;
 pub use kamailio::Kamailio;
-pub use linphone::Linphone;
+pub use linphone::{Linphone, Plays};
 pub use peer::{Peer, SDP};
 pub use ports::Ports;
+pub use rtpengine::RtpEngine;
 pub use sipp::{Phone, Sipp, Trace};
 pub use speech::{Engine, Hearing, Speaking};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::f32::consts::TAU;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use trunkline::proto::speech::v1::{
     SynthesizeRequest, SynthesizeResponse, TextPiece,
 };
 
+use super::audio::Wav;
 use super::dialogue::Alone;
 
 /// What it does with what it hears.
@@ -27,7 +29,7 @@ pub enum Hearing {
     Numbers,
     /// Each utterance is the labels of all audio that came on its stream, and nothing is said of it before.
     Labels,
-    /// It reads and never answers.
+    /// It reads and never answers. It would have 16 kHz.
     Mute,
     /// Finals of utterances that never were, words without end, answers that are empty.
     Nonsense,
@@ -48,22 +50,35 @@ pub enum Speaking {
 
 /// The service. Dropped, it is dead, and its streams break.
 #[derive(Debug)]
-pub struct Engine(Alone);
+pub struct Engine {
+    server: Alone,
+    tape: Tape,
+}
+
+/// All samples that have come for recognition.
+type Tape = Arc<Mutex<Vec<i16>>>;
 
 impl Engine {
     pub async fn serve(hearing: Hearing, speaking: Speaking) -> Engine {
-        let service = SpeechServer::new(Scripted { hearing, speaking });
-        Engine(Alone::serve(Routes::new(service)).await)
+        let tape = Tape::default();
+        let service = SpeechServer::new(Scripted { hearing, speaking, tape: tape.clone() });
+        Engine { server: Alone::serve(Routes::new(service)).await, tape }
     }
 
     pub fn endpoint(&self) -> String {
-        self.0.endpoint.clone()
+        self.server.endpoint.clone()
+    }
+
+    /// What it has heard, at 16 kHz; of one that is mute.
+    pub fn heard(&self) -> Wav {
+        Wav::of(16_000, self.tape.lock().expect("nobody panics with it").clone())
     }
 }
 
 struct Scripted {
     hearing: Hearing,
     speaking: Speaking,
+    tape: Tape,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -71,12 +86,13 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl Speech for Scripted {
     async fn capabilities(&self, _: Request<CapabilitiesRequest>) -> Result<Response<CapabilitiesResponse>, Status> {
-        let formats = vec![AudioFormat { encoding: Encoding::PcmS16le.into(), sample_rate_hz: 8_000 }];
+        let format = |sample_rate_hz| AudioFormat { encoding: Encoding::PcmS16le.into(), sample_rate_hz };
+        let (formats, wide) = (vec![format(8_000)], matches!(self.hearing, Hearing::Mute));
         let voice = Voice { name: "tone".into(), language: "en".into() };
         Ok(Response::new(CapabilitiesResponse {
             engine: "scripted".into(),
             recognition: Some(Recognition {
-                formats: formats.clone(),
+                formats: if wide { vec![format(16_000)] } else { formats.clone() },
                 languages: vec!["en".into()],
                 partials: true,
                 phrases: false,
@@ -92,12 +108,16 @@ impl Speech for Scripted {
         request: Request<Streaming<RecognizeRequest>>,
     ) -> Result<Response<Self::RecognizeStream>, Status> {
         let (answers, stream) = mpsc::channel(64);
-        let (hearing, mut requests) = (self.hearing, request.into_inner());
+        let (hearing, tape, mut requests) = (self.hearing, self.tape.clone(), request.into_inner());
         tokio::spawn(async move {
             let mut labels = BTreeSet::new();
             while let Ok(Some(request)) = requests.message().await {
                 if let (Hearing::Labels, Some(Asked::Audio(chunk))) = (hearing, &request.request) {
                     labels.insert(chunk.label().as_str_name());
+                }
+                if let (Hearing::Mute, Some(Asked::Audio(chunk))) = (hearing, &request.request) {
+                    let samples = chunk.samples.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]]));
+                    tape.lock().expect("nobody panics with it").extend(samples);
                 }
                 if let (Hearing::Labels, Some(Asked::UtteranceEnd(end))) = (hearing, &request.request) {
                     let text = labels.iter().copied().collect::<Vec<_>>().join(" ");

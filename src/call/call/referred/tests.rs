@@ -108,6 +108,7 @@ fn plan(way: Way) -> Plan {
         early_media_asr: false,
         transferred_from: None,
         answerer_early: false,
+        record_early: false,
         announcements: None,
         hang_up_on_announcement: true,
         rtp_timeout: Duration::from_secs(30),
