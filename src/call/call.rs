@@ -417,6 +417,7 @@ impl Call {
                 }
             }
             Input::Route(route) => self.route(now, route),
+            Input::Media(media) => self.media_there(now, media),
             Input::Transferred(news) => self.second_told(now, news),
             Input::First(told) => self.first_told(now, told),
             Input::Followed(route) => self.followed(now, route),
@@ -592,6 +593,7 @@ impl Call {
         let Some(event) = self.elsewhere(event) else { return };
         match event {
             Event::Trying => self.timers[Timer::Setup as usize] = None,
+            Event::OtherFamily { v6 } => self.out.push_back(Output::OtherFamily { v6 }),
             Event::Ringing { code: code @ 180.., sdp } => {
                 self.rang.get_or_insert(now);
                 self.timers[Timer::Setup as usize] = None;

@@ -129,6 +129,11 @@ pub enum Input {
         /// More headers (Reason, Retry-After …).
         headers: ExtraHeaders,
     },
+    /// Caller: the INVITE to the next address, which [`Event::OtherFamily`] asks about.
+    InviteThere {
+        /// Our offer of that family, or none, as in [`Dial::offer`]; `None`: the offer stays as it was.
+        offer: Option<Vec<u8>>,
+    },
     /// End the call in whatever way its state asks for: CANCEL, 480 or BYE.
     Cancel,
     /// As `Cancel`, with what is to be told in the CANCEL, refusal or BYE.
@@ -225,6 +230,12 @@ pub enum Event {
     Refused(Refusal),
     /// Caller: nothing has come back yet in [`Dial::patience`], and there is no further address. The INVITE goes on.
     Silent,
+    /// Caller: nobody is at the addresses of one family, and the next one (RFC 3263 §4.3) is of the other. What we offered cannot be reached from
+    /// there: nothing is sent before [`Input::InviteThere`].
+    OtherFamily {
+        /// It is of IPv6.
+        v6: bool,
+    },
     /// Caller: nothing came back at all (timer B); counts as 408.
     TimedOut,
     /// The call ended before it was answered.
@@ -563,6 +574,7 @@ impl Session {
             Input::Ring { headers, sdp } => self.ring(now, &headers, sdp),
             Input::Answer { headers, sdp } => self.answer(now, &headers, &sdp),
             Input::Reject { code, reason, headers } => self.reject(now, code, reason, &headers),
+            Input::InviteThere { offer } => self.invite_there(now, offer),
             Input::Cancel => self.hang_up(now, Farewell::default()),
             Input::Bye { headers, reason } => self.hang_up(now, Farewell { headers, reason }),
             Input::AnswerReoffer { sdp } => self.answer_reoffer(now, sdp),

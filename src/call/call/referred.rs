@@ -279,6 +279,8 @@ impl Call {
         let Some(second) = self.referred.second() else { return };
         match event {
             Event::Trying => second.setup = None,
+            // The media are where the call's own are.
+            Event::OtherFamily { .. } => second.session.handle(now, session::Input::InviteThere { offer: None }),
             Event::Ringing { code: code @ 180.., .. } => {
                 second.setup = None;
                 let reason = default_reason(code);

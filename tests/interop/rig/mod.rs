@@ -30,7 +30,7 @@ use trunkline::proto::dialogue::v1::Hangup;
 pub use bucket::{Service, upload_to};
 pub use certificates::certificates;
 pub use dialogue::{Brain, say};
-pub use dns::{Zone, a, srv};
+pub use dns::{Zone, a, aaaa, srv};
 pub use events::Happened;
 pub use kamailio::Kamailio;
 pub use linphone::Linphone;
