@@ -3,10 +3,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::rdata::AAAA;
 use tokio::net::UdpSocket;
 use trunkline::proto::control::v1::{CallRecord, Outcome};
 
-use crate::rig::{Folder, Peer, Phone, Ports, Rig, Setup, Sipp, Trace, Zone, a, aaaa, received, srv};
+use crate::rig::{Folder, Peer, Phone, Ports, Rig, Setup, Sipp, Trace, Zone, a, received, record, srv};
 
 const ROUTES: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -142,7 +144,7 @@ async fn within_a_name(first: (&'static str, &'static str), second: (&'static st
         srv(service, 1, ports.phone(), host(first.0)),
         srv(service, 2, ports.phone(), host(second.0)),
         a("four.trunk.test.", Ipv4Addr::LOCALHOST),
-        aaaa("six.trunk.test.", Ipv6Addr::LOCALHOST),
+        record("six.trunk.test.", RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))),
     ])
     .await;
     let sip = format!("resolver = \"{}\"", zone.at);

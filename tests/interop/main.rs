@@ -9,7 +9,9 @@
 //! | `ipv6` | whole calls by IPv6, and of both families side by side |
 //! | `kamailio` | through a registrar and record-routing proxy, in front of us and behind us |
 //! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
+//! | `pjsip` | pjsip as the far end: PRACK, session timer, holds, transfers, keys, passwords, SRTP, G.722 |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
+//! | `sipsak` | sipsak: is somebody there; a flood, and nonsense |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
@@ -24,8 +26,8 @@
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark, baresip, linphone and Kamailio come from Debian's `sip-tester`, `tshark`, `baresip-core`, `linphone-cli`, `kamailio`
-//! and `kamailio-tls-modules`.
+//! SIPp, sipsak, tshark, baresip, linphone and Kamailio come from Debian's `sip-tester`, `sipsak`, `tshark`, `baresip-core`, `linphone-cli`, `kamailio`
+//! and `kamailio-tls-modules`; pjsip from PyPI's `pjsua2-python`.
 
 mod bad_input;
 mod bad_services;
@@ -40,11 +42,13 @@ mod load;
 mod many_calls;
 mod outbound;
 mod overload;
+mod pjsip;
 mod process;
 mod recording;
 mod refers;
 mod rig;
 mod sessions;
+mod sipsak;
 mod sounds;
 mod srtp;
 mod transfer;

@@ -172,7 +172,7 @@ impl Baresip {
 }
 
 /// Of 20 ms frames: some are loud, and not nearly all, as noise would be.
-fn loud(bytes: &[u8], header: usize) -> bool {
+pub(crate) fn loud(bytes: &[u8], header: usize) -> bool {
     let samples: Vec<i16> = bytes
         .get(header..)
         .unwrap_or_default()

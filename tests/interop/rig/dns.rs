@@ -1,10 +1,10 @@
 //! A DNS server of one zone on 127.0.0.1.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
+use hickory_resolver::proto::rr::rdata::{A, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use tokio::net::UdpSocket;
 
@@ -33,11 +33,6 @@ pub fn srv(of: &str, priority: u16, port: u16, host: &str) -> Record {
 /// An address.
 pub fn a(of: &str, at: Ipv4Addr) -> Record {
     record(of, RData::A(A(at)))
-}
-
-/// An address of IPv6.
-pub fn aaaa(of: &str, at: Ipv6Addr) -> Record {
-    record(of, RData::AAAA(AAAA(at)))
 }
 
 impl Zone {
