@@ -50,7 +50,7 @@ use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
 };
-use super::{ACCEPT, ALLOW, Local, Reply, stateless, token};
+use super::{ACCEPT, ACCEPT_ENCODING, ALLOW, Local, Reply, stateless, token};
 use callee::{Callee, OkRepeat, OkTimer};
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
