@@ -301,7 +301,7 @@ pub enum Output {
     },
     /// The target of the far end's REFER is to be called.
     Follow(Box<Follow>),
-    /// And this is the Call-ID of that call, until [`Output::Moved`] or [`Output::Left`].
+    /// And this is the Call-ID of that call, until [`Output::Moved`] or [`Output::Left`]; or of this call, when it is redirected.
     Known {
         /// It.
         sip_call_id: String,

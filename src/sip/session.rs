@@ -23,6 +23,7 @@ mod early;
 mod extra;
 mod in_dialog;
 mod prack;
+mod redirect;
 mod refer;
 mod referee;
 mod reoffer;
@@ -50,6 +51,7 @@ use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
 };
+use super::transport::Transport;
 use super::{ACCEPT, ACCEPT_ENCODING, ALLOW, Local, Reply, stateless, token};
 use callee::{Callee, OkRepeat, OkTimer};
 use caller::Caller;
@@ -230,6 +232,8 @@ pub enum Event {
     Refused(Refusal),
     /// Caller: nothing has come back yet in [`Dial::patience`], and there is no further address. The INVITE goes on.
     Silent,
+    /// Caller: it is called somewhere else, where a 3xx has sent us: what comes of the call comes from there.
+    Redirected,
     /// Caller: nobody is at the addresses of one family, and the next one (RFC 3263 §4.3) is of the other. What we offered cannot be reached from
     /// there: nothing is sent before [`Input::InviteThere`].
     OtherFamily {

@@ -215,6 +215,7 @@ impl Call {
         // The same codecs, port and ways as the call has, and keys of its own.
         let mut negotiator = negotiator(&Plan { srtp, ..self.plan.clone() }, &mut self.rng);
         dial.terms.delayed_offer = false;
+        dial.terms.redirects = 0;
         dial.offer = negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
         let session = Session::dial(now, local, dial, rng);

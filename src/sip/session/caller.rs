@@ -15,12 +15,14 @@ pub(super) enum Cancel {
 
 #[derive(Debug)]
 pub(super) struct Caller {
-    dial: Dial,
+    pub(super) dial: Dial,
     from: String,
-    cseq: u32,
+    pub(super) cseq: u32,
     pub(super) cancel: Cancel,
     /// The next address is known, and the offer that goes there is not.
-    offerless: bool,
+    pub(super) offerless: bool,
+    /// How often a 3xx has been followed.
+    pub(super) redirected: u32,
     pub(super) told_trying: bool,
     pub(super) early: Vec<Early>,
     pub(super) acks: Vec<Acked>,
@@ -48,6 +50,7 @@ impl Session {
             cseq,
             cancel: Cancel::No,
             offerless: false,
+            redirected: 0,
             told_trying: false,
             early: Vec::new(),
             acks: Vec::new(),
@@ -243,6 +246,9 @@ impl Session {
         if code == 422 && !cancelling && self.terms.timer.is_some() && self.refreshing.raise(response) {
             return self.invite_again(now);
         }
+        if matches!(code, 300..=302) && !cancelling && self.redirected(now, response) {
+            return;
+        }
         if code == 503 && self.invite_elsewhere(now, false) {
             return;
         }
@@ -264,7 +270,7 @@ impl Session {
         self.send_invite(now);
     }
 
-    fn send_invite(&mut self, now: Instant) {
+    pub(super) fn send_invite(&mut self, now: Instant) {
         let Side::Caller(caller) = &mut self.side else {
             return;
         };

@@ -107,8 +107,8 @@ impl Router {
         let sources = &self.settings.trunks[owned.trunk].sources;
         let may = match message {
             Message::Response(response) => {
-                // Who has no room is not who will hold the call.
-                if response.code() != 503 {
+                // Who has no room, or sends us elsewhere, is not who will hold the call.
+                if !matches!(response.code(), 300..400 | 503) {
                     owned.heard.get_or_insert(source.ip());
                 }
                 true
