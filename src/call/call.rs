@@ -419,6 +419,7 @@ impl Call {
                 }
             }
             Input::Route(route) => self.route(now, route),
+            Input::Media(media) => self.media_there(now, media),
             Input::Transferred(news) => self.second_told(now, news),
             Input::First(told) => self.first_told(now, told),
             Input::Followed(route) => self.followed(now, route),
@@ -597,6 +598,11 @@ impl Call {
         let Some(event) = self.elsewhere(event) else { return };
         match event {
             Event::Trying => self.timers[Timer::Setup as usize] = None,
+            Event::Redirected => {
+                let sip_call_id = self.session.call_id().to_owned();
+                self.out.push_back(Output::Known { sip_call_id, direct: true });
+            }
+            Event::OtherFamily { v6 } => self.out.push_back(Output::OtherFamily { v6 }),
             Event::Ringing { code: code @ 180.., sdp } => {
                 self.rang.get_or_insert(now);
                 self.timers[Timer::Setup as usize] = None;

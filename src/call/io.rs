@@ -262,6 +262,8 @@ pub enum Input {
     },
     /// Where else the call may be placed, or why nowhere; to [`Output::Reroute`].
     Route(Result<Box<Route>, String>),
+    /// Where our media are now, if it is another place, or why there is none; to [`Output::OtherFamily`].
+    Media(Result<Option<SocketAddr>, String>),
     /// From the second leg of a transfer.
     Transferred(News),
     /// To a second leg, from the call that is handed over.
@@ -285,6 +287,11 @@ pub enum Output {
     },
     /// The trunk failed before it gave a sign of the call: another way is wanted.
     Reroute,
+    /// The next address of the trunk is of the other IP family: media of that family are wanted.
+    OtherFamily {
+        /// It is of IPv6.
+        v6: bool,
+    },
     /// The call goes another way: its signalling so far, which may still have to repeat itself, and the Call-ID by which it is known now.
     Moved {
         /// The first way.
@@ -294,7 +301,7 @@ pub enum Output {
     },
     /// The target of the far end's REFER is to be called.
     Follow(Box<Follow>),
-    /// And this is the Call-ID of that call, until [`Output::Moved`] or [`Output::Left`].
+    /// And this is the Call-ID of that call, until [`Output::Moved`] or [`Output::Left`]; or of this call, when it is redirected.
     Known {
         /// It.
         sip_call_id: String,

@@ -5,8 +5,12 @@
 //! Dialling ─ 503, silence, cannot be sent ► Output::Reroute ─ Input::Route(Ok) ► Rerouted, Dialling …
 //!                                                           └ Input::Route(Err) ► over, as it failed
 //! ```
+//! Where the other trunk, or the next address of the same one, is of the other IP family, so are the media that are offered there: the switchboard
+//! takes ports of that family and gives the first ones back.
+//!
 //! From the first 18x on there is somebody at the other end, and no other way any more.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +35,8 @@ pub struct Route {
     pub local: Local,
     /// The INVITE; its offer is made here.
     pub dial: Dial,
+    /// Where our media are there; `None`: where they were.
+    pub local_media: Option<SocketAddr>,
     /// How long it may ring.
     pub ring_timeout: Duration,
     /// How long the INVITE may stay without any answer.
@@ -122,11 +128,38 @@ impl Call {
         }
     }
 
+    /// Our media are of the family of the next address now: what is offered to it. `None`: where they were, for there is no other place.
+    pub(super) fn media_there(&mut self, now: Instant, media: Result<Option<SocketAddr>, String>) {
+        match media {
+            Ok(media) => {
+                let offer = media.map(|media| {
+                    self.plan.local_media = media;
+                    self.negotiator = negotiator(&self.plan, &mut self.rng);
+                    match self.session.offer() {
+                        Some(_) => self.negotiator.offer(Direction::SendRecv),
+                        None => Vec::new(),
+                    }
+                });
+                self.session.handle(now, session::Input::InviteThere { offer });
+            }
+            // For this trunk that was all; its end is told no more.
+            Err(reason) => {
+                self.session.handle(now, session::Input::Cancel);
+                self.signalled(now, Event::Failed(Failure::Unreachable));
+                if let Some((HungUpBy::Network, end)) = &mut self.ending {
+                    end.push_str("; no media of the next address' family: ");
+                    end.push_str(&reason);
+                }
+            }
+        }
+    }
+
     fn go(&mut self, now: Instant, route: Route, failed: &Event) {
         let Route {
             trunk,
             local,
             mut dial,
+            local_media,
             ring_timeout,
             setup_timeout,
             longest,
@@ -145,6 +178,7 @@ impl Call {
         (self.plan.trunk, self.plan.formats, self.plan.failover) = (trunk, formats, failover);
         (self.plan.setup_timeout, self.plan.longest, self.plan.line) = (setup_timeout, longest, line);
         (self.plan.srtp, self.plan.transfer) = (srtp, transfer);
+        self.plan.local_media = local_media.unwrap_or(self.plan.local_media);
         self.negotiator = negotiator(&self.plan, &mut self.rng);
         dial.offer = self.negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
@@ -179,8 +213,10 @@ mod tests {
     use crate::call::record::{CallRecord, Outcome};
     use crate::ms::epoch;
     use crate::sip::Ways;
+    use crate::sip::locate::{Hop, Spares};
     use crate::sip::message::{Message, NameAddr, Request, Target, Writer, parse};
     use crate::sip::session::{ExtraHeaders, Terms};
+    use crate::sip::transport::Transport;
 
     const TRUNK: &str = "192.0.2.2:5060";
 
@@ -214,6 +250,7 @@ mod tests {
             trunk: trunk.to_owned(),
             local: local(),
             dial: dial(),
+            local_media: None,
             ring_timeout: Duration::from_secs(60),
             setup_timeout: Duration::from_secs(32),
             longest: None,
@@ -234,6 +271,10 @@ mod tests {
 
     impl Bench {
         fn new(setup_s: u64, failover: &[u16]) -> Bench {
+            Bench::dialled(local(), dial(), setup_s, failover)
+        }
+
+        fn dialled(local: Local, dial: Dial, setup_s: u64, failover: &[u16]) -> Bench {
             let plan = Plan {
                 call_id: "c".into(),
                 trunk: "one".into(),
@@ -279,7 +320,7 @@ mod tests {
             let now = epoch();
             let rng = rand::rngs::StdRng::seed_from_u64(3);
             let ring = Duration::from_secs(60);
-            let call = Call::dial(now, SystemTime::UNIX_EPOCH, plan, ring, local(), dial(), rng);
+            let call = Call::dial(now, SystemTime::UNIX_EPOCH, plan, ring, local, dial, rng);
             let mut bench = Bench { now, call, out: VecDeque::new() };
             bench.drain();
             bench
@@ -441,6 +482,78 @@ mod tests {
         let mut b = Bench::new(4, &[503]);
         b.give(Input::Unsent { to: dial().next_hop });
         assert_eq!(b.asked(), 1);
+    }
+
+    const OF_SIX: &str = "[2001:db8::1]:4002";
+
+    /// A call to a name with an address of each family, of which the first one has refused.
+    fn at_the_other_family(failover: &[u16], delayed: bool) -> Bench {
+        let hops = [TRUNK, "[2001:db8::2]:5060"]
+            .map(|at| Hop { transport: Transport::Udp, address: at.parse().expect("one") });
+        let ways = Ways::default().reached(Transport::Udp, "192.0.2.1:5060".parse().expect("an address"));
+        let ways = ways.reached(Transport::Udp, "[2001:db8::1]:5060".parse().expect("an address"));
+        let terms = Terms { delayed_offer: delayed, ..Terms::default() };
+        let dial = Dial { spares: Spares::of(&hops).expect("two").1, terms, ..dial() };
+        let mut b = Bench::dialled(Local { ways, ..local() }, dial, 32, failover);
+        b.answer(503);
+        assert!(matches!(b.out.back(), Some(Output::OtherFamily { v6: true })), "{:?}", b.out.back());
+        b
+    }
+
+    fn offered(invite: &Request) -> String {
+        String::from_utf8_lossy(invite.body()).into_owned()
+    }
+
+    #[test]
+    fn an_address_of_the_other_family_is_offered_media_of_its_own() {
+        let mut b = at_the_other_family(&[], false);
+        let first = b.invite();
+        b.give(Input::Media(Ok(Some(OF_SIX.parse().expect("an address")))));
+        let second = b.invite();
+        assert_eq!(first.call_id(), second.call_id());
+        assert!(
+            offered(&first).contains("c=IN IP4 192.0.2.1") && offered(&first).contains("m=audio 4000 "),
+            "{first:?}"
+        );
+        let told = offered(&second);
+        assert!(
+            told.contains("c=IN IP6 2001:db8::1") && told.contains("m=audio 4002 ") && !told.contains("IP4"),
+            "{told}"
+        );
+        b.answer(486);
+        assert_eq!((b.record().outcome, b.record().sip_code, b.asked()), (Outcome::Linebusy, 486, 0));
+    }
+
+    #[test]
+    fn an_address_of_the_other_family_is_offered_nothing_where_the_callee_offers() {
+        let mut b = at_the_other_family(&[], true);
+        b.give(Input::Media(Ok(Some(OF_SIX.parse().expect("an address")))));
+        assert_eq!(offered(&b.invite()), "");
+    }
+
+    #[test]
+    fn with_media_in_one_place_only_the_offer_stays_as_it_was() {
+        let mut b = at_the_other_family(&[], false);
+        let first = b.invite();
+        b.give(Input::Media(Ok(None)));
+        assert_eq!(b.invite().body(), first.body());
+        assert_ne!(b.invite().top_via(), first.top_via());
+    }
+
+    #[test]
+    fn without_media_of_the_other_family_the_trunk_has_failed() {
+        let mut b = at_the_other_family(&[], false);
+        b.give(Input::Media(Err("no ports".into())));
+        let record = b.record();
+        assert_eq!(record.outcome, Outcome::Cantbeconnected);
+        assert!(record.end_reason.ends_with("no media of the next address' family: no ports"), "{}", record.end_reason);
+        let mut b = at_the_other_family(&[503], false);
+        b.give(Input::Media(Err("no ports".into())));
+        assert_eq!(b.asked(), 1);
+        b.give(Input::Route(Ok(Box::new(Route { local_media: OF_SIX.parse().ok(), ..*route("two") }))));
+        assert!(offered(&b.invite()).contains("c=IN IP6 2001:db8::1"));
+        b.answer(486);
+        assert_eq!((b.record().outcome, b.record().trunk.as_str()), (Outcome::Linebusy, "two"));
     }
 
     #[test]

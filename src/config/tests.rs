@@ -592,12 +592,13 @@ fn a_session_is_set_up_as_its_profile_says() {
     assert_eq!(session("expires_s = 0\n"), Terms { timer: None, ..usual });
     assert_eq!(
         session(
-            "reliable = \"required\"\ndelayed_offer = true\nexpires_s = 600\nmin_se_s = 300\nrefresher = \"peer\"\n"
+            "reliable = \"required\"\ndelayed_offer = true\nexpires_s = 600\nmin_se_s = 300\nrefresher = \"peer\"\nredirects = 0\n"
         ),
         Terms {
             reliable: Reliability::Required,
             timer: Some(TimerTerms { expires: 600, min_se: 300, refresher: Refresher::Peer }),
             delayed_offer: true,
+            redirects: 0,
         }
     );
     const FORMS: [(&str, &[&str]); 3] = [
@@ -620,7 +621,7 @@ fn a_session_is_set_up_as_its_profile_says() {
             &[
                 "t.toml:7:session.min_se_s: is out of range; write a whole number from 90 to 86400",
                 "t.toml:8:session.refresher: has no meaning without session timers; remove it, or set expires_s",
-                "t.toml:9:session.min_se: is not known; remove it, or choose from: reliable, delayed_offer, expires_s, min_se_s, refresher",
+                "t.toml:9:session.min_se: is not known; remove it, or choose from: reliable, delayed_offer, expires_s, min_se_s, refresher, redirects",
             ],
         ),
     ];

@@ -472,10 +472,11 @@ fn session(mut section: Section<'_>) -> Terms {
     let expires = section.number("expires_s", 0..=86_400);
     let min_se = section.number("min_se_s", SHORTEST_INTERVAL.into()..=86_400);
     let refresher = section.parsed("refresher", written::refresher);
+    let redirects = section.number("redirects", 0..=10);
     let usual = TimerTerms::default();
     // Within the ranges just read.
-    let seconds = |found: &Option<Found<'_, u64>>, usual: u32| found.as_ref().map_or(usual, |f| f.value as u32);
-    let (wanted, least) = (seconds(&expires, usual.expires), seconds(&min_se, usual.min_se));
+    let number = |found: &Option<Found<'_, u64>>, usual: u32| found.as_ref().map_or(usual, |f| f.value as u32);
+    let (wanted, least) = (number(&expires, usual.expires), number(&min_se, usual.min_se));
     if wanted > 0 && wanted < least {
         let remedy = format!("write at least {least} (min_se_s), or 0 for no session timers");
         section.place_of("expires_s").wrong("is shorter than the shortest interval", remedy);
@@ -491,6 +492,7 @@ fn session(mut section: Section<'_>) -> Terms {
         reliable: reliable.map_or(Reliability::default(), |found| found.value),
         timer: (wanted > 0).then_some(TimerTerms { expires: wanted, min_se: least, refresher }),
         delayed_offer: delayed.is_some_and(|found| found.value),
+        redirects: number(&redirects, Terms::default().redirects),
     }
 }
 

@@ -49,6 +49,9 @@ pub const SUPPORTED: &[&str] = &["100rel", "timer"];
 /// The bodies this user agent reads, as its `Accept` says.
 pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf, message/sipfrag";
 
+/// No encoding of a body but the body itself (§8.2.3).
+pub const ACCEPT_ENCODING: &str = "identity";
+
 /// What we write of ourselves into requests and responses.
 #[derive(Clone, Debug)]
 pub struct Local {

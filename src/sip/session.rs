@@ -23,6 +23,7 @@ mod early;
 mod extra;
 mod in_dialog;
 mod prack;
+mod redirect;
 mod refer;
 mod referee;
 mod reoffer;
@@ -50,7 +51,8 @@ use super::transaction::{
     Client, ClientAction, ClientInput, Doubling, GIVE_UP, InviteClient, InviteServer, Key, Server, ServerInput, T2,
     Timers,
 };
-use super::{ACCEPT, ALLOW, Local, Reply, stateless, token};
+use super::transport::Transport;
+use super::{ACCEPT, ACCEPT_ENCODING, ALLOW, Local, Reply, stateless, token};
 use callee::{Callee, OkRepeat, OkTimer};
 use caller::Caller;
 pub use extra::{ExtraHeaders, HeaderError};
@@ -128,6 +130,11 @@ pub enum Input {
         reason: Option<String>,
         /// More headers (Reason, Retry-After …).
         headers: ExtraHeaders,
+    },
+    /// Caller: the INVITE to the next address, which [`Event::OtherFamily`] asks about.
+    InviteThere {
+        /// Our offer of that family, or none, as in [`Dial::offer`]; `None`: the offer stays as it was.
+        offer: Option<Vec<u8>>,
     },
     /// End the call in whatever way its state asks for: CANCEL, 480 or BYE.
     Cancel,
@@ -225,6 +232,14 @@ pub enum Event {
     Refused(Refusal),
     /// Caller: nothing has come back yet in [`Dial::patience`], and there is no further address. The INVITE goes on.
     Silent,
+    /// Caller: it is called somewhere else, where a 3xx has sent us: what comes of the call comes from there.
+    Redirected,
+    /// Caller: nobody is at the addresses of one family, and the next one (RFC 3263 §4.3) is of the other. What we offered cannot be reached from
+    /// there: nothing is sent before [`Input::InviteThere`].
+    OtherFamily {
+        /// It is of IPv6.
+        v6: bool,
+    },
     /// Caller: nothing came back at all (timer B); counts as 408.
     TimedOut,
     /// The call ended before it was answered.
@@ -563,6 +578,7 @@ impl Session {
             Input::Ring { headers, sdp } => self.ring(now, &headers, sdp),
             Input::Answer { headers, sdp } => self.answer(now, &headers, &sdp),
             Input::Reject { code, reason, headers } => self.reject(now, code, reason, &headers),
+            Input::InviteThere { offer } => self.invite_there(now, offer),
             Input::Cancel => self.hang_up(now, Farewell::default()),
             Input::Bye { headers, reason } => self.hang_up(now, Farewell { headers, reason }),
             Input::AnswerReoffer { sdp } => self.answer_reoffer(now, sdp),

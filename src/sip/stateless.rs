@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use md5::{Digest, Md5};
 
 use super::message::{Fault, HeaderName, Headers, Method, Request, Scheme, StatusLine, Uri, Writer, default_reason};
-use super::{ACCEPT, ALLOW, Local, Reply, SUPPORTED};
+use super::{ACCEPT, ACCEPT_ENCODING, ALLOW, Local, Reply, SUPPORTED};
 
 /// Answers a request that no call takes. `None` for ACK, which is never answered, and for one whose Via does
 /// not say where an answer goes.
@@ -71,7 +71,7 @@ pub fn refuse_with(
         out = out.header(HeaderName::Allow, ALLOW);
     }
     if fault.code == 415 {
-        out = out.header(HeaderName::Accept, ACCEPT);
+        out = out.header(HeaderName::Accept, ACCEPT).header(HeaderName::AcceptEncoding, ACCEPT_ENCODING);
     }
     for (name, value) in headers {
         out = out.header(*name, value);
@@ -125,6 +125,7 @@ pub(crate) fn describe_options(out: Writer<StatusLine>, local: &Local) -> Writer
     out.header(HeaderName::Contact, &local.contact_value())
         .header(HeaderName::Allow, ALLOW)
         .header(HeaderName::Accept, ACCEPT)
+        .header(HeaderName::AcceptEncoding, ACCEPT_ENCODING)
         .header(HeaderName::Supported, &SUPPORTED.join(", "))
         .header(HeaderName::Server, &local.user_agent)
 }
@@ -177,6 +178,7 @@ mod tests {
         assert_eq!(ok.code(), 200);
         assert_eq!(ok.text(HeaderName::Allow).unwrap(), ALLOW);
         assert_eq!(ok.text(HeaderName::Accept).unwrap(), ACCEPT);
+        assert_eq!(ok.text(HeaderName::AcceptEncoding).unwrap(), "identity");
         assert_eq!(ok.text(HeaderName::Supported).unwrap(), "100rel, timer");
         assert_eq!(ok.contact().unwrap().unwrap().uri.as_str(), "sip:robot%20one@192.0.2.1:5060");
         assert!(ok.to().unwrap().tag().is_some());

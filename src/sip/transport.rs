@@ -83,6 +83,44 @@ impl Transport {
     }
 }
 
+/// Makes a request that came by a transport name it in its top Via. The answer goes by what stands there, and a peer that writes another one
+/// than it uses waits for it where it has asked (§18.2.2): a PBX behind something that ends its TLS, or that leaves a line as it was when its
+/// transport was changed. What names one that we do not have stays: that answer goes back as it came.
+pub fn came_by(transport: Transport, request: &mut Vec<u8>) {
+    let Some(range) = top_protocol(request) else { return };
+    let named = std::str::from_utf8(&request[range.clone()]).ok().and_then(Transport::parse);
+    if named.is_some_and(|named| named != transport) {
+        request.splice(range, transport.as_str().bytes());
+    }
+}
+
+/// Where the transport stands in the first Via of a request.
+fn top_protocol(request: &[u8]) -> Option<std::ops::Range<usize>> {
+    if request.starts_with(b"SIP/") {
+        return None;
+    }
+    let mut start = 0;
+    for line in request.split_inclusive(|&b| b == b'\n') {
+        let (begins, first) = (start, start == 0);
+        start += line.len();
+        if line.trim_ascii().is_empty() && !first {
+            return None;
+        }
+        let Some(colon) = line.iter().position(|&b| b == b':').filter(|_| !first) else { continue };
+        let name = line[..colon].trim_ascii();
+        if !name.eq_ignore_ascii_case(b"via") && !name.eq_ignore_ascii_case(b"v") {
+            continue;
+        }
+        // SIP / 2.0 / UDP, with or without the spaces.
+        let mut slashes = line.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+        let after = slashes.nth(1)? + 1;
+        let token = after + line[after..].iter().position(|b| !b.is_ascii_whitespace())?;
+        let end = token + line[token..].iter().position(|b| b.is_ascii_whitespace())?;
+        return Some(begins + token..begins + end);
+    }
+    None
+}
+
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.param())
@@ -111,6 +149,32 @@ mod tests {
         }
         for nothing in ["", "\r\n", "SIP/2.0 200 OK", "SIP/2.0 200 OK\r\nFrom: x\r\n\r\n"] {
             assert_eq!(Transport::of_message(nothing.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn a_request_names_what_it_came_by() {
+        for (before, after) in [
+            (
+                "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP h:1;branch=x\r\n",
+                Some("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h:1;branch=x\r\n"),
+            ),
+            (
+                "OPTIONS sip:a SIP/2.0\r\nTo: a/b/TCP c\r\nv : SIP / 2.0 / tls  h\r\n",
+                Some("OPTIONS sip:a SIP/2.0\r\nTo: a/b/TCP c\r\nv : SIP / 2.0 / UDP  h\r\n"),
+            ),
+            // Only the first one; and what says so already, what nobody knows, what is no Via.
+            ("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/udp h\r\nVia: SIP/2.0/TCP h\r\n", None),
+            ("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/SCTP h\r\n", None),
+            ("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0\r\n", None),
+            ("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP", None),
+            ("OPTIONS sip:a SIP/2.0\r\n\r\nVia: SIP/2.0/TCP h\r\n", None),
+            ("SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP h\r\n", None),
+            ("", None),
+        ] {
+            let mut request = before.as_bytes().to_vec();
+            came_by(Transport::Udp, &mut request);
+            assert_eq!(String::from_utf8_lossy(&request), after.unwrap_or(before));
         }
     }
 

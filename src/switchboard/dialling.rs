@@ -276,6 +276,7 @@ pub(super) fn route(order: &DialOrder, settings: &Settings, trunk: &Trunk, dial:
         trunk: trunk.name.clone(),
         local: local(settings, trunk),
         dial,
+        local_media: None,
         ring_timeout: order.ring_timeout.unwrap_or(trunk.ring_timeout),
         setup_timeout: trunk.setup_timeout,
         longest: trunk.longest,

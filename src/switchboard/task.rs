@@ -1,7 +1,7 @@
 //! One call's task: carries what the call wants to the shells, and what they say back to the call.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -138,6 +138,7 @@ impl Task {
             call_id: call_id.clone(),
             correlation: correlation.into(),
             services,
+            bind: address.bind,
             port,
             media: Some(media),
             link,
@@ -230,11 +231,7 @@ impl Task {
         error: &NoPort,
         unheard: mpsc::Receiver<ToTask>,
     ) {
-        tracing::error!(call = %call_id, reason = %error, "no RTP port for the call");
-        self.metrics.refused(match error {
-            NoPort::NoFiles => "no_file",
-            _ => "no_port",
-        });
+        self.no_port(call_id, error);
         let session = match *start {
             Start::Incoming(mut session, ..) => {
                 let retry =
@@ -259,6 +256,14 @@ impl Task {
         };
         let sip_call_id = session.as_ref().map(|s| s.call_id().to_owned()).unwrap_or_default();
         let _ = self.router.send(Ask::Over { call_id: call_id.clone(), sip_call_id, session, unheard });
+    }
+
+    fn no_port(&self, call_id: &Arc<str>, error: &NoPort) {
+        tracing::error!(call = %call_id, reason = %error, "no RTP port for the call");
+        self.metrics.refused(match error {
+            NoPort::NoFiles => "no_file",
+            _ => "no_port",
+        });
     }
 }
 
@@ -323,6 +328,8 @@ struct Wires<'a> {
     call_id: Arc<str>,
     correlation: Arc<str>,
     services: Services,
+    /// The address of ours that the port is one of.
+    bind: IpAddr,
     port: Reservation,
     /// Until there is a leg: from then on only it may hold this, so that its end is heard.
     media: Option<mpsc::UnboundedSender<MediaEvent>>,
@@ -355,10 +362,11 @@ impl Wires<'_> {
                 let gone = || Err("the switchboard is gone".to_owned());
                 let way = route.await.unwrap_or_else(|_| gone());
                 return Some(Input::Route(match way {
-                    Ok(elsewhere) => Ok(self.go(elsewhere).await),
+                    Ok(elsewhere) => self.go(elsewhere).await,
                     Err(reason) => Err(reason),
                 }));
             }
+            Output::OtherFamily { v6 } => return Some(Input::Media(self.media_of(v6).await)),
             Output::Moved { left, sip_call_id } => {
                 let call_id = self.call_id.clone();
                 let _ =
@@ -446,13 +454,31 @@ impl Wires<'_> {
     }
 
     /// Turns to another trunk, and finds its peer.
-    async fn go(&mut self, elsewhere: Elsewhere) -> Box<Route> {
+    async fn go(&mut self, elsewhere: Elsewhere) -> Result<Box<Route>, String> {
         let Elsewhere { mut route, net, transport } = elsewhere;
         self.net = net;
         let found = Box::pin(find(&self.net, &mut self.rng, &mut route.dial, transport, &route.local)).await;
         self.nowhere = found.is_none();
-        route.local = found.unwrap_or(route.local);
-        route
+        if let Some(local) = found {
+            route.local_media = self.media_of(local.contact.is_ipv6()).await?;
+            route.local = local;
+        }
+        Ok(route)
+    }
+
+    /// Media of a family from now on, before there is a leg: ports of it, and the ones before are given back. Where they are is told if that is
+    /// another place.
+    async fn media_of(&mut self, v6: bool) -> Result<Option<SocketAddr>, String> {
+        let address = self.task.settings.media.family(v6);
+        if address.bind == self.bind {
+            return Ok(None);
+        }
+        let port = self.task.shells.media.reserve(address.bind).await.map_err(|error| {
+            self.task.no_port(&self.call_id, &error);
+            error.to_string()
+        })?;
+        (self.bind, self.port) = (address.bind, port);
+        Ok(Some(SocketAddr::new(address.advertised, self.port.port())))
     }
 
     /// The way to the target of a REFER. A name may take seconds to be found: the call does not wait for it.

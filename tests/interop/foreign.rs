@@ -192,6 +192,26 @@ async fn what_we_do_not_do_is_refused_by_name_with_what_we_do() {
     assert_eq!(rig.metric("trunkline_calls_ended_total").await, 0.0);
 }
 
+/// RFC 3261 §18.2.2: a peer that names another transport in its Via than it uses, as a PBX behind something that ends its TLS does, waits for the
+/// answer where it has asked.
+#[tokio::test]
+async fn a_request_is_answered_the_way_it_came_whatever_its_via_names() {
+    let (rig, peer) = rig().await;
+    for (n, transport) in ["TCP", "tls", "SCTP"].into_iter().enumerate() {
+        let via = format!("Via: SIP/2.0/{transport} {};branch=z9hG4bK-call-{n}-INVITE;rport\r\n{OFFERED}", peer.at());
+        let answer = called(&peer, "sip:100@127.0.0.1", &format!("call-{n}"), &via, SDP).await;
+        assert_eq!(answer.code(), 200, "{transport}");
+        let (call_id, _) = rig.incoming(n).await;
+        rig.answered(&call_id).await;
+        rig.hang_up(&call_id).await;
+        let bye = peer.request(&Method::Bye).await;
+        peer.answer(&bye, 200, &[], "").await;
+        let record = rig.ended(&call_id).await;
+        assert_eq!(record.end_reason, "enough", "{record:?}");
+    }
+    rig.idle().await;
+}
+
 /// RFC 5626 §3.5.1 and what else keeps a way through a NAT open: nobody answers it, nobody minds.
 #[tokio::test]
 async fn keep_alives_and_stun_on_the_sip_port_are_passed_over() {
@@ -424,24 +444,28 @@ async fn a_call_goes_on_whatever_is_asked_within_it_and_its_media_follow() {
     assert_eq!(within(&peer, &answer, "INFO", 4, "Content-Type: application/dtmf\r\n", "#").await.code(), 200);
     let picture = "Content-Type: application/media_control+xml\r\n";
     assert_eq!(within(&peer, &answer, "INFO", 5, picture, "<media_control/>").await.code(), 200);
-    for (method, cseq, code) in [("MESSAGE", 6, 405), ("SUBSCRIBE", 7, 405), ("PUBLISH", 8, 405), ("KDMQ", 9, 501)] {
+    let package =
+        "Info-Package: telemetry\r\nContent-Disposition: Info-Package\r\nContent-Type: application/telemetry\r\n";
+    let refused = within(&peer, &answer, "INFO", 6, package, "x").await;
+    assert_eq!((refused.code(), refused.text(HeaderName::RecvInfo).as_deref()), (469, Some("")));
+    for (method, cseq, code) in [("MESSAGE", 7, 405), ("SUBSCRIBE", 8, 405), ("PUBLISH", 9, 405), ("KDMQ", 10, 501)] {
         let refused = within(&peer, &answer, method, cseq, "Event: x\r\n", "").await;
         assert_eq!((refused.code(), refused.text(HeaderName::Allow).is_some()), (code, true), "{method}");
     }
     // The media go past the exchange: from here on to the other telephone.
-    let moved = within(&peer, &answer, "INVITE", 10, OFFERED, &offer(&second, 2)).await;
+    let moved = within(&peer, &answer, "INVITE", 11, OFFERED, &offer(&second, 2)).await;
     assert_eq!(moved.code(), 200);
     hears(&second).await;
     // A fax machine on the line: refused, in both ways in which it asks, and the call goes on as it was.
     let fax = ["m=image 4004 udptl t38", "a=T38FaxVersion:0", "a=T38FaxRateManagement:transferredTCF"];
     let without = [&["m=audio 0 RTP/AVP 8"], &fax[..]].concat();
-    for (cseq, lines) in [(11, &fax[..]), (12, &without[..])] {
+    for (cseq, lines) in [(12, &fax[..]), (13, &without[..])] {
         let refused = within(&peer, &answer, "INVITE", cseq, OFFERED, &sdp(lines)).await;
         assert_eq!(refused.code(), 488, "{lines:?}");
         hears(&second).await;
     }
     // Asked for our offer, in the call: all that we have; the answer comes in the ACK.
-    let whole = within(&peer, &answer, "INVITE", 13, "", "").await;
+    let whole = within(&peer, &answer, "INVITE", 14, "", "").await;
     assert_eq!((whole.code(), streams(&whole).len()), (200, 1));
     let keys = async || {
         let mut keys = String::new();
@@ -454,7 +478,7 @@ async fn a_call_goes_on_whatever_is_asked_within_it_and_its_media_follow() {
         .await
     };
     assert_eq!(keys().await, "5#");
-    hung_up(&peer, &answer, 14).await;
+    hung_up(&peer, &answer, 15).await;
     let record = rig.ended(&call_id).await;
     assert_eq!(record.hung_up_by, "caller", "{record:?}");
     rig.idle().await;

@@ -1,10 +1,14 @@
 //! Whole calls by IPv6, SIP and media, with SIPp as the far end; and of both families side by side. Where the machine has no `::1`, each
 //! test says that it has not tested anything.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::rdata::AAAA;
 use tokio::net::UdpSocket;
 use trunkline::proto::control::v1::{CallRecord, Outcome};
 
-use crate::rig::{Phone, Rig, Setup, Trace, received};
+use crate::rig::{Folder, Peer, Phone, Ports, Rig, Setup, Sipp, Trace, Zone, a, received, record, srv};
 
 const ROUTES: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
@@ -77,6 +81,88 @@ async fn beside_ipv4_each_call_has_media_of_its_family() {
     calls_us(&rig, 0, Phone::new("uac_plain_call").at("::1"), "c=IN IP6 ::1").await;
     calls_us(&rig, 1, Phone::new("uac_plain_call"), "c=IN IP4 127.0.0.1").await;
     is_called(&rig, "u1").await;
+}
+
+const V4: &str = "127.0.0.1";
+const V6: &str = "::1";
+
+/// The first way refuses, the second one takes the call: each is offered media of its family, and of ports only one is held.
+async fn fails_over(rig: &Rig, refuser: Peer, phone: Sipp, families: [&str; 2]) -> CallRecord {
+    let call_id = rig.dial(rig.order()).await;
+    let invite = refuser.refuses(503).await;
+    let offer = String::from_utf8_lossy(invite.body()).into_owned();
+    assert!(offer.contains(&format!("c=IN {}\r\n", families[0])), "{offer}");
+    rig.answered(&call_id).await;
+    assert_eq!(rig.metric("trunkline_media_ports_used").await, 1.0);
+    let record = rig.ended(&call_id).await;
+    assert_eq!(record.hung_up_by, "caller");
+    spoke(&record, &phone.done().await, &format!("c=IN {}\r\n", families[1]));
+    rig.idle().await;
+    record
+}
+
+const ANSWERS: Phone = Phone::new("uas_hangs_up_after_a_while").pause_ms(2_000);
+const BOTH: &[&str] = &["127.0.0.1", "[::1]"];
+const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
+                     [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
+
+/// The trunk `lab` at one address refuses, the trunk `spare` at the other one answers.
+async fn from_trunk_to_trunk(lab: (&'static str, &'static str), spare: (&'static str, &'static str)) {
+    if UdpSocket::bind("[::1]:0").await.is_err() {
+        return eprintln!("NOT TESTED: IPv6, for this machine has no ::1");
+    }
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let peer = format!("address = \"{}\"", SocketAddr::new(lab.0.parse().expect("an address"), ports.phone()));
+    let host = if spare.0 == V6 { "[::1]" } else { V4 };
+    let setup = Setup { listen: BOTH, host, peer, main: GROUP, spare: "[media]", ..Setup::default() };
+    let rig = Rig::at(ports, folder, setup).await;
+    let refuser = Peer::bind(&rig, lab.0, rig.ports.phone()).await;
+    let phone = rig.agent(ANSWERS.at(spare.0)).await;
+    let record = fails_over(&rig, refuser, phone, [lab.1, spare.1]).await;
+    assert_eq!(record.trunk, "spare");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_over_from_an_ipv4_trunk_to_an_ipv6_trunk_has_media_of_ipv6() {
+    from_trunk_to_trunk((V4, "IP4 127.0.0.1"), (V6, "IP6 ::1")).await;
+}
+
+#[tokio::test]
+async fn a_call_that_fails_over_from_an_ipv6_trunk_to_an_ipv4_trunk_has_media_of_ipv4() {
+    from_trunk_to_trunk((V6, "IP6 ::1"), (V4, "IP4 127.0.0.1")).await;
+}
+
+/// One trunk, whose name leads to both families.
+async fn within_a_name(first: (&'static str, &'static str), second: (&'static str, &'static str)) {
+    if UdpSocket::bind("[::1]:0").await.is_err() {
+        return eprintln!("NOT TESTED: IPv6, for this machine has no ::1");
+    }
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let host = |of: &str| if of == V6 { "six.trunk.test." } else { "four.trunk.test." };
+    let service = "_sip._udp.trunk.test.";
+    let zone = Zone::serve(vec![
+        srv(service, 1, ports.phone(), host(first.0)),
+        srv(service, 2, ports.phone(), host(second.0)),
+        a("four.trunk.test.", Ipv4Addr::LOCALHOST),
+        record("six.trunk.test.", RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))),
+    ])
+    .await;
+    let sip = format!("resolver = \"{}\"", zone.at);
+    let setup = Setup { listen: BOTH, sip, peer: "address = \"trunk.test\"".into(), ..Setup::default() };
+    let rig = Rig::at(ports, folder, setup).await;
+    let refuser = Peer::bind(&rig, first.0, rig.ports.phone()).await;
+    let phone = rig.phone(ANSWERS.at(second.0)).await;
+    fails_over(&rig, refuser, phone, [first.1, second.1]).await;
+}
+
+#[tokio::test]
+async fn a_trunk_whose_ipv6_address_refuses_is_called_at_its_ipv4_address_with_media_of_ipv4() {
+    within_a_name((V6, "IP6 ::1"), (V4, "IP4 127.0.0.1")).await;
+}
+
+#[tokio::test]
+async fn a_trunk_whose_ipv4_address_refuses_is_called_at_its_ipv6_address_with_media_of_ipv6() {
+    within_a_name((V4, "IP4 127.0.0.1"), (V6, "IP6 ::1")).await;
 }
 
 #[tokio::test]

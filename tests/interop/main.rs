@@ -11,7 +11,9 @@
 //! | `linphone` | linphone as the far end: PRACK, session timer, holds, transfers, directly and through Kamailio |
 //! | `codecs` | Opus, G.722 and long packets with baresip and linphone, and what each has heard of the other |
 //! | `rtpengine` | media by a relay of somebody else, in the clear and with SRTP on our side |
+//! | `pjsip` | pjsip as the far end: PRACK, session timer, holds, transfers, keys, passwords, SRTP, G.722 |
 //! | `sessions` | PRACK, early and late offers, holds, session timers, forks |
+//! | `sipsak` | sipsak: is somebody there; a flood, and nonsense |
 //! | `many_calls` | what is left behind after hundreds of them: nothing |
 //! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
@@ -28,8 +30,8 @@
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
-//! SIPp, tshark, baresip, linphone, Kamailio and rtpengine come from Debian's `sip-tester`, `tshark`, `baresip-core`, `linphone-cli`,
-//! `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`.
+//! SIPp, sipsak, tshark, baresip, linphone, Kamailio and rtpengine come from Debian's `sip-tester`, `sipsak`, `tshark`, `baresip-core`,
+//! `linphone-cli`, `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`; pjsip from PyPI's `pjsua2-python`.
 
 mod bad_input;
 mod bad_lines;
@@ -46,12 +48,14 @@ mod load;
 mod many_calls;
 mod outbound;
 mod overload;
+mod pjsip;
 mod process;
 mod recording;
 mod refers;
 mod rig;
 mod rtpengine;
 mod sessions;
+mod sipsak;
 mod sounds;
 mod srtp;
 mod transfer;

@@ -336,3 +336,17 @@ async fn orders_beyond_the_limits_are_refused_with_the_limit_named() {
     phone.done().await;
     rig.idle().await;
 }
+
+/// What comes of the call comes from there, though the trunk's `sources` do not have it.
+#[tokio::test]
+async fn a_call_that_is_redirected_goes_where_it_is_sent_and_ends_by_a_bye_from_there() {
+    let rig = Rig::start(Setup::default()).await;
+    let away = rig.phone(Phone::new("uas_redirects_302")).await;
+    let there = rig.phone(Phone::new("uas_hangs_up_after_a_while").at("127.0.0.2")).await;
+    let record = rig.call().await;
+    assert_eq!((record.outcome(), record.sip_code, record.hung_up_by.as_str()), (Outcome::Success, 200, "caller"));
+    away.done().await;
+    let trace = there.done().await;
+    assert_eq!((trace.received("INVITE sip:there@127.0.0.2:"), trace.received("ACK sip:sipp@127.0.0.2:")), (1, 1));
+    rig.idle().await;
+}

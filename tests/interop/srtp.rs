@@ -113,7 +113,7 @@ async fn pair(port: u16) -> (UdpSocket, UdpSocket) {
 }
 
 /// Of 20 ms frames: some are loud, and not nearly all, as noise would be.
-fn loud(samples: &[i16]) -> bool {
+pub(crate) fn loud(samples: &[i16]) -> bool {
     let peaks: Vec<u16> =
         samples.chunks(160).map(|frame| frame.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0)).collect();
     let loud = peaks.iter().filter(|peak| **peak > 2_000).count();

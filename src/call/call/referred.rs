@@ -215,6 +215,7 @@ impl Call {
         // The same codecs, port and ways as the call has, and keys of its own.
         let mut negotiator = negotiator(&Plan { srtp, ..self.plan.clone() }, &mut self.rng);
         dial.terms.delayed_offer = false;
+        dial.terms.redirects = 0;
         dial.offer = negotiator.offer(Direction::SendRecv);
         let rng = rand::rngs::StdRng::seed_from_u64(self.rng.random());
         let session = Session::dial(now, local, dial, rng);
@@ -279,6 +280,8 @@ impl Call {
         let Some(second) = self.referred.second() else { return };
         match event {
             Event::Trying => second.setup = None,
+            // The media are where the call's own are.
+            Event::OtherFamily { .. } => second.session.handle(now, session::Input::InviteThere { offer: None }),
             Event::Ringing { code: code @ 180.., .. } => {
                 second.setup = None;
                 let reason = default_reason(code);

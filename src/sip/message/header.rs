@@ -53,6 +53,7 @@ header_names! {
     UserAgent "User-Agent";
     Server "Server";
     Accept "Accept";
+    AcceptEncoding "Accept-Encoding";
     Authorization "Authorization";
     ProxyAuthorization "Proxy-Authorization";
     WwwAuthenticate "WWW-Authenticate";
@@ -84,6 +85,8 @@ header_names! {
     Diversion "Diversion";
     HistoryInfo "History-Info";
     PAssertedIdentity "P-Asserted-Identity";
+    InfoPackage "Info-Package";
+    RecvInfo "Recv-Info";
     PPreferredIdentity "P-Preferred-Identity";
     RemotePartyId "Remote-Party-ID";
     Privacy "Privacy";

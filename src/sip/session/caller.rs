@@ -15,10 +15,14 @@ pub(super) enum Cancel {
 
 #[derive(Debug)]
 pub(super) struct Caller {
-    dial: Dial,
+    pub(super) dial: Dial,
     from: String,
-    cseq: u32,
+    pub(super) cseq: u32,
     pub(super) cancel: Cancel,
+    /// The next address is known, and the offer that goes there is not.
+    pub(super) offerless: bool,
+    /// How often a 3xx has been followed.
+    pub(super) redirected: u32,
     pub(super) told_trying: bool,
     pub(super) early: Vec<Early>,
     pub(super) acks: Vec<Acked>,
@@ -40,8 +44,17 @@ impl Session {
         let cseq = token::first_cseq(&mut rng);
         let mut auth = Authenticator::new(dial.credentials.clone());
         let to = dial.next_hop.clone();
-        let caller =
-            Caller { dial, from, cseq, cancel: Cancel::No, told_trying: false, early: Vec::new(), acks: Vec::new() };
+        let caller = Caller {
+            dial,
+            from,
+            cseq,
+            cancel: Cancel::No,
+            offerless: false,
+            redirected: 0,
+            told_trying: false,
+            early: Vec::new(),
+            acks: Vec::new(),
+        };
         let terms = caller.dial.terms;
         let refreshing = Refreshing::new(&terms);
         let offered = !caller.dial.offer.is_empty();
@@ -233,6 +246,9 @@ impl Session {
         if code == 422 && !cancelling && self.terms.timer.is_some() && self.refreshing.raise(response) {
             return self.invite_again(now);
         }
+        if matches!(code, 300..=302) && !cancelling && self.redirected(now, response) {
+            return;
+        }
         if code == 503 && self.invite_elsewhere(now, false) {
             return;
         }
@@ -254,7 +270,7 @@ impl Session {
         self.send_invite(now);
     }
 
-    fn send_invite(&mut self, now: Instant) {
+    pub(super) fn send_invite(&mut self, now: Instant) {
         let Side::Caller(caller) = &mut self.side else {
             return;
         };
@@ -274,16 +290,35 @@ impl Session {
         if self.phase != Phase::Inviting || !matches!(caller.cancel, Cancel::No) || !caller.early.is_empty() {
             return false;
         }
+        if caller.offerless {
+            return true;
+        }
         match caller.dial.spares.next(unsent, by.as_ref(), &mut self.local.ways) {
             Some(Next::Other(hop)) => {
                 caller.dial.next_hop = Target::Addr(hop.address);
-                self.local = self.local.clone().towards(hop);
+                let towards = self.local.clone().towards(hop);
+                let v6 = towards.contact.is_ipv6();
+                caller.offerless = v6 != self.local.contact.is_ipv6();
+                self.local = towards;
+                if caller.offerless {
+                    self.timers.stop(Timer::Silent as usize);
+                    self.event(Event::OtherFamily { v6 });
+                    return true;
+                }
             }
             Some(Next::Same) => {}
             None => return false,
         }
         self.send_invite(now);
         true
+    }
+
+    pub(super) fn invite_there(&mut self, now: Instant, offer: Option<Vec<u8>>) {
+        // Who has hung up meanwhile calls nobody.
+        let Some(caller) = self.caller().filter(|caller| caller.offerless) else { return };
+        caller.offerless = false;
+        caller.dial.offer = offer.unwrap_or(std::mem::take(&mut caller.dial.offer));
+        self.send_invite(now);
     }
 
     /// Nothing has come back in the time that is given to an address. The INVITE is not taken back, which §9.1 forbids as yet: it lives on
@@ -314,6 +349,9 @@ impl Session {
         let Some(caller) = self.caller() else { return };
         if !matches!(caller.cancel, Cancel::No) {
             return;
+        }
+        if std::mem::take(&mut caller.offerless) {
+            return self.end(now, Event::Cancelled { by_peer: false, reasons: Vec::new() });
         }
         if proceeding {
             return self.send_cancel(now, farewell);

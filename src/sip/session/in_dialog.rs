@@ -41,6 +41,9 @@ impl Session {
             (None, Method::Bye) => self.receive_bye(now, request, source, key),
             (None, Method::Notify) => self.receive_notify(now, request, source, key),
             (None, Method::Refer) => self.receive_refer(now, request, source, key),
+            (None, Method::Info) if is_of_a_package(&request) => {
+                self.respond_new(now, request, source, key, Fault::new(469, "Bad Info Package"));
+            }
             (None, Method::Info) => {
                 let content_type = request.text(HeaderName::ContentType).map(|t| t.into_owned());
                 let body = request.body().to_vec();
@@ -115,6 +118,7 @@ impl Session {
             }
             if fault.code == 415 {
                 headers.push(HeaderName::Accept, Some(ACCEPT.to_owned()));
+                headers.push(HeaderName::AcceptEncoding, Some(ACCEPT_ENCODING.to_owned()));
             }
             if fault.code == 500 {
                 headers.push(HeaderName::RetryAfter, Some(self.retry_after()));
@@ -135,7 +139,10 @@ impl Session {
         let method = request.method();
         let mut out = Writer::reply(&request, self.requests_in[at].source, fault.code, fault.reason, Some(&tag));
         out = match (fault.code, method) {
-            (200, Method::Options) => self.describe(out).header(HeaderName::Accept, ACCEPT),
+            (200, Method::Options) => {
+                let out = self.describe(out).header(HeaderName::Accept, ACCEPT);
+                out.header(HeaderName::AcceptEncoding, ACCEPT_ENCODING)
+            }
             (200, Method::Update) => {
                 let out = self.describe(out);
                 // RFC 4028 §9: in a call that is up it refreshes the session.
@@ -143,7 +150,9 @@ impl Session {
                 if up { self.answer_timer(now, &request, out) } else { out }
             }
             (405 | 501, _) => out.header(HeaderName::Allow, ALLOW),
-            (415, _) => out.header(HeaderName::Accept, ACCEPT),
+            (415, _) => out.header(HeaderName::Accept, ACCEPT).header(HeaderName::AcceptEncoding, ACCEPT_ENCODING),
+            // RFC 6086 §4.2.2: with what is taken, which is none.
+            (469, _) => out.header(HeaderName::RecvInfo, ""),
             (420, _) => out.header(HeaderName::Unsupported, &self.terms.unsupported(&request).unwrap_or_default()),
             (422, _) => out.header(HeaderName::MinSe, &self.min_se()),
             (500, _) => out.header(HeaderName::RetryAfter, &self.retry_after()),
@@ -341,3 +350,11 @@ impl Session {
 const MAX_OPEN: usize = 64;
 
 const OK: Fault = Fault::new(200, "OK");
+
+/// RFC 6086 §5: an INFO of a package that we have not said we take. Keys are taken whatever stands beside them.
+fn is_of_a_package(info: &Request) -> bool {
+    let keys = info
+        .text(HeaderName::ContentType)
+        .is_some_and(|kind| kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case("application/dtmf")));
+    info.text(HeaderName::InfoPackage).is_some() && !keys
+}

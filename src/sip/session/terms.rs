@@ -17,6 +17,8 @@ pub struct Terms {
     pub timer: Option<TimerTerms>,
     /// Our INVITE has no SDP: the callee offers.
     pub delayed_offer: bool,
+    /// How often in a call a 3xx is followed.
+    pub redirects: u32,
 }
 
 /// Whether provisional responses are acknowledged.
@@ -63,7 +65,8 @@ impl Default for TimerTerms {
 
 impl Default for Terms {
     fn default() -> Terms {
-        Terms { reliable: Reliability::Supported, timer: Some(TimerTerms::default()), delayed_offer: false }
+        let timer = Some(TimerTerms::default());
+        Terms { reliable: Reliability::Supported, timer, delayed_offer: false, redirects: 3 }
     }
 }
 

@@ -7,6 +7,7 @@ mod failover;
 mod network;
 mod prack;
 mod races;
+mod redirect;
 mod refer;
 mod referee;
 mod reoffer;

@@ -17,7 +17,7 @@ use crate::sip::locate::Hop;
 use crate::sip::message::{Fault, HeaderName, Message, Method, Request, Target, parse, refuse_unreadable};
 use crate::sip::refer::Replaces;
 use crate::sip::session::{self, Session};
-use crate::sip::transport::Transport;
+use crate::sip::transport::{Transport, came_by};
 use crate::sip::{Local, Reply, stateless};
 
 use crate::switchboard::dialling::{self, Services};
@@ -33,7 +33,7 @@ impl Router {
     }
 
     pub(super) async fn receive(&mut self, arrival: Arrival) {
-        let (transport, source, payload) = match arrival {
+        let (transport, source, mut payload) = match arrival {
             Arrival::Message { transport, source, payload } => (transport, source, payload),
             Arrival::Unsent { call_id, to, why } => return self.unsent(call_id, to, why),
         };
@@ -41,6 +41,7 @@ impl Router {
         if self.trunk_of(source).is_none() && !self.admission.admits(Instant::now(), source.ip()) {
             return self.dropped("rate");
         }
+        came_by(transport, &mut payload);
         let message = match parse(&payload) {
             Ok(message) => message,
             Err(error) => {
@@ -106,8 +107,8 @@ impl Router {
         let sources = &self.settings.trunks[owned.trunk].sources;
         let may = match message {
             Message::Response(response) => {
-                // Who has no room is not who will hold the call.
-                if response.code() != 503 {
+                // Who has no room, or sends us elsewhere, is not who will hold the call.
+                if !matches!(response.code(), 300..400 | 503) {
                     owned.heard.get_or_insert(source.ip());
                 }
                 true

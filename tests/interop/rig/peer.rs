@@ -1,7 +1,7 @@
 //! The far end of a trunk by hand, for tests that look at each message.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 use trunkline::sip::message::{HeaderName, Headers, Message, Method, Request, Response, Writer, parse};
@@ -23,7 +23,9 @@ pub struct Peer {
 impl Peer {
     pub async fn bind(rig: &Rig, address: &str, port: u16) -> Peer {
         let socket = UdpSocket::bind((address, port)).await.expect("a free port");
-        Peer { socket, next_hop: ([127, 0, 0, 1], rig.ports.sip()).into() }
+        let v6 = socket.local_addr().expect("it is bound").is_ipv6();
+        let ours: IpAddr = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        Peer { socket, next_hop: (ours, rig.ports.sip()).into() }
     }
 
     /// It sends through a proxy.

@@ -28,7 +28,7 @@ pub struct Phone {
 }
 
 impl Phone {
-    pub fn new(scenario: &'static str) -> Phone {
+    pub const fn new(scenario: &'static str) -> Phone {
         Phone {
             scenario,
             calls: 1,
@@ -54,11 +54,11 @@ impl Phone {
         Phone { transport, ..self }
     }
 
-    pub fn at(self, ip: &'static str) -> Phone {
+    pub const fn at(self, ip: &'static str) -> Phone {
         Phone { ip, ..self }
     }
 
-    pub fn pause_ms(self, ms: u64) -> Phone {
+    pub const fn pause_ms(self, ms: u64) -> Phone {
         Phone { pause: Duration::from_millis(ms), ..self }
     }
 
@@ -117,9 +117,10 @@ impl Sipp {
         if udp || phone.scenario.starts_with("uas_") {
             let table = if udp { "udp" } else { "tcp" };
             super::soon("SIPp listens", Duration::from_secs(10), async || match phone.ip.parse::<Ipv4Addr>() {
-                // There may be one at another address with the same port.
+                // There may be one at another address with the same port, or of the other family.
                 Ok(ip) if udp => is_bound_at(table, &format!("{:08X}", u32::from_le_bytes(ip.octets())), port),
-                _ => is_bound(table, port) || is_bound(&format!("{table}6"), port),
+                Ok(_) => is_bound(table, port) || is_bound(&format!("{table}6"), port),
+                Err(_) => is_bound(&format!("{table}6"), port),
             })
             .await;
         }

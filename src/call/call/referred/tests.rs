@@ -67,6 +67,7 @@ fn route() -> Box<Route> {
         trunk: "one".to_owned(),
         local: local(),
         dial: dial("9", TARGET),
+        local_media: None,
         ring_timeout: Duration::from_secs(20),
         setup_timeout: Duration::from_secs(8),
         longest: None,

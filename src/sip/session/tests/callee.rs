@@ -239,6 +239,30 @@ fn an_update_while_ringing_waits_its_turn() {
     b.quiet();
 }
 
+/// RFC 6086 §4.2.2; an INFO without a package is of before there were any.
+#[test]
+fn an_info_of_a_package_that_we_do_not_take_is_refused_but_a_key_is_a_key() {
+    let (mut b, tag) = Bench::picked_up();
+    b.hear_caller(Method::Ack, &tag, 100, b"");
+    b.events.clear();
+    let to = format!("<sip:4001@192.0.2.1>;tag={tag}");
+    let mut info = |cseq: u32, package: &str, kind: &str| {
+        let info =
+            within(Method::Info, "<sip:them@192.0.2.2>;tag=c1", &to, "call", cseq, &format!("i{cseq}"), b"Signal=5");
+        let text = String::from_utf8(info.bytes().to_vec()).unwrap().replace("application/sdp", kind);
+        b.get(with(parse(text.as_bytes()).unwrap(), &[("Info-Package", package)]));
+        let Some((_, answer)) = b.sent.pop_front() else { panic!("no answer") };
+        let Message::Response(answer) = answer else { panic!("{answer:?}") };
+        (
+            answer.code(),
+            answer.text(HeaderName::RecvInfo).map(|packages| packages.into_owned()),
+            b.events.drain(..).count(),
+        )
+    };
+    assert_eq!(info(101, "telemetry", "application/telemetry"), (469, Some(String::new()), 0));
+    assert_eq!(info(102, "dtmf", "application/dtmf-relay"), (200, None, 1));
+}
+
 #[test]
 fn a_merged_request_is_a_loop() {
     let mut b = Bench::callee();
@@ -276,6 +300,8 @@ fn what_is_not_taken_is_refused_by_name() {
     let media = refused(invite_with(&[], "application/isup", b"x"));
     assert_eq!(media.code(), 415);
     assert!(media.text(HeaderName::Accept).unwrap().contains("application/sdp"));
+    let zipped = refused(invite_with(&[("Content-Encoding", "gzip")], "application/sdp", OFFER));
+    assert_eq!((zipped.code(), zipped.text(HeaderName::AcceptEncoding).unwrap().as_ref()), (415, "identity"));
     assert_eq!(refused(edited("INVITE sip:4001@192.0.2.1", "INVITE isbn:1")).code(), 416);
     assert_eq!(refused(edited("To: <sip:4001@192.0.2.1>", "To: <sip:4001@192.0.2.1>;tag=old")).code(), 481);
     assert_eq!(refused(edited("SIP/2.0\r\n", "SIP/3.0\r\n")).code(), 505);

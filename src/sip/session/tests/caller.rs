@@ -76,7 +76,8 @@ fn refusals_are_acknowledged_and_told_whole() {
 
 #[test]
 fn a_redirection_names_its_contacts() {
-    let mut b = Bench::caller();
+    // One that is not followed.
+    let mut b = Bench::caller_on(Terms { redirects: 0, ..Terms::default() }, OFFER);
     let invite = b.request(Method::Invite);
     b.get(respond(&invite, 302, "t1", &[("Contact", "<sip:a@h>;q=1, <sip:b@h>")], b""));
     let Event::Refused(refusal) = b.event() else { panic!("not refused") };

@@ -279,3 +279,76 @@ fn without_a_further_address_silence_is_told_and_waited_for() {
     assert!(bench.sent.iter().all(|(to, _)| *to == Target::Addr(addr(THEIRS))));
     assert_eq!(bench.events, []);
 }
+
+const OURS_V6: &str = "[2001:db8::1]:5060";
+const THEIRS_V6: &str = "[2001:db8::9]:5060";
+
+/// A call whose second address is of the other family, when the first one has been left for it: the first INVITE, and nothing else.
+fn left_for_ipv6() -> (Bench, Request) {
+    let ways = ways().reached(Transport::Udp, addr(OURS_V6));
+    let spares = [hop(Transport::Udp, THEIRS_V6), hop(Transport::Udp, SECOND)];
+    let mut bench = caller_after(Some(PATIENT), ways, &spares, OFFER);
+    let (_, first) = invited(&mut bench);
+    let full = Writer::reply(&first, addr(OURS), 503, "Service Unavailable", Some("them")).finish("", b"");
+    bench.get(Message::Response(full));
+    bench.request(Method::Ack);
+    bench.quiet_but(Event::OtherFamily { v6: true });
+    (bench, first)
+}
+
+#[test]
+fn at_an_address_of_the_other_family_there_is_an_offer_of_its_own() {
+    let (mut bench, first) = left_for_ipv6();
+    // Whatever is still heard of the first one leads to no third.
+    bench.input(Input::TransportError { to: Target::Addr(addr(THEIRS)) });
+    bench.wait(Duration::from_millis(100));
+    bench.quiet();
+    bench.input(Input::InviteThere { offer: Some(b"v=0 of six".to_vec()) });
+    let (to, second) = invited(&mut bench);
+    assert_eq!((to, second.body()), (Target::Addr(addr(THEIRS_V6)), &b"v=0 of six"[..]));
+    assert_eq!(via(&second), "UDP [2001:db8::1]:5060");
+    assert!(second.text(HeaderName::Contact).unwrap().contains("@[2001:db8::1]:5060"));
+    assert_eq!((first.call_id(), first.cseq(), first.from()), (second.call_id(), second.cseq(), second.from()));
+    // It is asked for once; and back again.
+    bench.input(Input::InviteThere { offer: Some(b"v=0 of nobody".to_vec()) });
+    bench.quiet();
+    bench.input(Input::TransportError { to: Target::Addr(addr(THEIRS_V6)) });
+    bench.quiet_but(Event::OtherFamily { v6: false });
+    bench.input(Input::InviteThere { offer: None });
+    let (to, third) = invited(&mut bench);
+    assert_eq!((to, third.body()), (Target::Addr(addr(SECOND)), &b"v=0 of six"[..]));
+    bench.get(respond(&third, 200, "b", &[], ANSWER));
+    bench.request(Method::Ack);
+    bench.quiet_but(Event::Answered { sdp: Some(ANSWER.to_vec()) });
+}
+
+#[test]
+fn who_hangs_up_before_there_is_an_offer_for_the_other_family_calls_nobody_there() {
+    let (mut bench, _) = left_for_ipv6();
+    bench.input(Input::Cancel);
+    bench.quiet_but(Event::Cancelled { by_peer: false, reasons: Vec::new() });
+    bench.input(Input::InviteThere { offer: Some(OFFER.to_vec()) });
+    bench.quiet();
+    bench.linger();
+}
+
+#[test]
+fn a_silent_address_is_left_for_one_of_the_other_family_and_its_late_answer_is_hung_up() {
+    let ways = ways().reached(Transport::Udp, addr(OURS_V6));
+    let mut bench = caller_after(Some(PATIENT), ways, &[hop(Transport::Udp, THEIRS_V6)], OFFER);
+    let (_, first) = invited(&mut bench);
+    bench.wait(PATIENT);
+    bench.sent.clear();
+    bench.quiet_but(Event::OtherFamily { v6: true });
+    bench.get(respond(&first, 200, "late", &[], ANSWER));
+    bench.request(Method::Ack);
+    let bye = bench.request(Method::Bye);
+    bench.get(respond(&bye, 200, "late", &[], b""));
+    bench.quiet();
+    bench.input(Input::InviteThere { offer: Some(b"v=0 of six".to_vec()) });
+    let (to, second) = invited(&mut bench);
+    assert_eq!(to, Target::Addr(addr(THEIRS_V6)));
+    bench.get(respond(&second, 200, "b", &[], ANSWER));
+    bench.request(Method::Ack);
+    bench.quiet_but(Event::Answered { sdp: Some(ANSWER.to_vec()) });
+}
