@@ -13,7 +13,7 @@ use super::reader::{Found, Section, Source};
 use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
-use super::{group, recording, written};
+use super::{group, phrases, recording, written};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::call::prompt;
@@ -86,6 +86,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
     let (prompts, fallback, waiting) = prompts(root.section("prompts"), base);
     let recording = recording::read(root.section("recording"), source.file);
+    let phrases = phrases::read(root.section("phrase_cache"), base, &recording.folder);
     let profiles = profiles(root.section("profiles"), base);
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
@@ -127,6 +128,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         speech,
         dialogues,
         prompts,
+        phrases,
         journal: journal::Settings {
             folder: recording.folder,
             format: recording.format,

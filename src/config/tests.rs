@@ -1,6 +1,7 @@
 //! The files of the repository, and wrong ones.
 
 mod announcements;
+mod phrases;
 mod trunks;
 
 use std::fs;
@@ -287,7 +288,7 @@ fn wrong_engine_files() {
         (
             "[sipp]\n",
             &[
-                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, profiles, events, knobs, group",
+                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, phrase_cache, profiles, events, knobs, group",
             ],
         ),
         (

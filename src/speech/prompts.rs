@@ -40,17 +40,23 @@ impl Prompts {
     where
         T: From<FromSpeech> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let asked = self.asks.send(Ask::Load { path, reply }).is_ok();
+        let prompts = self.clone();
         tokio::spawn(async move {
-            let read = if asked { answer.await.ok() } else { None };
-            let told = match read.unwrap_or_else(|| Err("the prompts folder is closed".to_owned())) {
+            let told = match prompts.read(path).await {
                 Ok(samples) => FromSpeech::Recording { prompt, segment, samples },
                 Err(reason) => FromSpeech::SoundFailed { prompt, segment, reason },
             };
             // A call that is over plays nothing.
             let _ = inbox.send(told.into()).await;
         });
+    }
+
+    /// Reads a recording.
+    pub(super) async fn read(&self, path: String) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.asks.send(Ask::Load { path, reply }).is_ok();
+        let read = if asked { answer.await.ok() } else { None };
+        read.unwrap_or_else(|| Err("the prompts folder is closed".to_owned()))
     }
 }
 

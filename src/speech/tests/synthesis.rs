@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::*;
 
-fn piece(samples: Vec<u8>) -> Result<proto::SynthesizeResponse, Status> {
+pub(super) fn piece(samples: Vec<u8>) -> Result<proto::SynthesizeResponse, Status> {
     Ok(proto::SynthesizeResponse { samples: samples.into(), words: Vec::new() })
 }
 
-fn words(text: &str) -> Text {
+pub(super) fn words(text: &str) -> Text {
     Text { text: text.into(), ..Text::default() }
 }
 
