@@ -20,6 +20,7 @@ use crate::call::prompt;
 use crate::channel::pool::Plan as Watch;
 use crate::journal;
 use crate::ms::Ms;
+use crate::speech::prompts;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
 use crate::switchboard::settings::{MediaAddress, MediaAddresses, Settings, Trunk};
@@ -400,29 +401,20 @@ fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<St
     } else {
         for file in [&fallback, &waiting].into_iter().flatten() {
             if let Err(reason) = playable(&path.join(&file.value)) {
-                file.place.wrong(
-                    format!("{} {reason}", path.join(&file.value).display()),
-                    "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
-                );
+                file.place.wrong(format!("{} {reason}", path.join(&file.value).display()), RECORDING);
             }
         }
     }
     (Some(absolute(path)), fallback.map(|found| found.value), waiting.map(|found| found.value))
 }
 
-/// The prompt that is played when all else fails has to be there.
+/// A recording that is played by name has to be there.
 fn playable(path: &Path) -> Result<(), String> {
-    let wav = hound::WavReader::open(path).map_err(|e| format!("cannot be played: {e}"))?;
-    let spec = wav.spec();
-    let pcm = spec.sample_format == hound::SampleFormat::Int && spec.bits_per_sample == 16;
-    if !pcm || spec.channels != 1 {
-        return Err(format!("cannot be played: it has {} channels of {} bits", spec.channels, spec.bits_per_sample));
-    }
-    if wav.duration() == 0 {
-        return Err("is empty".to_owned());
-    }
-    Ok(())
+    prompts::check(path).map_err(|reason| format!("cannot be played: {reason}"))
 }
+
+/// What may be played.
+const RECORDING: &str = "name a WAV file (16-bit PCM, one channel) or an MP3 below prompts.folder";
 
 fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
     let folder = or_default(&mut profiles, "folder", written::some, "sip-profiles".to_owned());
@@ -504,7 +496,7 @@ fn background(knobs: &mut Section<'_>, prompts: Option<&Path>) -> Option<Backgro
             None => file.place.wrong("lies nowhere", "name the folder in which it lies: [prompts] folder"),
             Some(path) => {
                 if let Err(reason) = playable(&path) {
-                    file.place.wrong(format!("{} {reason}", path.display()), "name a mono, 16-bit WAV file");
+                    file.place.wrong(format!("{} {reason}", path.display()), RECORDING);
                 }
             }
         }
@@ -545,8 +537,7 @@ fn bridging(section: &mut Section<'_>, prompts: Option<&Path>) -> Option<Arc<[pr
             None => phrase.place.wrong("is a recording, and there is no folder for them", "write prompts.folder"),
             Some(path) => {
                 if let Err(reason) = playable(&path) {
-                    let remedy = "name a WAV file of 16-bit PCM, one channel, below prompts.folder";
-                    phrase.place.wrong(format!("{} {reason}", path.display()), remedy);
+                    phrase.place.wrong(format!("{} {reason}", path.display()), RECORDING);
                 }
             }
         }

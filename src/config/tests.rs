@@ -366,7 +366,7 @@ fn wrong_engine_files() {
         (
             "[prompts]\nfolder = \"sip-profiles\"\nfallback = \"sorry.wav\"\n",
             &[
-                "m.toml:3:prompts.fallback: sip-profiles/sorry.wav cannot be played: No such file or directory (os error 2); name a WAV file of 16-bit PCM, one channel, below prompts.folder",
+                "m.toml:3:prompts.fallback: sip-profiles/sorry.wav cannot be played: No such file or directory (os error 2); name a WAV file (16-bit PCM, one channel) or an MP3 below prompts.folder",
             ],
         ),
         (
