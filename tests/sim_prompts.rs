@@ -3,7 +3,7 @@
 mod sim;
 
 use sim::phone::Act;
-use sim::services::{Reply, act, length_of};
+use sim::services::{Reply, act, length_of, spoken};
 use sim::{Scenario, Seen};
 use trunkline::call::action::Action;
 use trunkline::call::event::What;
@@ -142,4 +142,22 @@ fn a_variable_may_be_torn_between_two_messages_of_a_text_that_goes_on() {
     })
     .run(4);
     assert_eq!(seen.turns(Role::Speech)[0].text, "Good morning, dear Ann, your parcel costs 5 $ and ${.");
+}
+
+#[test]
+fn later_segments_are_made_while_earlier_ones_play_so_that_a_late_engine_leaves_no_gap() {
+    const PARTS: [&str; 4] =
+        ["The first of the parts.", "The second one, a bit longer.", "The third.", "The last of them all."];
+    let mut scenario = says(|| vec![act(Action::Say(prompt_of(PARTS.map(text).into())))]);
+    // Half a second to the first sound of each: four gaps, if each were asked for at the end of the one before.
+    scenario.synthesiser = Box::new(|place, wanted, _| spoken(place, wanted, 500));
+    let seen = scenario.run(5);
+    let [turn] = seen.turns(Role::Speech)[..] else { panic!("{:?}", seen.talk()) };
+    let whole = PARTS.iter().fold(Ms(0), |sum, part| sum + length_of(part));
+    assert!(turn.length_ms.0.abs_diff(whole.0) <= 1, "no gap: {} of {whole}", turn.length_ms);
+    assert_eq!(seen.record().quality.under_runs, 0);
+    let wanted: Vec<_> = seen.wanted.iter().map(|(at, _, segment)| (*segment, seen.media(*at))).collect();
+    assert_eq!(wanted.iter().map(|(segment, _)| *segment).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert!(wanted[1].1 < turn.start && wanted[2].1 < turn.start + length_of(PARTS[0]), "{wanted:?}");
+    assert!(wanted[3].1 > wanted[2].1 + Ms(1_000), "and not all at once: {wanted:?}");
 }

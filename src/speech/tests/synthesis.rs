@@ -85,6 +85,23 @@ async fn wishes_are_passed_on_and_the_rate_is_the_line_s() {
 }
 
 #[tokio::test]
+async fn ssml_is_passed_through_as_it_is() {
+    const MARKUP: &str = "<speak>On <say-as interpret-as=\"date\">2026-11-26</say-as> &amp; later.</speak>";
+    let mut fake = Fake::new();
+    fake.can.synthesis.as_mut().expect("speaks").ssml = true;
+    let served = fake
+        .speaking(|_, request, out| async move {
+            let is_markup = request.config.is_some_and(|config| config.ssml);
+            assert_eq!((request.text.as_str(), is_markup), (MARKUP, true));
+            out.send(piece(vec![1; 1_600])).await.expect("Trunkline reads");
+        })
+        .serve()
+        .await;
+    let (sound, end) = listen(&served.client(), Text { ssml: true, ..words(MARKUP) }).await;
+    assert_eq!((sound.concat().len(), end), (800, Ok(())));
+}
+
+#[tokio::test]
 async fn a_long_text_is_not_kept_as_a_whole() {
     let served = Fake::new()
         .speaking(|_, _, out| async move {
