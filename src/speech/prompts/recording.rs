@@ -187,8 +187,7 @@ mod tests {
             }
         }
         std::fs::write(folder.join("CUT.MP3"), &whole[..whole.len() / 2]).expect("room");
-        let cut = read(&folder.join("CUT.MP3")).expect("what is there of it plays");
-        assert!((2_000..6_000).contains(&cut.len()), "{}", cut.len());
+        assert!(read(&folder.join("CUT.MP3")).is_err(), "one that is torn is told, and not played in part");
         std::fs::remove_dir_all(&folder).expect("ours");
     }
 }
