@@ -204,7 +204,7 @@ impl Conversation {
             resumed: 0,
             answered: now,
             knobs,
-            speaker: Speaker::default(),
+            speaker: Speaker::new(begin.variables.clone()),
             background: background::Asked::default(),
             waiting: waiting::Waiting::default(),
             timers: [None; TIMERS],
@@ -766,6 +766,7 @@ impl Conversation {
     fn rest_since(&mut self, now: Instant, since: Instant) {
         self.collection_rests(now);
         self.wait_on();
+        self.tell_unfilled(now);
         // What waits for the end of a hold holds nothing up.
         if !self.held && !self.speaker.idle() {
             self.timers[Timer::NoInput as usize] = None;

@@ -28,5 +28,6 @@ mod reroute;
 pub mod second_leg;
 mod speaker;
 pub mod transfer;
+pub mod variables;
 
 pub use reroute::Route;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::knobs::BargeIn;
+use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
 
 /// Number of a prompt within its call, from 1, in the order in which they were asked for.
@@ -43,6 +44,8 @@ pub enum Source {
     Text(Text),
     /// A recording: path below the prompts folder.
     File(String),
+    /// A tone that is made here.
+    Tone(Signal),
     /// Nothing for a while.
     Silence(Ms),
 }
@@ -50,7 +53,7 @@ pub enum Source {
 /// Speech to be synthesised.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Text {
-    /// What.
+    /// What; `${name}` stands for a variable of the call until the call fills it in.
     pub text: Arc<str>,
     /// A voice of the speech service; empty for the configured one.
     pub voice: String,
@@ -64,6 +67,8 @@ pub struct Text {
     pub volume: Option<f32>,
     /// The text is SSML.
     pub ssml: bool,
+    /// Said once, or not to be kept: what is made of it is for this call alone.
+    pub once: bool,
 }
 
 impl Prompt {

@@ -11,6 +11,7 @@ use super::knobs::Knobs;
 use super::leg::{self, PREROLL, Sound};
 use super::line::Heard;
 use super::prompt::{Prompt, PromptNo, Segment, Source, Text};
+use super::variables::{Held, Variables};
 use crate::ms::Ms;
 
 /// Segments that are made or waiting beyond the one that is heard.
@@ -34,6 +35,12 @@ pub(super) struct Speaker {
     paused: bool,
     /// The bridging phrase, until an answer takes its place.
     bridge: Option<PromptNo>,
+    /// What `${name}` stands for.
+    variables: Variables,
+    /// Why variables could not be filled in, not told yet.
+    unfilled: Vec<String>,
+    /// What is made from now on is not to be kept.
+    private: bool,
 }
 
 /// A prompt on its way.
@@ -50,7 +57,7 @@ pub(super) struct Entry {
     /// More of it will be asked for.
     open: bool,
     /// The text that is being written: how it is to be spoken, and what is no whole clause yet.
-    writing: Option<(Segment, Clauses)>,
+    writing: Option<(Segment, Held, Clauses)>,
     /// Segments as the asker counts them: a text that came in pieces is one.
     asked: u32,
     parts: Vec<Part>,
@@ -73,7 +80,7 @@ struct Part {
 }
 
 impl Entry {
-    fn new(mut prompt: Prompt, answers: Option<Ms>) -> Entry {
+    fn new(mut prompt: Prompt, answers: Option<Ms>, variables: &Variables) -> (Entry, Vec<String>) {
         let (segments, more) = (std::mem::take(&mut prompt.segments), prompt.more);
         let mut entry = Entry {
             prompt,
@@ -86,65 +93,90 @@ impl Entry {
             asked: 0,
             parts: Vec::new(),
         };
-        entry.write(segments, more);
-        entry
+        let unfilled = entry.write(segments, more, variables);
+        (entry, unfilled)
     }
 
     /// Takes segments on. Of a prompt that goes on, texts that are spoken alike are one text, and each of its clauses is a part.
-    fn write(&mut self, segments: Vec<Segment>, more: bool) {
-        for segment in segments {
-            match &segment.source {
-                Source::Text(text) if self.open => {
+    /// Returns why variables could not be filled in.
+    fn write(&mut self, segments: Vec<Segment>, more: bool, variables: &Variables) -> Vec<String> {
+        let mut unfilled = Vec::new();
+        for mut segment in segments {
+            match &mut segment.source {
+                // SSML cannot be cut.
+                Source::Text(text) if self.open && !text.ssml => {
                     if !self.goes_on_in(text) || !segment.mark.is_empty() {
                         self.written();
                     }
-                    let (_, clauses) = self.writing.get_or_insert_with(|| (segment.clone(), Clauses::default()));
-                    clauses.push(&text.text);
+                    let piece = text.text.clone();
+                    let (_, held, clauses) =
+                        self.writing.get_or_insert_with(|| (segment, Held::default(), Clauses::default()));
+                    let filled = variables.fill_piece(held, &piece);
+                    clauses.push(&filled.text);
+                    unfilled.extend(filled.faults);
                     self.clauses();
+                    continue;
                 }
-                _ => {
-                    self.written();
-                    self.add(segment, self.asked, 0);
-                    self.asked += 1;
+                Source::Text(text) if text.text.contains('$') => {
+                    let filled = variables.fill(&text.text, text.ssml);
+                    let empty = filled.text.trim().is_empty();
+                    (text.text, text.once) = (filled.text.into(), text.once || filled.own);
+                    unfilled.extend(filled.faults);
+                    if empty {
+                        segment.source = Source::Silence(Ms(0));
+                    }
                 }
+                _ => {}
             }
+            self.written();
+            self.add(segment, self.asked, 0);
+            self.asked += 1;
         }
         if !more {
             self.written();
             self.open = false;
         }
+        if let Some(first) = unfilled.first().filter(|_| self.fault.is_empty()) {
+            self.fault.clone_from(first);
+        }
+        unfilled
     }
 
     /// Whether a text is spoken as the one that is being written.
     fn goes_on_in(&self, text: &Text) -> bool {
         let alike = |before: &Text| Text { text: text.text.clone(), ..before.clone() } == *text;
-        self.writing.as_ref().is_some_and(|(segment, _)| matches!(&segment.source, Source::Text(t) if alike(t)))
+        self.writing.as_ref().is_some_and(|(segment, ..)| matches!(&segment.source, Source::Text(t) if alike(t)))
     }
 
     /// What is whole of the text that is being written.
     fn clauses(&mut self) {
-        while let Some(clause) = self.writing.as_mut().and_then(|(_, clauses)| clauses.next()) {
+        while let Some(clause) = self.writing.as_mut().and_then(|(.., clauses)| clauses.next()) {
             self.add_clause(clause);
         }
     }
 
     /// The text that is being written is at its end.
     fn written(&mut self) {
-        if let Some(rest) = self.writing.as_mut().and_then(|(_, clauses)| clauses.rest()) {
+        let rest = self.writing.as_mut().and_then(|(_, held, clauses)| {
+            clauses.push(&std::mem::take(held).rest());
+            clauses.rest()
+        });
+        if let Some(rest) = rest {
             self.add_clause(rest);
         }
         self.asked += u32::from(self.writing.take().is_some());
     }
 
     fn add_clause(&mut self, clause: String) {
-        let Some((segment, _)) = &mut self.writing else { return };
+        let Some((segment, ..)) = &mut self.writing else { return };
         let mut part = segment.clone();
         // It is the first one's.
         segment.mark.clear();
         let last = self.parts.last().filter(|last| last.of == self.asked);
         let before = last.zip(self.prompt.segments.last()).map_or(0, |(last, segment)| last.from + characters(segment));
         if let Source::Text(text) = &mut part.source {
-            text.text = clause.into();
+            // What a language model writes is not written again.
+            (text.text, text.once) = (clause.into(), true);
         }
         self.add(part, self.asked, before);
     }
@@ -154,13 +186,14 @@ impl Entry {
         self.parts.push(Part { of, from, ..Part::default() });
     }
 
-    /// What is said, for the record: texts as they are, recordings in brackets.
+    /// What is said, for the record: texts as they are, recordings and tones in brackets.
     pub(super) fn spoken(&self) -> String {
         let mut spoken = String::new();
         for (segment, part) in self.prompt.segments.iter().zip(&self.parts) {
             let text = match &segment.source {
                 Source::Text(text) => text.text.to_string(),
                 Source::File(path) => format!("[{path}]"),
+                Source::Tone(_) => "[tone]".to_owned(),
                 Source::Silence(_) => continue,
             };
             if part.from == 0 && !spoken.is_empty() {
@@ -193,6 +226,21 @@ impl Entry {
 }
 
 impl Speaker {
+    /// Nothing is said yet. `variables`: of the call.
+    pub(super) fn new(variables: Vec<(String, String)>) -> Speaker {
+        Speaker { variables: Variables::new(variables), ..Speaker::default() }
+    }
+
+    /// Why variables could not be filled in, since the last time.
+    pub(super) fn take_unfilled(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unfilled)
+    }
+
+    /// Whether what is made from now on is for this call alone.
+    pub(super) fn keep_private(&mut self, private: bool) {
+        self.private = private;
+    }
+
     /// Takes a prompt on; it is heard after all others.
     pub(super) fn say(
         &mut self,
@@ -208,7 +256,9 @@ impl Speaker {
         }
         prompt.barge_in = Some(prompt.barge_in.unwrap_or(knobs.barge_in));
         prompt.protect = Some(prompt.protect.unwrap_or(knobs.protect));
-        self.prompts.insert(no, Box::new(Entry::new(prompt, answers)));
+        let (entry, unfilled) = Entry::new(prompt, answers, &self.variables);
+        self.unfilled.extend(unfilled);
+        self.prompts.insert(no, Box::new(entry));
         if self.feed.is_none() {
             self.open(no, out);
         }
@@ -220,7 +270,7 @@ impl Speaker {
     pub(super) fn go_on(&mut self, prompt: Prompt, out: &mut VecDeque<Output>) -> Option<Prompt> {
         let open = self.prompts.values_mut().find(|entry| entry.open && entry.prompt.id == prompt.id);
         let Some(entry) = open else { return Some(prompt) };
-        entry.write(prompt.segments, prompt.more);
+        self.unfilled.extend(entry.write(prompt.segments, prompt.more, &self.variables));
         self.pump(out);
         self.give_way(out);
         self.forward(out);
@@ -241,7 +291,7 @@ impl Speaker {
     pub(super) fn close_open(&mut self, out: &mut VecDeque<Output>) -> Vec<String> {
         let open = self.prompts.values_mut().filter(|entry| entry.open);
         let ids = open.map(|entry| {
-            entry.write(Vec::new(), false);
+            entry.write(Vec::new(), false, &self.variables);
             entry.prompt.id.clone()
         });
         let ids = ids.collect();
@@ -256,6 +306,8 @@ impl Speaker {
         let no = self.say(Prompt { id, ..phrase }, None, knobs, out);
         if let Some(entry) = self.prompts.get_mut(&no) {
             entry.bridging = true;
+            // Nobody asked for it: what is amiss with it is told for itself.
+            entry.fault.clear();
         }
         self.bridge = Some(no);
     }
@@ -491,9 +543,9 @@ impl Speaker {
 
     fn want(&self, no: PromptNo, segment: u32) -> Option<Output> {
         let wanted = match &self.prompts.get(&no)?.prompt.segments.get(segment as usize)?.source {
-            Source::Text(text) => Wanted::Text(text.clone()),
+            Source::Text(text) => Wanted::Text(Text { once: text.once || self.private, ..text.clone() }),
             Source::File(path) => Wanted::File(path.clone()),
-            Source::Silence(_) => return None,
+            Source::Tone(_) | Source::Silence(_) => return None,
         };
         Some(Output::Want { prompt: no, segment, wanted })
     }
@@ -512,13 +564,13 @@ impl Speaker {
                 entry.parts.iter().position(|part| !part.asked).map(|segment| (no, segment as u32))
             });
             let Some((no, segment)) = next else { break };
-            let source = self.prompts[&no].prompt.segments[segment as usize].source.clone();
+            let made = made_here(&self.prompts[&no].prompt.segments[segment as usize].source);
             let want = self.want(no, segment);
             let Some(part) = self.part(no, segment) else { break };
             part.asked = true;
-            if let Source::Silence(length) = source {
-                part.samples = u64::from(length.samples(8_000));
-                part.waiting.push_back(Sound::Silence(length.samples(8_000)));
+            if let Some(sound) = made {
+                part.samples = sound.len() as u64;
+                part.waiting.push_back(sound);
                 part.ended = true;
                 fed = true;
             }
@@ -566,6 +618,15 @@ impl Speaker {
             }
             self.feed = Some((no, segment + 1));
         }
+    }
+}
+
+/// What nobody has to be asked for.
+fn made_here(source: &Source) -> Option<Sound> {
+    match source {
+        Source::Tone(tone) => Some(Sound::Tone(*tone)),
+        Source::Silence(length) => Some(Sound::Silence(length.samples(8_000))),
+        Source::Text(_) | Source::File(_) => None,
     }
 }
 

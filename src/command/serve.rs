@@ -46,7 +46,14 @@ pub async fn serve(config: Config) -> Done {
     let media_metrics = Arc::new(media::Metrics::default());
     media_metrics.register(&mut registry);
     let engine = media::Engine::start(&config.media, &media_metrics)?;
-    let speech = Speech::new(config.speech)?;
+    let mut speech = Speech::new(config.speech)?;
+    if let Some(cache) = config.phrases {
+        let folder = cache.folder.clone();
+        speech = speech.keep_phrases(cache).await.map_err(|error| {
+            let way_out = "give it to the user that runs trunkline, or name another folder";
+            format!("[phrase_cache] folder = {folder:?}: cannot be used: {error}; {way_out}")
+        })?;
+    }
     speech.metrics().register(&mut registry);
     let dialogues = Dialogues::new(config.dialogues)?;
     dialogues.metrics().register(&mut registry);

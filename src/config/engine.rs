@@ -13,13 +13,14 @@ use super::reader::{Found, Section, Source};
 use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
-use super::{group, recording, written};
+use super::{group, phrases, recording, written};
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, KnobChange, Knobs};
 use crate::call::prompt;
 use crate::channel::pool::Plan as Watch;
 use crate::journal;
 use crate::ms::Ms;
+use crate::speech::prompts;
 use crate::switchboard::NONE;
 use crate::switchboard::load;
 use crate::switchboard::settings::{MediaAddress, MediaAddresses, Settings, Trunk};
@@ -86,6 +87,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
     root.need("dialogue", "write a [[dialogue]] with name and endpoint: nobody would answer the caller");
     let (prompts, fallback, waiting) = prompts(root.section("prompts"), base);
     let recording = recording::read(root.section("recording"), source.file);
+    let phrases = phrases::read(root.section("phrase_cache"), base, &recording.folder);
     let profiles = profiles(root.section("profiles"), base);
     let mut events = root.section("events");
     let keep = events.number("keep", 100..=10_000_000);
@@ -128,6 +130,7 @@ pub(super) fn read<'a>(source: &'a Source<'a>, tree: &'a Spanned<DeTable<'a>>) -
         speech,
         dialogues,
         prompts,
+        phrases,
         journal: journal::Settings {
             folder: recording.folder,
             format: recording.format,
@@ -399,29 +402,20 @@ fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<St
     } else {
         for file in [&fallback, &waiting].into_iter().flatten() {
             if let Err(reason) = playable(&path.join(&file.value)) {
-                file.place.wrong(
-                    format!("{} {reason}", path.join(&file.value).display()),
-                    "name a WAV file of 16-bit PCM, one channel, below prompts.folder",
-                );
+                file.place.wrong(format!("{} {reason}", path.join(&file.value).display()), RECORDING);
             }
         }
     }
     (Some(absolute(path)), fallback.map(|found| found.value), waiting.map(|found| found.value))
 }
 
-/// The prompt that is played when all else fails has to be there.
+/// A recording that is played by name has to be there.
 fn playable(path: &Path) -> Result<(), String> {
-    let wav = hound::WavReader::open(path).map_err(|e| format!("cannot be played: {e}"))?;
-    let spec = wav.spec();
-    let pcm = spec.sample_format == hound::SampleFormat::Int && spec.bits_per_sample == 16;
-    if !pcm || spec.channels != 1 {
-        return Err(format!("cannot be played: it has {} channels of {} bits", spec.channels, spec.bits_per_sample));
-    }
-    if wav.duration() == 0 {
-        return Err("is empty".to_owned());
-    }
-    Ok(())
+    prompts::check(path).map_err(|reason| format!("cannot be played: {reason}"))
 }
+
+/// What may be played.
+const RECORDING: &str = "name a WAV file (16-bit PCM, one channel) or an MP3 below prompts.folder";
 
 fn profiles(mut profiles: Section<'_>, base: &Path) -> PathBuf {
     let folder = or_default(&mut profiles, "folder", written::some, "sip-profiles".to_owned());
@@ -503,7 +497,7 @@ fn background(knobs: &mut Section<'_>, prompts: Option<&Path>) -> Option<Backgro
             None => file.place.wrong("lies nowhere", "name the folder in which it lies: [prompts] folder"),
             Some(path) => {
                 if let Err(reason) = playable(&path) {
-                    file.place.wrong(format!("{} {reason}", path.display()), "name a mono, 16-bit WAV file");
+                    file.place.wrong(format!("{} {reason}", path.display()), RECORDING);
                 }
             }
         }
@@ -544,8 +538,7 @@ fn bridging(section: &mut Section<'_>, prompts: Option<&Path>) -> Option<Arc<[pr
             None => phrase.place.wrong("is a recording, and there is no folder for them", "write prompts.folder"),
             Some(path) => {
                 if let Err(reason) = playable(&path) {
-                    let remedy = "name a WAV file of 16-bit PCM, one channel, below prompts.folder";
-                    phrase.place.wrong(format!("{} {reason}", path.display()), remedy);
+                    phrase.place.wrong(format!("{} {reason}", path.display()), RECORDING);
                 }
             }
         }

@@ -9,6 +9,7 @@ mod engine;
 mod group;
 mod identity;
 mod numbers;
+mod phrases;
 mod problem;
 mod reader;
 mod recording;

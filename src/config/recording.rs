@@ -44,7 +44,21 @@ pub(super) fn read(mut recording: Section<'_>, file: &Path) -> Recording {
     let path = absolute(base.join(&folder.value));
     let upload = upload(recording.section("upload"), file, &path);
     recording.done();
-    // It is made with the first file; so something has to be there to make it in.
+    to_be_made(&folder, base);
+    Recording {
+        enabled: enabled.is_some_and(|found| found.value),
+        early: early.value,
+        folder: path,
+        format: format.value,
+        keep,
+        names: names.value,
+        upload,
+    }
+}
+
+/// A folder that is made with its first file; so something has to be there to make it in.
+pub(super) fn to_be_made(folder: &Found<'_, String>, base: &Path) {
+    let path = absolute(base.join(&folder.value));
     let standing = path.ancestors().find(|folder| folder.exists()).filter(|folder| folder.is_dir());
     match standing {
         None => folder.place.wrong(
@@ -59,15 +73,6 @@ pub(super) fn read(mut recording: Section<'_>, file: &Path) -> Recording {
                 );
             }
         }
-    }
-    Recording {
-        enabled: enabled.is_some_and(|found| found.value),
-        early: early.value,
-        folder: path,
-        format: format.value,
-        keep,
-        names: names.value,
-        upload,
     }
 }
 

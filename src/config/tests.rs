@@ -1,6 +1,7 @@
 //! The files of the repository, and wrong ones.
 
 mod announcements;
+mod phrases;
 mod trunks;
 
 use std::fs;
@@ -287,7 +288,7 @@ fn wrong_engine_files() {
         (
             "[sipp]\n",
             &[
-                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, profiles, events, knobs, group",
+                "m.toml:1:sipp: is not known; remove it, or choose from: sip, limits, media, control, web, speech, dialogue, prompts, recording, phrase_cache, profiles, events, knobs, group",
             ],
         ),
         (
@@ -365,7 +366,7 @@ fn wrong_engine_files() {
         (
             "[prompts]\nfolder = \"sip-profiles\"\nfallback = \"sorry.wav\"\n",
             &[
-                "m.toml:3:prompts.fallback: sip-profiles/sorry.wav cannot be played: No such file or directory (os error 2); name a WAV file of 16-bit PCM, one channel, below prompts.folder",
+                "m.toml:3:prompts.fallback: sip-profiles/sorry.wav cannot be played: No such file or directory (os error 2); name a WAV file (16-bit PCM, one channel) or an MP3 below prompts.folder",
             ],
         ),
         (

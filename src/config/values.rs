@@ -24,6 +24,8 @@ pub struct Config {
     pub dialogues: Vec<dialogue::ServiceConfig>,
     /// Where the prompts' recordings lie; `None`: prompts are synthesised only.
     pub prompts: Option<PathBuf>,
+    /// Where phrases that were synthesised are kept; `None`: nowhere.
+    pub phrases: Option<speech::PhraseCache>,
     /// Events, recordings and records.
     pub journal: journal::Settings,
     /// Calls and trunks.

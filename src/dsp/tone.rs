@@ -8,7 +8,8 @@
 //! | [`keys`] | which key is heard (ITU-T Q.24) |
 //! | [`progress`] | ringing, busy, no way through: what an exchange says in tones (ITU-T E.180) |
 //! | [`beep`] | that of an answering machine |
-//! | [`pair`] | one or two sines with soft edges |
+//! | [`pair`] | one or two sines with soft edges: keys that we send |
+//! | [`signal`] | the same for as long as is wanted, with pauses: tones in prompts |
 
 mod bank;
 pub mod beep;
@@ -16,6 +17,7 @@ pub mod keypad;
 pub mod keys;
 pub mod pair;
 pub mod progress;
+pub mod signal;
 pub mod steady;
 
 /// Samples of a frame: 20 ms at 8 kHz.

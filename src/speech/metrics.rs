@@ -3,6 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -20,6 +21,34 @@ pub struct Metrics {
     to_sound: Family<ByService, Histogram>,
     /// Of the endpoints.
     pub(super) endpoints: pool::Metrics,
+    pub(super) phrases: Phrases,
+}
+
+/// What is counted of the phrases that are kept on disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Phrases {
+    pub hits: Counter,
+    pub misses: Counter,
+    pub evicted: Counter,
+    pub skipped: Counter,
+    pub failures: Counter,
+    pub phrases: Gauge,
+    pub bytes: Gauge,
+}
+
+impl Phrases {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("phrase_cache_hits", "Segments that were said from the disk", self.hits.clone());
+        let misses_help = "Segments that were looked for on the disk, and had to be synthesised";
+        registry.register("phrase_cache_misses", misses_help, self.misses.clone());
+        registry.register("phrase_cache_evicted", "Phrases that gave way to others", self.evicted.clone());
+        let skipped_help = "Phrases that were not kept: too many were being written, or there can be no room";
+        registry.register("phrase_cache_skipped", skipped_help, self.skipped.clone());
+        let failures_help = "Phrases that could not be written, read, or read in time";
+        registry.register("phrase_cache_failures", failures_help, self.failures.clone());
+        registry.register("phrase_cache_phrases", "Phrases that are kept", self.phrases.clone());
+        registry.register_with_unit("phrase_cache_size", "What they take", Unit::Bytes, self.bytes.clone());
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +92,7 @@ impl Default for Metrics {
             to_final: Family::new_with_constructor(seconds),
             to_sound: Family::new_with_constructor(seconds),
             endpoints: pool::Metrics::default(),
+            phrases: Phrases::default(),
         }
     }
 }
@@ -71,6 +101,7 @@ impl Metrics {
     /// Adds all to a registry.
     pub fn register(&self, registry: &mut Registry) {
         self.endpoints.register("speech", registry);
+        self.phrases.register(registry);
         registry.register("speech_dropped_frames", "20 ms of audio that recognition never got", self.dropped.clone());
         registry.register("speech_stream_failures", "Streams that did not end well", self.failures.clone());
         registry.register("speech_reconnects", "Recognition streams that were made anew", self.reconnects.clone());

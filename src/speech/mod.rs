@@ -13,6 +13,7 @@
 mod capabilities;
 mod ear;
 mod metrics;
+mod phrases;
 pub mod prompts;
 mod recognise;
 mod sound;
@@ -36,6 +37,7 @@ use crate::channel::{Direct, MAX_MESSAGE, Slicing, in_words};
 use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 pub use metrics::Metrics;
+pub use phrases::PhraseCache;
 pub use synthesise::Synthesis;
 pub use watchdog::Rule;
 
@@ -87,6 +89,8 @@ impl ServiceConfig {
 pub struct Speech {
     services: Arc<HashMap<String, Arc<Service>>>,
     metrics: Metrics,
+    /// What has been said once is said again without an engine.
+    phrases: Option<phrases::Phrases>,
 }
 
 impl Speech {
@@ -115,7 +119,16 @@ impl Speech {
             let pool = Pool::new(&config.name, &config.endpoints, config.watch, &metrics.endpoints, link)?;
             by_name.insert(config.name.clone(), Arc::new(Service { config: config.clone(), counted, pool }));
         }
-        Ok(Speech { services: Arc::new(by_name), metrics })
+        Ok(Speech { services: Arc::new(by_name), metrics, phrases: None })
+    }
+
+    /// Keeps what is synthesised on disk. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The folder cannot be made or listed.
+    pub async fn keep_phrases(self, cache: PhraseCache) -> std::io::Result<Speech> {
+        let phrases = phrases::Phrases::open(cache, self.metrics.phrases.clone()).await?;
+        Ok(Speech { phrases: Some(phrases), ..self })
     }
 
     /// What is counted, to be registered.
@@ -183,8 +196,8 @@ impl Speech {
         marks
     }
 
-    /// Speaks one segment: sound in order, then exactly one [`FromSpeech::SoundEnd`] or [`FromSpeech::SoundFailed`]. Dropping what is
-    /// returned cancels the work. Must be called within a tokio runtime.
+    /// Speaks one segment: sound in order, then exactly one [`FromSpeech::SoundEnd`] or [`FromSpeech::SoundFailed`]; or, of a phrase that is
+    /// kept, one [`FromSpeech::Recording`]. Dropping what is returned cancels the work. Must be called within a tokio runtime.
     pub fn synthesise<T>(
         &self,
         name: &str,
@@ -198,7 +211,7 @@ impl Speech {
         T: From<FromSpeech> + Send + 'static,
     {
         let service = self.services.get(name).cloned().ok_or_else(|| not_configured(name));
-        synthesise::start(service, call_id, prompt, segment, text, inbox)
+        synthesise::start(service, self.phrases.clone(), call_id, prompt, segment, text, inbox)
     }
 
     /// Asks every endpoint again and again whether it is there and can do what is configured. Never ends; until this runs all count as up.

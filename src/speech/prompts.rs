@@ -1,6 +1,8 @@
-//! Recordings that prompts play: WAV files below one folder, read once, kept as 8 kHz samples that all calls share.
+//! Recordings that prompts play: WAV and MP3 files below one folder, read once, kept as 8 kHz samples that all calls share.
 //!
 //! One task owns the cache. Reading happens on a thread for blocking work, so that a slow disk delays only the prompt that wants the file.
+
+mod recording;
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -10,10 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::call::io::FromSpeech;
 use crate::call::prompt::PromptNo;
-use crate::codec::resample::{Resampler, SampleRate};
+pub use recording::check;
 
-/// The longest recording: an hour.
-const LONGEST_S: u32 = 3_600;
 /// Samples that are kept, all recordings together: 32 MiB. Beyond it the one that was not asked for the longest goes.
 const CACHE: usize = 16 << 20;
 
@@ -40,17 +40,23 @@ impl Prompts {
     where
         T: From<FromSpeech> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let asked = self.asks.send(Ask::Load { path, reply }).is_ok();
+        let prompts = self.clone();
         tokio::spawn(async move {
-            let read = if asked { answer.await.ok() } else { None };
-            let told = match read.unwrap_or_else(|| Err("the prompts folder is closed".to_owned())) {
+            let told = match prompts.read(path).await {
                 Ok(samples) => FromSpeech::Recording { prompt, segment, samples },
                 Err(reason) => FromSpeech::SoundFailed { prompt, segment, reason },
             };
             // A call that is over plays nothing.
             let _ = inbox.send(told.into()).await;
         });
+    }
+
+    /// Reads a recording.
+    pub(super) async fn read(&self, path: String) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.asks.send(Ask::Load { path, reply }).is_ok();
+        let read = if asked { answer.await.ok() } else { None };
+        read.unwrap_or_else(|| Err("the prompts folder is closed".to_owned()))
     }
 }
 
@@ -95,7 +101,10 @@ impl Cache {
         };
         let own = self.own.clone();
         tokio::task::spawn_blocking(move || {
-            let read = file.and_then(|file| read(&file)).map(Arc::<[i16]>::from);
+            let read = file.and_then(|file| {
+                recording::read(&file).map_err(|reason| format!("prompt {}: {reason}", file.display()))
+            });
+            let read = read.map(Arc::<[i16]>::from);
             if let (Ok(samples), Some(own)) = (&read, own.upgrade()) {
                 let _ = own.send(Ask::Read { path, samples: samples.clone() });
             }
@@ -120,39 +129,6 @@ impl Cache {
 fn below(folder: &Path, path: &str) -> Result<PathBuf, String> {
     let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if inside { Ok(folder.join(path)) } else { Err(format!("prompt {path:?} is not a path below the prompts folder")) }
-}
-
-fn read(file: &Path) -> Result<Vec<i16>, String> {
-    let wrong = |reason: String| format!("prompt {}: {reason}", file.display());
-    let bytes = std::fs::File::open(file).map_err(|error| wrong(error.to_string()))?;
-    samples(std::io::BufReader::new(bytes)).map_err(wrong)
-}
-
-/// A recording as it is played: at 8 kHz.
-pub fn samples(wav: impl std::io::Read) -> Result<Vec<i16>, String> {
-    let mut wav = hound::WavReader::new(wav).map_err(|error| error.to_string())?;
-    let spec = wav.spec();
-    let rate = SampleRate::from_hz(spec.sample_rate).filter(|_| spec.channels == 1 && spec.bits_per_sample == 16);
-    let Some(rate) = rate else {
-        return Err(format!(
-            "{} channels, {} bits, {} Hz; it has to be mono, 16-bit PCM, 8, 16, 22.05, 24, 44.1 or 48 kHz",
-            spec.channels, spec.bits_per_sample, spec.sample_rate
-        ));
-    };
-    if wav.duration() / spec.sample_rate > LONGEST_S {
-        return Err(format!("longer than {LONGEST_S} s"));
-    }
-    let samples: Result<Vec<i16>, _> = wav.samples().collect();
-    let samples = samples.map_err(|error| error.to_string())?;
-    if rate == SampleRate::HZ_8000 {
-        return Ok(samples);
-    }
-    let failed = |error| format!("{error}");
-    let mut resampler = Resampler::new(rate, SampleRate::HZ_8000).map_err(failed)?;
-    let mut line = Vec::new();
-    resampler.push(&samples, &mut line).map_err(failed)?;
-    resampler.flush(&mut line).map_err(failed)?;
-    Ok(line)
 }
 
 #[cfg(test)]
@@ -185,6 +161,11 @@ mod tests {
         let (inbox, mut told) = mpsc::channel::<FromSpeech>(4);
         prompts.load("a.wav".to_owned(), PromptNo(1), 0, inbox.clone());
         let Some(FromSpeech::Recording { samples, .. }) = told.recv().await else { panic!("no recording") };
+        assert_eq!(samples.len(), 8_000);
+        let mp3 = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/prompts/tone.mp3");
+        std::fs::copy(mp3, folder.join("a.mp3")).expect("room");
+        prompts.load("a.mp3".to_owned(), PromptNo(1), 1, inbox.clone());
+        let Some(FromSpeech::Recording { samples, segment: 1, .. }) = told.recv().await else { panic!("no MP3") };
         assert_eq!(samples.len(), 8_000);
         std::fs::remove_dir_all(&folder).expect("ours");
         prompts.load("a.wav".to_owned(), PromptNo(2), 0, inbox.clone());

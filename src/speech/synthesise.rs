@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::capabilities;
+use super::phrases::{self, Key, Phrases};
 use super::sound::{Decoder, LINE};
 use super::{Engine, Service, Trouble};
 use crate::call::io::FromSpeech;
@@ -38,6 +39,7 @@ impl Drop for Synthesis {
 
 pub(super) fn start<T>(
     service: Result<Arc<Service>, String>,
+    phrases: Option<Phrases>,
     call_id: &str,
     prompt: PromptNo,
     segment: u32,
@@ -49,14 +51,21 @@ where
 {
     let call_id = call_id.to_owned();
     let task = tokio::spawn(async move {
-        let spoken = match service {
+        let last = match service {
             Ok(service) => {
-                Speaker { service, call_id, prompt, segment, text, given: 0, first: None, inbox: &inbox }.run().await
+                let key = phrases.and_then(|phrases| Some((phrases, Key::of(&service.config, &text)?)));
+                let kept = match &key {
+                    Some((phrases, key)) => phrases.sound(*key).await,
+                    None => None,
+                };
+                let whole = key.is_some().then(Vec::new);
+                let speaker =
+                    Speaker { service, call_id, prompt, segment, text, given: 0, first: None, whole, inbox: &inbox };
+                match kept {
+                    Some(samples) => FromSpeech::Recording { prompt, segment, samples },
+                    None => speaker.say(key).await,
+                }
             }
-            Err(reason) => Err(reason),
-        };
-        let last = match spoken {
-            Ok(()) => FromSpeech::SoundEnd { prompt, segment },
             Err(reason) => FromSpeech::SoundFailed { prompt, segment, reason },
         };
         // A call that is gone needs no last word.
@@ -81,12 +90,28 @@ struct Speaker<'a, T> {
     given: usize,
     /// When it got the first of them.
     first: Option<Instant>,
+    /// All of them, if the phrase is to be kept.
+    whole: Option<Vec<i16>>,
     inbox: &'a mpsc::Sender<T>,
 }
 
 impl<T: From<FromSpeech>> Speaker<'_, T> {
+    /// Says it, and keeps what has come whole.
+    async fn say(mut self, key: Option<(Phrases, Key)>) -> FromSpeech {
+        let (prompt, segment) = (self.prompt, self.segment);
+        match self.run().await {
+            Ok(()) => {
+                if let (Some((phrases, key)), Some(samples)) = (key, self.whole) {
+                    phrases.keep(key, samples);
+                }
+                FromSpeech::SoundEnd { prompt, segment }
+            }
+            Err(reason) => FromSpeech::SoundFailed { prompt, segment, reason },
+        }
+    }
+
     /// A segment of which nothing was heard yet is asked for elsewhere when it fails; where there is nowhere else, once more.
-    async fn run(mut self) -> Result<(), String> {
+    async fn run(&mut self) -> Result<(), String> {
         let service = self.service.clone();
         let mut failed = Vec::new();
         let begun = Instant::now();
@@ -160,6 +185,7 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         }
         if decoder.is_torn() {
             engine.counted.nonsense.inc();
+            self.whole = None;
         }
         decoder.finish().map_err(broken)?;
         while let Some(samples) = decoder.rest() {
@@ -177,6 +203,11 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         let given = Duration::from_millis((self.given / (LINE as usize / 1_000)) as u64);
         sleep_until(first + given.saturating_sub(LEAD)).await;
         self.given += samples.len();
+        // A long one is said, and not kept.
+        self.whole = self.whole.take().filter(|_| self.given <= phrases::LONGEST);
+        if let Some(whole) = &mut self.whole {
+            whole.extend_from_slice(&samples);
+        }
         if self.given > LONGEST {
             return Err(engine.mismatch("does not stop speaking: half an hour of one segment".into()));
         }

@@ -92,6 +92,7 @@ pub struct Metrics {
     pub(super) inbox_full: Counter,
     utterances: Counter,
     interruptions: Counter,
+    under_runs: Counter,
     transfers: Family<Became, Counter>,
     refers_refused: Family<Why, Counter>,
     refers_followed: Family<Became, Counter>,
@@ -124,6 +125,7 @@ impl Default for Metrics {
             inbox_full: Counter::default(),
             utterances: Counter::default(),
             interruptions: Counter::default(),
+            under_runs: Counter::default(),
             transfers: Family::default(),
             refers_refused: Family::default(),
             refers_followed: Family::default(),
@@ -187,6 +189,8 @@ impl Metrics {
         );
         registry.register("utterances", "Utterances of callers", self.utterances.clone());
         registry.register("prompts_interrupted", "Prompts stopped by callers", self.interruptions.clone());
+        let under_runs_help = "Times that the sound of a prompt was due and had not come, of calls that are over";
+        registry.register("prompt_under_runs", under_runs_help, self.under_runs.clone());
         registry.register("transfers", "Attempts to hand a call over, by what became of them", self.transfers.clone());
         registry.register(
             "sip_refers_refused",
@@ -301,6 +305,7 @@ impl Metrics {
         if let Some(codec) = quality.codec {
             self.coded.get_or_create(&Coded { trunk: trunk.to_owned(), codec: codec.name }).inc();
         }
+        self.under_runs.inc_by(quality.under_runs);
         let observe = |family: &Family<Ear, Histogram, Buckets>, heard_by, value: f64| {
             family.get_or_create(&Ear { trunk: trunk.to_owned(), heard_by }).observe(value);
         };
@@ -348,13 +353,14 @@ mod tests {
         metrics.line("silent", &LineQuality::default());
         let heard = Some(VoipMetrics { loss_rate: 0.02, mos_lq: Some(4.1), ..VoipMetrics::default() });
         let codec = Some(LineCodec { name: "G722", clock_rate: 8_000, channels: 1, ptime_in: None, ptime_out: Ms(20) });
-        metrics.line("bare", &LineQuality { codec, heard, jitter_ms: Ms(3), ..LineQuality::default() });
+        metrics.line("bare", &LineQuality { codec, heard, jitter_ms: Ms(3), under_runs: 3, ..LineQuality::default() });
         let peer = PeerQuality { lost: 5, jitter_ms: Ms(7), round_trip_ms: Some(Ms(80)), heard: None };
         metrics.line("whole", &LineQuality { heard, sent: 100, peer: Some(peer), ..LineQuality::default() });
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("it writes");
         let has = |line: &str| assert!(text.contains(line), "{line} is not in {text}");
         has("line_codecs_total{trunk=\"bare\",codec=\"G722\"} 1");
+        has("prompt_under_runs_total 3");
         has("line_mos_sum{trunk=\"bare\",heard_by=\"us\"} 4.0999");
         has("line_loss_ratio_sum{trunk=\"whole\",heard_by=\"far_end\"} 0.05");
         has("line_jitter_seconds_sum{trunk=\"whole\",heard_by=\"far_end\"} 0.007");

@@ -569,7 +569,9 @@ impl Wires<'_> {
     /// A segment that has been made needs nobody to make it.
     fn done_with(&mut self, input: &Input) {
         if let Input::Speech(
-            FromSpeech::SoundEnd { prompt, segment } | FromSpeech::SoundFailed { prompt, segment, .. },
+            FromSpeech::SoundEnd { prompt, segment }
+            | FromSpeech::SoundFailed { prompt, segment, .. }
+            | FromSpeech::Recording { prompt, segment, .. },
         ) = input
         {
             self.synthesis.remove(&(*prompt, *segment));

@@ -64,6 +64,7 @@ pub struct Scenario {
     pub drift: i32,
     pub knobs: Knobs,
     pub background: Option<Background>,
+    pub variables: Vec<(String, String)>,
     pub rules: Rules,
     pub rtp_timeout: Duration,
     pub line: LineRules,
@@ -116,6 +117,7 @@ impl Scenario {
             drift: 0,
             knobs: Knobs { no_input: trunkline::ms::Ms(0), ..Knobs::default() },
             background: None,
+            variables: Vec::new(),
             rules: Rules {
                 dialogue_timeout: Duration::from_secs(4),
                 dialogue_resumes: 0,

@@ -213,7 +213,7 @@ impl World {
             longest: None,
             request_id: "request".to_owned(),
             correlation: "correlation".to_owned(),
-            variables: Vec::new(),
+            variables: self.scenario.variables.clone(),
             pass_headers: Vec::new(),
             knobs: self.scenario.knobs.clone(),
             background: self.scenario.background.clone(),

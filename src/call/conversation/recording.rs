@@ -68,6 +68,8 @@ impl Conversation {
             if on {
                 self.recording.coming.push_back(keep_text);
             }
+            // What is hidden is not kept among the phrases on the disk either.
+            self.speaker.keep_private(on && !keep_text);
             self.out.push_back(Output::Leg(leg::Command::PauseRecording(on)));
         }
     }

@@ -29,6 +29,17 @@ impl Conversation {
         }
     }
 
+    /// Variables that the call does not have, each once: what is said again and again is not complained of as often.
+    pub(super) fn tell_unfilled(&mut self, now: Instant) {
+        for reason in self.speaker.take_unfilled() {
+            let fault = format!("say: {reason}");
+            if !self.told.faults.contains(&fault) {
+                self.told.fault(fault.clone());
+                self.tell(now, Line::Fault(Fault::Action { action_id: String::new(), reason: fault }));
+            }
+        }
+    }
+
     pub(super) fn cut_off(&mut self, id: &str) {
         self.cut_off.push_back(id.to_owned());
         if self.cut_off.len() > CUT_OFF {

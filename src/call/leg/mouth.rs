@@ -10,6 +10,7 @@ use super::{LegEvent, Stopped};
 use crate::call::knobs::BargeIn;
 use crate::call::prompt::PromptNo;
 use crate::dsp::level::Fade;
+use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
 
 /// Samples of a frame: 20 ms at 8 kHz.
@@ -27,6 +28,8 @@ pub enum Sound {
     Own(Vec<i16>),
     /// Samples that other calls play too: a recording.
     Shared(Arc<[i16]>),
+    /// A tone, made as it is heard.
+    Tone(Signal),
     /// Nothing, for so many samples.
     Silence(u32),
 }
@@ -37,6 +40,7 @@ impl Sound {
         match self {
             Sound::Own(samples) => samples.len(),
             Sound::Shared(samples) => samples.len(),
+            Sound::Tone(tone) => tone.samples() as usize,
             Sound::Silence(samples) => *samples as usize,
         }
     }
@@ -47,6 +51,7 @@ impl Sound {
         match self {
             Sound::Own(samples) => out[..n].copy_from_slice(&samples[from..from + n]),
             Sound::Shared(samples) => out[..n].copy_from_slice(&samples[from..from + n]),
+            Sound::Tone(tone) => tone.write(from as u32, &mut out[..n]),
             Sound::Silence(_) => out[..n].fill(0),
         }
         n

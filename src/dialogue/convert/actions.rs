@@ -9,6 +9,8 @@ use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, BargeIn, KnobChange, OnBargeIn};
 use crate::call::prompt::{Prompt, Segment, Source, Text};
+use crate::call::variables::is_variable;
+use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 
@@ -98,7 +100,8 @@ pub(super) fn segment(path: &str, message: proto::Segment, piece: bool) -> Resul
     let source = match message.segment {
         Some(Part::Text(message)) => Source::Text(text(&format!("{path}.text"), message, piece)?),
         Some(Part::File(proto::File { path: file })) => Source::File(below(&format!("{path}.file.path"), file)?),
-        Some(Part::Tone(_)) => return Err(Refused::not_built(format!("{path}.tone"), "tones")),
+        Some(Part::Variable(message)) => Source::Text(variable(&format!("{path}.variable"), message)?),
+        Some(Part::Tone(message)) => Source::Tone(tone(&format!("{path}.tone"), &message)?),
         Some(Part::Silence(proto::Silence { duration_ms })) => {
             Source::Silence(span(&format!("{path}.silence.duration_ms"), duration_ms, 20, 60_000)?)
         }
@@ -107,8 +110,45 @@ pub(super) fn segment(path: &str, message: proto::Segment, piece: bool) -> Resul
     Ok(Segment { source, mark: id(&format!("{path}.mark"), message.mark)? })
 }
 
+/// A text of nothing else.
+fn variable(path: &str, message: proto::Variable) -> Result<Text, Refused> {
+    let proto::Variable { name, spoken } = message;
+    if !is_variable(&name) {
+        let reason = format!("{name:?} is no name of a variable: 1 to 64 letters, digits, _, - and .");
+        return Err(Refused::invalid(format!("{path}.name"), reason));
+    }
+    let spoken = spoken.unwrap_or_default();
+    if !spoken.text.is_empty() || spoken.ssml {
+        return Err(Refused::invalid(
+            format!("{path}.spoken"),
+            "has a text, or ssml: only how it is spoken may be said",
+        ));
+    }
+    text(&format!("{path}.spoken"), proto::Text { text: format!("${{{name}}}"), ..spoken }, false)
+}
+
+fn tone(path: &str, message: &proto::Tone) -> Result<Signal, Refused> {
+    let proto::Tone { frequencies, duration_ms, level_dbm0, on_ms, off_ms } = message;
+    let invalid = |field: &str, reason: String| Refused::invalid(format!("{path}.{field}"), reason);
+    if let Some(hz) = frequencies.iter().find(|hz| !(100..=3_800).contains(*hz)) {
+        return Err(invalid("frequencies", format!("{hz} is out of range, 100 to 3800")));
+    }
+    let hz = |n: usize| frequencies.get(n).map(|hz| *hz as u16);
+    let (Some(first), None) = (hz(0), hz(2)) else {
+        return Err(invalid("frequencies", format!("has {} entries, one or two are needed", frequencies.len())));
+    };
+    let level = within(&format!("{path}.level_dbm0"), *level_dbm0, -40.0, -3.0)?.unwrap_or(-13.0);
+    let length = span(&format!("{path}.duration_ms"), *duration_ms, 20, 60_000)?;
+    let steady = Signal::new(first, hz(1), level, length);
+    if (*on_ms, *off_ms) == (0, 0) {
+        return Ok(steady);
+    }
+    let on = span(&format!("{path}.on_ms"), *on_ms, 20, 60_000)?;
+    Ok(steady.with_pauses(on, span(&format!("{path}.off_ms"), *off_ms, 20, 60_000)?))
+}
+
 fn text(path: &str, message: proto::Text, piece: bool) -> Result<Text, Refused> {
-    let proto::Text { text, voice, speed, pitch, volume, language, ssml } = message;
+    let proto::Text { text, voice, speed, pitch, volume, language, ssml, once } = message;
     if text.is_empty() || (!piece && text.trim().is_empty()) {
         return Err(Refused::invalid(format!("{path}.text"), "is empty"));
     }
@@ -126,6 +166,7 @@ fn text(path: &str, message: proto::Text, piece: bool) -> Result<Text, Refused> 
         pitch: within(&format!("{path}.pitch"), pitch, -12.0, 12.0)?,
         volume: within(&format!("{path}.volume"), volume, -40.0, 10.0)?,
         ssml,
+        once,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::call::prompt::{Prompt, Segment, Source, Text};
 use crate::call::record::AnsweredBy;
 use crate::call::record::Role;
 use crate::call::transfer::{Decision, Refer};
+use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use crate::sip::refer::{ReferTarget, Replaces};
@@ -52,13 +53,26 @@ fn a_prompt_with_everything() {
         volume: Some(10.0),
         language: "en".into(),
         ssml: true,
+        once: true,
     };
     let say = proto::Say {
         prompt_id: "p".into(),
         segments: vec![
             proto::Segment { segment: Some(Part::Text(text)), mark: "m".into() },
+            part(Part::Variable(proto::Variable {
+                name: "名字".into(),
+                spoken: Some(proto::Text { voice: "w".into(), ..Default::default() }),
+            })),
             part(Part::File(proto::File { path: "a/b.wav".into() })),
             part(Part::Silence(proto::Silence { duration_ms: 20 })),
+            part(Part::Tone(proto::Tone {
+                frequencies: vec![440, 480],
+                duration_ms: 6_000,
+                level_dbm0: Some(-19.5),
+                on_ms: 2_000,
+                off_ms: 4_000,
+            })),
+            part(Part::Tone(proto::Tone { frequencies: vec![425], duration_ms: 20, ..Default::default() })),
         ],
         barge_in: proto::BargeInPolicy::Never.into(),
         protect_ms: Some(60_000),
@@ -73,14 +87,18 @@ fn a_prompt_with_everything() {
         pitch: Some(-12.0),
         volume: Some(10.0),
         ssml: true,
+        once: true,
     };
     let plain = |source| Segment { source, mark: String::new() };
     let prompt = Prompt {
         id: "p".into(),
         segments: vec![
             Segment { source: Source::Text(text), mark: "m".into() },
+            plain(Source::Text(Text { text: "${名字}".into(), voice: "w".into(), ..Text::default() })),
             plain(Source::File("a/b.wav".into())),
             plain(Source::Silence(Ms(20))),
+            plain(Source::Tone(Signal::new(440, Some(480), -19.5, Ms(6_000)).with_pauses(Ms(2_000), Ms(4_000)))),
+            plain(Source::Tone(Signal::new(425, None, -13.0, Ms(20)))),
         ],
         barge_in: Some(BargeIn::Never),
         protect: Some(Ms(60_000)),
@@ -148,9 +166,7 @@ fn every_other_action() {
 
 #[test]
 fn what_is_not_built_is_named() {
-    let tone = part(Part::Tone(proto::Tone::default()));
     let cases = [
-        (Act::Say(saying(vec![tone])), "say.segments[0].tone: tones"),
         (Act::Expect(proto::Expect { phrases: vec!["x".into()], ..Default::default() }), "expect.phrases: phrases"),
         (Act::Expect(proto::Expect { grammar: "x".into(), ..Default::default() }), "expect.grammar: grammars"),
     ];
@@ -170,6 +186,15 @@ fn what_makes_no_sense_is_named() {
         Act::Say(saying(vec![part(Part::Silence(proto::Silence { duration_ms: 20 })), part(Part::Text(text))]))
     };
     let silence = |duration_ms| Act::Say(saying(vec![part(Part::Silence(proto::Silence { duration_ms }))]));
+    let tone = |set: fn(&mut proto::Tone)| {
+        let mut tone = proto::Tone { frequencies: vec![425], duration_ms: 1_000, ..Default::default() };
+        set(&mut tone);
+        Act::Say(saying(vec![part(Part::Tone(tone))]))
+    };
+    let variable = |name: &str, spoken: proto::Text| {
+        let variable = proto::Variable { name: name.into(), spoken: Some(spoken) };
+        Act::Say(saying(vec![part(Part::Variable(variable))]))
+    };
     let hi = || part(Part::Text(words("hi")));
     let long = "x".repeat(4097);
     let cases = [
@@ -190,6 +215,28 @@ fn what_makes_no_sense_is_named() {
         (text(|t| t.volume = Some(f32::INFINITY)), "say.segments[1].text.volume: inf is out of range, -40 to 10"),
         (silence(19), "say.segments[0].silence.duration_ms: 19 is out of range, 20 to 60000"),
         (silence(60_001), "say.segments[0].silence.duration_ms: 60001 is out of range, 20 to 60000"),
+        (tone(|t| t.frequencies.clear()), "say.segments[0].tone.frequencies: has 0 entries, one or two are needed"),
+        (
+            tone(|t| t.frequencies = vec![425; 3]),
+            "say.segments[0].tone.frequencies: has 3 entries, one or two are needed",
+        ),
+        (tone(|t| t.frequencies.push(3_801)), "say.segments[0].tone.frequencies: 3801 is out of range, 100 to 3800"),
+        (tone(|t| t.duration_ms = 0), "say.segments[0].tone.duration_ms: 0 is out of range, 20 to 60000"),
+        (tone(|t| t.level_dbm0 = Some(-2.9)), "say.segments[0].tone.level_dbm0: -2.9 is out of range, -40 to -3"),
+        (tone(|t| t.on_ms = 200), "say.segments[0].tone.off_ms: 0 is out of range, 20 to 60000"),
+        (tone(|t| t.off_ms = 200), "say.segments[0].tone.on_ms: 0 is out of range, 20 to 60000"),
+        (
+            variable("first name", Default::default()),
+            "say.segments[0].variable.name: \"first name\" is no name of a variable: 1 to 64 letters, digits, _, - and .",
+        ),
+        (
+            variable("n", words("x")),
+            "say.segments[0].variable.spoken: has a text, or ssml: only how it is spoken may be said",
+        ),
+        (
+            variable("n", proto::Text { speed: Some(9.0), ..Default::default() }),
+            "say.segments[0].variable.spoken.speed: 9 is out of range, 0.5 to 2",
+        ),
         (file(""), "say.segments[0].file.path: is empty"),
         (file("/etc/passwd"), "say.segments[0].file.path: does not lie below the prompts folder"),
         (file("a/../../b"), "say.segments[0].file.path: does not lie below the prompts folder"),

@@ -5,7 +5,15 @@ use std::f32::consts::TAU;
 use super::{RATE, mean_square};
 
 /// Samples of a rise or fall: 3 ms. Q.24 counts a tone from where it is at half.
-const RAMP: u32 = 24;
+pub(super) const RAMP: u32 = 24;
+
+/// How loud a tone is so many samples from its nearer edge, 0 to 1.
+pub(super) fn rise(edge: u32) -> f32 {
+    match edge {
+        0..RAMP => 0.5 - 0.5 * (std::f32::consts::PI * (edge + 1) as f32 / (RAMP + 1) as f32).cos(),
+        _ => 1.0,
+    }
+}
 
 /// A tone under way.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +37,7 @@ impl Pair {
             if self.done >= self.length {
                 return false;
             }
-            let edge = self.done.min(self.length - 1 - self.done);
-            let gain = match edge {
-                0..RAMP => 0.5 - 0.5 * (std::f32::consts::PI * (edge + 1) as f32 / (RAMP + 1) as f32).cos(),
-                _ => 1.0,
-            };
+            let gain = rise(self.done.min(self.length - 1 - self.done));
             let mut sum = 0.0;
             for (step, phase, amplitude) in &mut self.sines {
                 sum += *amplitude * phase.sin();

@@ -217,6 +217,7 @@ fn segment(segment: Segment) -> proto::Segment {
                 volume,
                 language: language.unwrap_or_default(),
                 ssml: false,
+                once: false,
             })
         }
         Segment::File(path) => SegmentKind::File(proto::File { path }),

@@ -1,5 +1,6 @@
 //! Against engines that work, refuse, hang, die and talk nonsense.
 
+mod phrases;
 mod recognition;
 mod synthesis;
 

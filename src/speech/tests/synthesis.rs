@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::*;
 
-fn piece(samples: Vec<u8>) -> Result<proto::SynthesizeResponse, Status> {
+pub(super) fn piece(samples: Vec<u8>) -> Result<proto::SynthesizeResponse, Status> {
     Ok(proto::SynthesizeResponse { samples: samples.into(), words: Vec::new() })
 }
 
-fn words(text: &str) -> Text {
+pub(super) fn words(text: &str) -> Text {
     Text { text: text.into(), ..Text::default() }
 }
 
@@ -82,6 +82,23 @@ async fn wishes_are_passed_on_and_the_rate_is_the_line_s() {
     assert_eq!(end, Ok(()));
     let length = sound.concat().len();
     assert!(length.abs_diff(8_000) <= 80, "a second has {length} samples");
+}
+
+#[tokio::test]
+async fn ssml_is_passed_through_as_it_is() {
+    const MARKUP: &str = "<speak>On <say-as interpret-as=\"date\">2026-11-26</say-as> &amp; later.</speak>";
+    let mut fake = Fake::new();
+    fake.can.synthesis.as_mut().expect("speaks").ssml = true;
+    let served = fake
+        .speaking(|_, request, out| async move {
+            let is_markup = request.config.is_some_and(|config| config.ssml);
+            assert_eq!((request.text.as_str(), is_markup), (MARKUP, true));
+            out.send(piece(vec![1; 1_600])).await.expect("Trunkline reads");
+        })
+        .serve()
+        .await;
+    let (sound, end) = listen(&served.client(), Text { ssml: true, ..words(MARKUP) }).await;
+    assert_eq!((sound.concat().len(), end), (800, Ok(())));
 }
 
 #[tokio::test]
