@@ -8,6 +8,7 @@
 
 mod announced;
 mod bridged;
+mod commanded;
 mod early;
 mod handing_over;
 mod listening;
@@ -881,6 +882,7 @@ impl Call {
             wav: String::new(),
             wav_url: String::new(),
             recording_pauses: told.pauses,
+            mutes: told.mutes,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
             sip_call_id: self.origin().1.to_owned(),

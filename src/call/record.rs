@@ -120,6 +120,8 @@ pub struct CallRecord {
     pub wav_url: String,
     /// Where the recording was paused, in order: there it holds silence.
     pub recording_pauses: Vec<Pause>,
+    /// Where the caller was sent nothing, as was asked.
+    pub mutes: Vec<Pause>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.

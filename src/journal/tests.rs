@@ -95,6 +95,7 @@ pub(super) fn record(call_id: &str) -> CallRecord {
         wav: String::new(),
         wav_url: String::new(),
         recording_pauses: Vec::new(),
+        mutes: Vec::new(),
         request_id: "r".into(),
         correlation: "order 17".into(),
         sip_call_id: "x@y".into(),

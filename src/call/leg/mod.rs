@@ -194,6 +194,8 @@ pub enum Command {
     Knobs(LegKnobs),
     /// The recording is paused from the next frame on, or goes on.
     PauseRecording(bool),
+    /// Nothing is sent from the next frame on, but keys; or again.
+    Mute(bool),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
     /// What is looped under everything that is sent, and how loud.
@@ -319,6 +321,13 @@ pub enum LegEvent {
     /// The recording is paused, or goes on.
     RecordingPaused {
         /// Paused.
+        on: bool,
+        /// Media time of the first frame of which that holds.
+        from: Ms,
+    },
+    /// Nothing is sent to the far end, or again.
+    Muted {
+        /// Nothing.
         on: bool,
         /// Media time of the first frame of which that holds.
         from: Ms,
@@ -454,6 +463,7 @@ pub struct Leg {
     stop: Option<PromptNo>,
     reports: Reports,
     recording_paused: bool,
+    muted: bool,
     // time
     origin: Option<Instant>,
     last: Option<Instant>,
@@ -504,6 +514,7 @@ impl Leg {
             keys: KeyQueue::default(),
             stop: None,
             recording_paused: false,
+            muted: false,
             origin: None,
             last: None,
         };
@@ -594,9 +605,11 @@ impl Leg {
             Command::Knobs(knobs) => self.turn(knobs),
             Command::PauseRecording(on) => {
                 self.recording_paused = on;
-                let next = |last: Instant, origin| Ms::from((last + SLOT).saturating_duration_since(origin));
-                let from = self.last.zip(self.origin).map_or(Ms(0), |(last, origin)| next(last, origin));
-                events(LegEvent::RecordingPaused { on, from });
+                events(LegEvent::RecordingPaused { on, from: self.next_frame() });
+            }
+            Command::Mute(on) => {
+                self.muted = on;
+                events(LegEvent::Muted { on, from: self.next_frame() });
             }
             Command::Pressed(key) => {
                 if let Some(key) = event::Key::from_char(key) {
@@ -669,7 +682,7 @@ impl Leg {
             }
             None => spoke,
         };
-        let spoke = self.key_tone().or(spoke);
+        let spoke = self.key_tone().or(spoke.filter(|_| !self.muted));
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
@@ -692,6 +705,12 @@ impl Leg {
             self.heard_at = None;
             outlet.event(LegEvent::LineDead { at });
         }
+    }
+
+    /// Media time of the frame that comes next.
+    fn next_frame(&self) -> Ms {
+        let next = |last: Instant, origin| Ms::from((last + SLOT).saturating_duration_since(origin));
+        self.last.zip(self.origin).map_or(Ms(0), |(last, origin)| next(last, origin))
     }
 
     /// The leg ends: says so to the far end.
