@@ -20,6 +20,8 @@
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
 //! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
 //! | `wire` | our RTP, as tshark sees it |
+//! | `listening` | who listens in: both sides, their times, what is lost, who is one too many; a caller who is muted |
+//! | `wrong_state` | every action and command where it cannot be done |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
@@ -36,6 +38,7 @@ mod inbound;
 mod ipv6;
 mod kamailio;
 mod linphone;
+mod listening;
 mod load;
 mod many_calls;
 mod outbound;
@@ -52,3 +55,4 @@ mod transports;
 mod trunks;
 mod uploads;
 mod wire;
+mod wrong_state;

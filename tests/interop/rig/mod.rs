@@ -29,7 +29,7 @@ use trunkline::proto::dialogue::v1::Hangup;
 
 pub use bucket::{Service, upload_to};
 pub use certificates::certificates;
-pub use dialogue::{Brain, say};
+pub use dialogue::{Brain, Dialogue, say};
 pub use dns::{Zone, a, srv};
 pub use events::Happened;
 pub use kamailio::Kamailio;
