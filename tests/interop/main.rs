@@ -22,6 +22,7 @@
 //! | `wire` | our RTP, as tshark sees it |
 //! | `listening` | who listens in: both sides, their times, what is lost, who is one too many; a caller who is muted |
 //! | `wrong_state` | every action and command where it cannot be done |
+//! | `chaos` | services killed, frozen and slowed at random while calls talk |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
@@ -33,6 +34,7 @@ mod bad_input;
 mod bad_services;
 mod baresip;
 mod bridge;
+mod chaos;
 mod foreign;
 mod inbound;
 mod ipv6;

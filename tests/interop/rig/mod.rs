@@ -37,7 +37,7 @@ pub use linphone::Linphone;
 pub use peer::{Peer, SDP};
 pub use ports::Ports;
 pub use sipp::{Phone, Sipp, Trace};
-pub use speech::{Engine, Hearing, Speaking};
+pub use speech::{Engine, Hearing, Speaking, speech_routes};
 
 /// Longer than any single step of any test should take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

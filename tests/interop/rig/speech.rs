@@ -52,13 +52,17 @@ pub struct Engine(Alone);
 
 impl Engine {
     pub async fn serve(hearing: Hearing, speaking: Speaking) -> Engine {
-        let service = SpeechServer::new(Scripted { hearing, speaking });
-        Engine(Alone::serve(Routes::new(service)).await)
+        Engine(Alone::serve(speech_routes(hearing, speaking)).await)
     }
 
     pub fn endpoint(&self) -> String {
         self.0.endpoint.clone()
     }
+}
+
+/// The same, to be served by somebody else.
+pub fn speech_routes(hearing: Hearing, speaking: Speaking) -> Routes {
+    Routes::new(SpeechServer::new(Scripted { hearing, speaking }))
 }
 
 struct Scripted {
@@ -80,6 +84,7 @@ impl Speech for Scripted {
                 languages: vec!["en".into()],
                 partials: true,
                 phrases: false,
+                grammars: false,
             }),
             synthesis: Some(Synthesis { formats, voices: vec![voice], streaming_text: false, ssml: false }),
         }))
