@@ -147,7 +147,7 @@ impl Listening {
             // In this order: what was put in before the end is there.
             let over = self.listener.is_over();
             while self.pieces.whole.is_empty()
-                && let Some(frame) = self.listener.next()
+                && let Some(frame) = self.listener.frame()
             {
                 self.pieces.push(&frame);
             }

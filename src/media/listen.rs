@@ -81,7 +81,7 @@ impl Listener {
     }
 
     /// The next 20 ms, if they are there.
-    pub fn next(&mut self) -> Option<RecordedFrame> {
+    pub fn frame(&mut self) -> Option<RecordedFrame> {
         self.frames.pop().ok()
     }
 

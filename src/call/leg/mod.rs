@@ -672,7 +672,7 @@ impl Leg {
         self.place_voice(at, spoke.is_some());
         self.echo.said(spoke.as_ref());
         let spoke = self.lay_under(spoke, outlet);
-        let spoke = match outlet.bridge(&heard.samples) {
+        let mut spoke = match outlet.bridge(&heard.samples) {
             // What the mouth says goes over what comes from the other leg.
             Some(mut both) => {
                 if let Some(spoke) = &spoke {
@@ -682,7 +682,10 @@ impl Leg {
             }
             None => spoke,
         };
-        let spoke = self.key_tone().or(spoke.filter(|_| !self.muted));
+        if self.muted {
+            spoke = None;
+        }
+        let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
             robot_at: at,
