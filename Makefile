@@ -14,7 +14,7 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load turns soak talk-off held-out fuzz
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load turns soak chaos talk-off held-out fuzz
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
@@ -22,6 +22,7 @@ help:
 	@echo 'make build   the release binary: $(trunkline)'
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
 	@echo 'make turns   how quick a conversation is, and what interrupts it (docs/conversation-bench.md)'
+	@echo 'make chaos   1,000 calls whose services are killed, frozen and slowed at random (docs/operations.md)'
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
 	@echo 'make talk-off  how many keys are heard in an hour of speech (docs/tones.md)'
@@ -86,6 +87,10 @@ turns: build
 # A hundred thousand calls in each direction on one server, the far end of every fifth making trouble: nothing may be left of them. 15 minutes.
 soak: build
 	$(trunkline) load setup --rate 500 --calls 100000 --unruly 20 --direction in,out,mixed --no-overload --assert
+
+# 1,000 calls, 60 at a time, while two speech services and two dialogues are killed, frozen and slowed at random: CHAOS_SEED=2 make chaos. 8 minutes.
+chaos:
+	CHAOS_CALLS=$${CHAOS_CALLS:-1000} $(cargo) test --release --locked --test interop chaos::services -- --nocapture
 
 # For its column of PESQ: python3 -m venv V && V/bin/pip install pesq, then PYTHON=V/bin/python make jitter
 jitter:

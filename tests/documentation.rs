@@ -71,3 +71,20 @@ fn every_dependency_is_accounted_for() {
         listed(&page).into_iter().filter(|name| !matches!(*name, "crate" | "audiopus")).collect();
     assert_eq!(accounted, wanted);
 }
+
+/// The tests that the table of rules names, in `sim_x::name` form.
+#[test]
+fn every_rule_of_the_conversation_has_its_test() {
+    let text = read("docs/conversation.md");
+    let rules = part(&text, "## Which test holds which rule");
+    let rows: Vec<_> = rules.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule ")).collect();
+    assert!(rows.len() > 50, "{} rules", rows.len());
+    for row in rows {
+        let named: Vec<_> = row.split('`').filter_map(|part| part.split_once("::")).collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for (file, name) in named {
+            let there = read(&format!("tests/{file}.rs")).contains(&format!("#[test]\nfn {name}() {{"));
+            assert!(there, "tests/{file}.rs has no test {name}");
+        }
+    }
+}

@@ -118,7 +118,7 @@ fn a_file_that_comes_when_another_was_asked_for_is_not_played() {
 fn on_hold_it_is_not_heard() {
     let mut scenario = office();
     scenario.dialogue = Box::new(|event| match event.what {
-        Line::Begin(_) => vec![act(Action::Partials(false))],
+        Line::Begin(_) => vec![act(Action::Expect { partials: false, hints: None })],
         _ => Vec::new(),
     });
     scenario.orders = vec![(3_500, Order::Do(Action::Hold(true))), (5_500, Order::Do(Action::Hold(false)))];

@@ -53,7 +53,7 @@ fn random_action(rng: &mut StdRng, asked: &Asked) -> Action {
             no_input: Some(Ms(rng.random_range(0..6_000))),
             ..KnobChange::default()
         }),
-        8 => Action::Partials(rng.random()),
+        8 => Action::Expect { partials: rng.random(), hints: None },
         9 => Action::Wait(Ms(rng.random_range(20_000..60_000))),
         10 => Action::SendKeys("12#".to_owned()),
         _ => Action::Label { key: "k".to_owned(), value: "v".to_owned() },

@@ -51,7 +51,7 @@ fn an_echo_does_not_interrupt_by_voice_nor_by_its_words_nor_make_a_prompt_pause(
                 ToRecogniser::UtteranceEnd { utterance, .. } => {
                     vec![(100, sim::services::final_text(utterance, "sorry I did not understand"))]
                 }
-                ToRecogniser::Close => Vec::new(),
+                ToRecogniser::Expect(_) | ToRecogniser::Close => Vec::new(),
             });
             let seen = scenario.run(delay.into());
             assert!(!seen.turns(Role::Speech)[0].interrupted, "{delay} ms, {loss_db} dB: {:?}", seen.interruptions());

@@ -189,15 +189,17 @@ fn who_hangs_up_in_mid_sentence_has_been_heard_so_far() {
                             (400, sim::services::final_text(utterance, "can you tell me")),
                         ]
                     }
-                    ToRecogniser::Close => Vec::new(),
+                    ToRecogniser::Expect(_) | ToRecogniser::Close => Vec::new(),
                 }),
                 ..Scenario::outbound()
             };
             let scenario = if seed % 2 == 1 { scenario.over_poor_network() } else { scenario };
             let mut scenario = listens(scenario);
             scenario.dialogue = Box::new(move |event| match &event.what {
-                Line::Begin(_) if say_first => vec![act(Action::Partials(true)), say("A greeting that is long enough")],
-                Line::Begin(_) => vec![act(Action::Partials(true))],
+                Line::Begin(_) if say_first => {
+                    vec![act(Action::Expect { partials: true, hints: None }), say("A greeting that is long enough")]
+                }
+                Line::Begin(_) => vec![act(Action::Expect { partials: true, hints: None })],
                 _ => Vec::new(),
             });
             let seen = scenario.run(seed);

@@ -53,7 +53,7 @@ fn streams(partials: &[(u32, &str)], last: &str) -> Recogniser {
             partials.iter().map(|(at, text)| (*at, partial(utterance, text))).collect()
         }
         ToRecogniser::UtteranceEnd { utterance, .. } => vec![(150, final_text(utterance, &last))],
-        ToRecogniser::Close => Vec::new(),
+        ToRecogniser::Expect(_) | ToRecogniser::Close => Vec::new(),
     })
 }
 

@@ -73,7 +73,13 @@ fn pcm(sample_rate_hz: u32) -> Option<AudioFormat> {
 }
 
 fn config(rate: u32) -> RecognizeConfig {
-    RecognizeConfig { call_id: "test".into(), language: "en-US".into(), format: pcm(rate), phrases: vec![] }
+    RecognizeConfig {
+        call_id: "test".into(),
+        language: "en-US".into(),
+        format: pcm(rate),
+        phrases: vec![],
+        grammar: String::new(),
+    }
 }
 
 fn request(request: Request) -> RecognizeRequest {

@@ -1,6 +1,9 @@
 //! What may be asked of a call that is up, by its dialogue or by the orchestrator.
 
+use std::sync::Arc;
+
 use super::collection::Collect;
+use super::hints::Hints;
 use super::knobs::KnobChange;
 use super::prompt::Prompt;
 use super::second_leg::SecondLeg;
@@ -45,8 +48,19 @@ pub enum Action {
     },
     /// Change knobs.
     Set(KnobChange),
-    /// Send partial results to the dialogue, or no longer.
-    Partials(bool),
+    /// What to expect from the caller.
+    Expect {
+        /// Send partial results to the dialogue, or no longer.
+        partials: bool,
+        /// What is likely in this turn; `None`: nothing in particular.
+        hints: Option<Arc<Hints>>,
+    },
+    /// End the caller's turn now, on what is understood so far; the number of the utterance.
+    EndTurn(u32),
+    /// Another silence than the knob's ends the caller's turn that goes on, or comes next.
+    MoreTime(Ms),
+    /// Send nothing to the caller, or again.
+    Mute(bool),
     /// The dialogue takes more time; zero: the configured time anew.
     Wait(Ms),
     /// Another dialogue takes the call over; its configured name.
@@ -60,6 +74,32 @@ pub enum Action {
     },
     /// Keys to send as RTP events: 0-9 * # A-D, already checked.
     SendKeys(String),
+}
+
+impl Action {
+    /// The field by which the contracts ask for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Say(_) => "say",
+            Action::Stop => "stop",
+            Action::Collect(_) => "collect",
+            Action::Hangup { .. } => "hangup",
+            Action::Refer(_) => "refer",
+            Action::Transfer(_) => "transfer",
+            Action::ReferAnswer(_) => "refer_answer",
+            Action::Hold(_) => "hold",
+            Action::PauseRecording { .. } => "record_pause",
+            Action::Set(_) => "set",
+            Action::Expect { .. } => "expect",
+            Action::EndTurn(_) => "end_turn",
+            Action::MoreTime(_) => "more_time",
+            Action::Mute(_) => "mute",
+            Action::Wait(_) => "wait",
+            Action::Attach(_) => "attach_dialogue",
+            Action::Label { .. } => "label",
+            Action::SendKeys(_) => "send_keys",
+        }
+    }
 }
 
 /// What goes along with a BYE; before the answer with the CANCEL, or the refusal.

@@ -8,6 +8,7 @@
 
 mod announced;
 mod bridged;
+mod commanded;
 mod early;
 mod handing_over;
 mod listening;
@@ -894,6 +895,7 @@ impl Call {
             wav_url: String::new(),
             recording_pauses: told.pauses,
             recording_answer,
+            mutes: told.mutes,
             request_id: self.plan.request_id.clone(),
             correlation: self.plan.correlation.clone(),
             sip_call_id: self.origin().1.to_owned(),

@@ -12,16 +12,19 @@
 //!   transfer is under way, a hang-up waits for its result, nobody owes an answer, and no silence counts. When a second leg is bridged the
 //!   robot has left, and the call goes on.
 
+mod asked;
 mod background;
 mod barge_in;
 mod bridging;
 mod collecting;
 mod holding;
 mod leaving;
+mod muting;
 mod recording;
 mod resuming;
 mod telling;
 mod told;
+mod turn;
 mod waiting;
 mod writing;
 
@@ -98,9 +101,6 @@ struct Pending {
     by_words: bool,
 }
 
-/// Segments that may wait to be said.
-const MOST_SEGMENTS: usize = 256;
-
 /// A dialogue's stream that was opened before the answer.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
@@ -174,6 +174,10 @@ pub struct Conversation {
     held: bool,
     owed: bool,
     recording: recording::Pausing,
+    /// The caller is to be sent nothing; and since when that is so.
+    mute_asked: bool,
+    muted: Option<Ms>,
+    turning: turn::Turning,
     /// The dialogue has gone in the belief that the call is handed over.
     gone: Option<String>,
     given_up: bool,
@@ -236,6 +240,9 @@ impl Conversation {
             held: false,
             owed: false,
             recording: recording::Pausing::default(),
+            mute_asked: false,
+            muted: None,
+            turning: turn::Turning::default(),
             gone: None,
             given_up: false,
             ended: false,
@@ -412,6 +419,7 @@ impl Conversation {
                 self.rest(now);
             }
             LegEvent::RecordingPaused { on, from } => self.recording_paused(now, on, from),
+            LegEvent::Muted { on, from } => self.muted(now, on, from),
             // The call's own business; see there.
             LegEvent::LineDead { .. }
             | LegEvent::Look(_)
@@ -445,7 +453,7 @@ impl Conversation {
             FromSpeech::Final { utterance, text, alternatives, confidence } => {
                 // Late ones have been given up, repeated ones have been told.
                 let waits = |p: &Pending| p.utterance.utterance == utterance && !p.stopping;
-                let Some(at) = self.pending.iter().position(waits) else { return };
+                let Some(at) = self.pending.iter().position(waits) else { return self.joins(utterance, text) };
                 let Some(mut pending) = self.pending.remove(at) else { return };
                 self.partials.remove(&utterance);
                 let quality = Quality::Final;
@@ -533,7 +541,7 @@ impl Conversation {
                     self.event(now, What::KnobClamped(clamp));
                     self.tell(now, Line::Fault(Fault::Knob(clamp)));
                 }
-                self.out.push_back(Output::Leg(leg::Command::Knobs(self.knobs.leg())));
+                self.out.push_back(Output::Leg(leg::Command::Knobs(self.leg_knobs())));
                 if change.filler_after.is_some() || change.bridging.is_some() {
                     self.tell_of_bridging(now);
                 }
@@ -545,7 +553,13 @@ impl Conversation {
                 }
             }
             Action::Attach(name) => return self.attach(now, name),
-            Action::Partials(on) => self.wants_partials = on,
+            Action::Expect { partials, hints } => {
+                self.wants_partials = partials;
+                self.expect(hints);
+            }
+            Action::EndTurn(utterance) => self.end_turn(now, utterance),
+            Action::MoreTime(endpoint) => self.more_time(Some(endpoint)),
+            Action::Mute(on) => self.mute(on),
             Action::Wait(time) => {
                 let time = if time == Ms(0) { self.rules.dialogue_timeout } else { time.as_duration() };
                 self.owe(now, time);
@@ -587,6 +601,7 @@ impl Conversation {
         }
         self.collection_ends(now);
         self.recording_over(at);
+        self.mute_over(at);
         self.tell(now, Line::End { by, reason: reason.to_owned() });
         self.ended = true;
         if self.rules.dialogue {
@@ -621,61 +636,6 @@ impl Conversation {
         self.told
     }
 
-    fn asked(&mut self, now: Instant, asked: Asked) {
-        let Asked { action_id, answers, even_if_stale, action } = asked;
-        let action = match action.and_then(|action| self.has_room_for(&action).map(|()| action)) {
-            Ok(action) => action,
-            Err(reason) => {
-                self.told.fault(format!("dialogue: {reason}"));
-                return self.tell(now, Line::Fault(Fault::Action { action_id, reason }));
-            }
-        };
-        if let Action::Say(prompt) = &action
-            && self.is_cut_off(prompt)
-        {
-            let reason = format!("say.prompt_id: prompt {:?} was stopped before its end", prompt.id);
-            return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
-        }
-        let takes_turn = !matches!(
-            action,
-            Action::Label { .. } | Action::Wait(_) | Action::Partials(_) | Action::PauseRecording { .. }
-        );
-        if takes_turn && answers != 0 && answers < self.last_turn && !even_if_stale {
-            let reason =
-                format!("it answers event {answers}, but the caller has spoken since, in event {}", self.last_turn);
-            return self.tell(now, Line::Fault(Fault::Stale { action_id, reason }));
-        }
-        self.acted = true;
-        self.waits_from(now);
-        if takes_turn {
-            self.owes_nothing();
-        }
-        self.act(now, action, HungUpBy::Robot);
-    }
-
-    /// A dialogue that talks without end must not fill the memory.
-    fn has_room_for(&self, action: &Action) -> Result<(), String> {
-        match action {
-            Action::Refer(_) => self.may_leave("refer"),
-            Action::Transfer(_) => self.may_leave("transfer"),
-            Action::Collect(Some(_)) if self.collection.is_some() => {
-                Err("collect: another collection has no result yet; `cancel` ends it".to_owned())
-            }
-            Action::Collect(None) if self.collection.is_none() => {
-                Err("collect.cancel: no collection is under way".to_owned())
-            }
-            Action::Say(prompt) if prompt.segments.is_empty() && !self.speaker.goes_on(&prompt.id) => {
-                Err("say.segments: at least one is needed, no prompt of this id goes on".to_owned())
-            }
-            Action::PauseRecording { .. } => self.may_pause(),
-            Action::Say(prompt) if self.speaker.segments() + prompt.segments.len() > MOST_SEGMENTS => {
-                Err(format!("say.segments: more than {MOST_SEGMENTS} wait to be said"))
-            }
-            Action::Label { key, .. } => self.told.has_room_for(key),
-            _ => Ok(()),
-        }
-    }
-
     fn utterance_ended(
         &mut self,
         now: Instant,
@@ -687,11 +647,18 @@ impl Conversation {
         self.speaking = None;
         self.waiting.last_speech = stop;
         self.recogniser(ToRecogniser::UtteranceEnd { utterance, start, stop });
+        if self.ends_after_its_turn(now, utterance, stop) {
+            self.more_time(None);
+            return self.rest(now);
+        }
         // A prompt that has paused for it was silent at its end; unless that was an interruption, it lay under the prompt all the same.
         let during_prompt = during_prompt || (self.is_judged(utterance) && self.interrupted.is_none() && !self.ended);
         let by_words = self.is_judged(utterance)
             || self.speaker.playing().is_some_and(|entry| entry.prompt.barge_in == Some(BargeIn::Words));
         let interrupted = self.interrupted.take();
+        if !during_prompt {
+            self.more_time(None);
+        }
         let utterance =
             Utterance { during_prompt, too_long, interrupted, ..Utterance::unheard(utterance, start, stop) };
         let without = self.recogniser_lost || !self.rules.recogniser;

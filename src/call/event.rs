@@ -194,6 +194,13 @@ pub enum What {
         /// From this media time on.
         from: Ms,
     },
+    /// Nothing is sent to the caller, or again.
+    Muted {
+        /// Nothing.
+        on: bool,
+        /// From this media time on.
+        from: Ms,
+    },
     /// The recording and the record are on disk.
     RecordReady {
         /// Stereo WAV; empty for none.

@@ -1,10 +1,12 @@
 //! What goes into a call and what comes out of it: the one list of all that its shells carry for it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Route;
 use super::action::{Action, Asked};
 use super::event::What;
+use super::hints::Hints;
 use super::knobs::KnobChange;
 use super::leg::{self, LegEvent};
 use super::line::LineEvent;
@@ -108,7 +110,7 @@ pub enum FromSpeech {
 }
 
 /// To the recogniser: its audio does not pass through the call, it comes straight from the media thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToRecogniser {
     /// Speech began.
     UtteranceStart {
@@ -128,6 +130,8 @@ pub enum ToRecogniser {
         /// End.
         stop: Ms,
     },
+    /// What is likely from now on, beside what is on the whole call; `None`: nothing in particular.
+    Expect(Option<Arc<Hints>>),
     /// The call is over: flush, then close.
     Close,
 }

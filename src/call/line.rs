@@ -84,6 +84,13 @@ pub enum Line {
         /// The far end holds us.
         by_far_end: bool,
     },
+    /// Nothing is sent to the caller, or again.
+    Muted {
+        /// Nothing.
+        on: bool,
+        /// From this media time on.
+        from: Ms,
+    },
     /// A transfer came to its end.
     TransferResult {
         /// The call is the target's; else the conversation goes on.
@@ -257,6 +264,8 @@ pub struct Utterance {
     pub filler: bool,
     /// Heard before the answer: numbered for itself, and timed from the first frame of early media.
     pub early: bool,
+    /// The dialogue ended the turn; the caller may be speaking on.
+    pub ended_early: bool,
 }
 
 impl Utterance {
@@ -275,6 +284,7 @@ impl Utterance {
             quality: Quality::Missing,
             filler: false,
             early: false,
+            ended_early: false,
         }
     }
 }

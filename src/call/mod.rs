@@ -15,6 +15,7 @@ pub mod collection;
 pub mod conversation;
 pub mod event;
 pub mod fillers;
+pub mod hints;
 pub mod info;
 pub mod io;
 pub mod knobs;

@@ -122,6 +122,8 @@ pub struct CallRecord {
     pub recording_pauses: Vec<Pause>,
     /// Where in the recording the answer is, which is where media time begins; `None`: the recording begins with it, or there was none.
     pub recording_answer: Option<Ms>,
+    /// Where the caller was sent nothing, as was asked.
+    pub mutes: Vec<Pause>,
     /// The orchestrator's id of the request; empty for inbound.
     pub request_id: String,
     /// What the orchestrator wants back.

@@ -135,6 +135,10 @@ impl Screen {
                 let what = if told.on { "paused" } else { "goes on" };
                 self.say(Some(told.from_ms), Voice::Line, &format!("the recording {what}"));
             }
+            What::Muted(told) => {
+                let what = if told.on { "is sent nothing" } else { "is spoken to again" };
+                self.say(Some(told.from_ms), Voice::Line, &format!("the caller {what}"));
+            }
             What::RecordUploaded(told) if told.reason.is_empty() => {
                 self.say(None, Voice::Note, &format!("uploaded: {}", told.json_url));
             }

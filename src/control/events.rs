@@ -131,6 +131,7 @@ fn told(what: What) -> Told {
             Told::ServiceTrouble(happened::ServiceTrouble { service: service.as_str().into(), reason })
         }
         What::RecordPaused { on, from } => Told::RecordPaused(happened::RecordPaused { on, from_ms: from.0 }),
+        What::Muted { on, from } => Told::Muted(dialogue::Muted { on, from_ms: from.0 }),
         What::RecordReady { wav, json, wav_url, json_url } => {
             Told::RecordReady(happened::RecordReady { wav, json, wav_url, json_url })
         }
@@ -202,6 +203,7 @@ fn record(record: CallRecord) -> proto::CallRecord {
         wav_url: record.wav_url,
         recording_pauses: record.recording_pauses.into_iter().map(pause).collect(),
         recording_answer_ms: convert::millis(record.recording_answer),
+        mutes: record.mutes.into_iter().map(pause).collect(),
         request_id: record.request_id,
         correlation: record.correlation,
         sip_call_id: record.sip_call_id,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Switchboard;
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
+use crate::media::Listener;
 use crate::sip::session::ExtraHeaders;
 use crate::switchboard::Handle;
 use crate::switchboard::order::{CallState, DialOrder, Refusal, Sent, TrunkState};
@@ -30,6 +31,10 @@ impl Switchboard for Handle {
 
     async fn send(&self, call_id: &str, request_id: &str, action: Action) -> Result<Sent, Refusal> {
         Handle::send(self, call_id, request_id, action).await
+    }
+
+    async fn listen(&self, call_id: &str) -> Result<Listener, Refusal> {
+        Handle::listen(self, call_id).await
     }
 
     async fn calls(&self) -> Vec<CallState> {

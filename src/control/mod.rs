@@ -16,6 +16,7 @@
 
 mod events;
 mod handle;
+mod listen;
 mod orders;
 mod service;
 mod watch;
@@ -32,6 +33,7 @@ use tonic::transport::Server;
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
 use crate::journal;
+use crate::media::Listener;
 use crate::proto::DESCRIPTORS;
 use crate::proto::control::v1::control_server::ControlServer;
 use crate::sip::session::ExtraHeaders;
@@ -64,6 +66,8 @@ pub trait Switchboard: Clone + Send + Sync + 'static {
         request_id: &str,
         action: Action,
     ) -> impl Future<Output = Result<Sent, Refusal>> + Send;
+    /// Both sides of a call, until its media end.
+    fn listen(&self, call_id: &str) -> impl Future<Output = Result<Listener, Refusal>> + Send;
     /// All calls that are up.
     fn calls(&self) -> impl Future<Output = Vec<CallState>> + Send;
     /// One call that is up.

@@ -7,7 +7,7 @@ use crate::call::knobs::KnobChange;
 use crate::dialogue::convert::{self, MAX_ID, Refused, headers, id, line};
 use crate::proto::control::v1 as proto;
 use crate::proto::control::v1::send_request::{AttachDialogue, Command, Hold, RecordPause, SendKeys};
-use crate::proto::dialogue::v1::{Knobs, Stop};
+use crate::proto::dialogue::v1::{Expect, Knobs, Mute, Stop};
 use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::DialOrder;
 
@@ -39,6 +39,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
         user_to_user_values,
         answering_machine,
         answering_machine_rules,
+        phrases,
     } = message;
     let rules = answering_machine_rules.unwrap_or_default();
     let mut headers = self::headers("headers", headers)?;
@@ -47,6 +48,7 @@ pub(super) fn dial(message: proto::DialRequest) -> Result<DialOrder, Refused> {
     let ring_timeout = ring_timeout.map(Duration::try_from).transpose();
     Ok(DialOrder {
         request_id: required("request_id", request_id)?,
+        phrases: convert::phrases("phrases", phrases)?,
         callee: number("callee", required("callee", callee)?)?,
         caller: number("caller", caller)?,
         caller_name: line("caller_name", caller_name)?,
@@ -116,7 +118,6 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
     let proto::SendRequest { call_id, request_id, command } = message;
     let call_id = required("call_id", call_id)?;
     let request_id = id("request_id", request_id)?;
-    let not_built = |field: &str, what: &str| Err(Refused::not_built(field, what));
     let action = match command {
         Some(Command::Say(say)) => Action::Say(convert::say("say", say)?),
         Some(Command::Stop(Stop {})) => Action::Stop,
@@ -126,7 +127,16 @@ pub(super) fn send(message: proto::SendRequest) -> Result<(String, String, Actio
         Some(Command::Set(knobs)) => Action::Set(convert::knobs("set", knobs)?),
         Some(Command::Hangup(hangup)) => convert::hangup(hangup)?,
         Some(Command::Label(label)) => convert::label("label", label)?,
-        Some(Command::Mute(_)) => return not_built("mute", "mutings"),
+        Some(Command::Mute(Mute { on })) => Action::Mute(on),
+        Some(Command::EndTurn(message)) => convert::end_turn(message)?,
+        Some(Command::MoreTime(message)) => convert::more_time(message)?,
+        Some(Command::Expect(Expect { partials: true, .. })) => {
+            return Err(Refused::invalid(
+                "expect.partials",
+                "are the dialogue's: WatchRequest.partials is the orchestrator's",
+            ));
+        }
+        Some(Command::Expect(message)) => convert::expect(message)?,
         Some(Command::Hold(Hold { on })) => Action::Hold(on),
         Some(Command::RecordPause(RecordPause { on, keep_text })) => Action::PauseRecording { on, keep_text },
         Some(Command::AttachDialogue(AttachDialogue { dialogue })) => {

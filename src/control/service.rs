@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch as shared;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Switchboard, events, orders, until, watch};
+use super::{Switchboard, events, listen, orders, until, watch};
 use crate::dialogue::convert::{Kind, Refused};
 use crate::journal;
 use crate::proto::control::v1 as proto;
@@ -122,8 +122,11 @@ impl<S: Switchboard> Control for Service<S> {
 
     type ListenStream = Answers<proto::ListenResponse>;
 
-    async fn listen(&self, _: Request<proto::ListenRequest>) -> Result<Response<Self::ListenStream>, Status> {
-        Err(Status::unimplemented("Listen is not built yet"))
+    async fn listen(&self, request: Request<proto::ListenRequest>) -> Result<Response<Self::ListenStream>, Status> {
+        let (call_id, terms) = listen::terms(request.into_inner()).map_err(refused)?;
+        let listener = self.switchboard.listen(&call_id).await.map_err(refusal)?;
+        let pieces = listen::stream(listener, terms).take_until(until(self.closing.clone()));
+        Ok(Response::new(Box::pin(pieces)))
     }
 
     async fn drain(&self, _: Request<proto::DrainRequest>) -> Result<Response<proto::DrainResponse>, Status> {
@@ -156,9 +159,11 @@ fn refused(refused: Refused) -> Status {
 fn refusal(refusal: Refusal) -> Status {
     let code = match &refusal {
         Refusal::Invalid { .. } => Code::InvalidArgument,
-        Refusal::Exhausted { .. } | Refusal::Overload(_) | Refusal::NumberLimit(_) | Refusal::Rate(_) => {
-            Code::ResourceExhausted
-        }
+        Refusal::Exhausted { .. }
+        | Refusal::Overload(_)
+        | Refusal::NumberLimit(_)
+        | Refusal::Rate(_)
+        | Refusal::Listeners(_) => Code::ResourceExhausted,
         Refusal::NotFound(_) => Code::NotFound,
         Refusal::TooLate | Refusal::WrongState(_) => Code::FailedPrecondition,
         Refusal::Draining | Refusal::Down { .. } => Code::Unavailable,

@@ -96,6 +96,7 @@ pub(super) fn record(call_id: &str) -> CallRecord {
         wav_url: String::new(),
         recording_pauses: Vec::new(),
         recording_answer: None,
+        mutes: Vec::new(),
         request_id: "r".into(),
         correlation: "order 17".into(),
         sip_call_id: "x@y".into(),

@@ -34,7 +34,7 @@ impl Metrics {
         registry.register("media_packets_sent", "RTP and RTCP datagrams sent", self.sent.clone());
         registry.register(
             "media_dropped",
-            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), unauthentic, replayed (SRTP refused), send (socket error), recogniser and recorder (ring full), bridge (a frame for the other leg of a transfer that waited too long), unwatched (a call whose RTCP cannot be read)",
+            "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), unauthentic, replayed (SRTP refused), send (socket error), recogniser, recorder and listener (ring full), bridge (a frame for the other leg of a transfer that waited too long), unwatched (a call whose RTCP cannot be read)",
             self.dropped.clone(),
         );
         registry.register("media_slots_missed", "20 ms slots that a thread overslept", self.slots_missed.clone());
@@ -58,6 +58,7 @@ pub(super) struct Sums {
     pub(super) replayed: u64,
     pub(super) recogniser: u64,
     pub(super) recorder: u64,
+    pub(super) listener: u64,
     pub(super) bridge: u64,
     pub(super) unwatched: u64,
     pub(super) slots_missed: u64,
@@ -89,6 +90,7 @@ impl Sums {
             ("replayed", sums.replayed),
             ("recogniser", sums.recogniser),
             ("recorder", sums.recorder),
+            ("listener", sums.listener),
             ("bridge", sums.bridge),
             ("unwatched", sums.unwatched),
         ];

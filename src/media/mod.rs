@@ -9,6 +9,7 @@
 mod bridge;
 mod inbox;
 mod lateness;
+mod listen;
 mod metrics;
 mod ports;
 mod priority;
@@ -33,6 +34,7 @@ use crate::ms::Ms;
 pub use bridge::{Bridge, bridge};
 pub use lateness::Watch;
 use lateness::{Counts, Lateness};
+pub use listen::Listener;
 pub use metrics::Metrics;
 use thread::{NoPlace, Order, Thread};
 
@@ -233,6 +235,14 @@ impl Reservation {
     /// Joins the leg with another one: from now on it also sends what that one hears.
     pub fn bridge(&self, bridge: Box<Bridge>) {
         self.order(Order::Bridge { leg: self.leg, bridge });
+    }
+
+    /// Has somebody listen to the leg from its next slot on, until its end; of none that is open the end comes at once. `id`: another one for each
+    /// listener of this leg; `counted` is kept for as long as he listens.
+    pub fn listen(&self, id: u64, counted: Vec<Arc<()>>) -> Listener {
+        let (ear, listener) = Listener::pair(self.thread.orders.clone(), self.leg, id, counted);
+        self.order(Order::Listen { leg: self.leg, ear });
+        listener
     }
 
     /// Ends the leg: [`MediaEvent::Closed`] follows. The port is given back when the reservation is dropped.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::inbox::Inbox;
 use super::lateness::Lateness;
+use super::listen::{self, Ear, Ears};
 use super::metrics::{Metrics, Sums};
 use super::sockets::{Pair, READ, Reader, Reports};
 use super::wheel::{SLOTS, Wheel};
@@ -45,6 +46,8 @@ pub(super) enum Order {
     Open { leg: LegId, setup: Box<Setup>, wiring: Wiring },
     Command { leg: LegId, command: Command },
     Bridge { leg: LegId, bridge: Box<Bridge> },
+    Listen { leg: LegId, ear: Box<Ear> },
+    Unlisten { leg: LegId, id: u64, reply: oneshot::Sender<Ears> },
     Close { leg: LegId },
     Release { leg: LegId },
 }
@@ -73,6 +76,8 @@ struct Live {
     wiring: Wiring,
     /// To the leg that it is joined with.
     bridge: Option<Box<Bridge>>,
+    /// Who listens in.
+    ears: Ears,
     refused: Refused,
     /// Packets that its last slot has read.
     read: usize,
@@ -220,11 +225,11 @@ impl Thread {
                 if let Some(place) = find(places, leg)
                     && let Some(live) = &mut place.live
                 {
-                    let Live { leg: ears_and_mouth, wiring, bridge, .. } = &mut **live;
+                    let Live { leg: ears_and_mouth, wiring, bridge, ears, .. } = &mut **live;
                     let shared = ears_and_mouth.shares_port();
                     ears_and_mouth.command(
                         command,
-                        &mut Wires { number: leg.place, pair: &place.pair, shared, wiring, bridge, sums, outbox },
+                        &mut Wires { number: leg.place, pair: &place.pair, shared, wiring, bridge, ears, sums, outbox },
                     );
                 }
             }
@@ -232,6 +237,15 @@ impl Thread {
                 if let Some(live) = find(&mut self.places, leg).and_then(|place| place.live.as_mut()) {
                     live.bridge = Some(bridge);
                 }
+            }
+            Order::Listen { leg, ear } => {
+                if let Some(live) = find(&mut self.places, leg).and_then(|place| place.live.as_mut()) {
+                    listen::add(&mut live.ears, ear);
+                }
+            }
+            Order::Unlisten { leg, id, reply } => {
+                let live = find(&mut self.places, leg).and_then(|place| place.live.as_mut());
+                let _ = reply.send(live.and_then(|live| listen::remove(&mut live.ears, id)));
             }
             Order::Close { leg } => self.close(leg),
             Order::Release { leg } => self.release(leg),
@@ -279,8 +293,14 @@ impl Thread {
             self.sums.unwatched += 1;
         }
         place.slot = self.wheel.add(id.place);
-        place.live =
-            Some(Box::new(Live { leg: Leg::new(setup), wiring, bridge: None, refused: Refused::default(), read: 0 }));
+        place.live = Some(Box::new(Live {
+            leg: Leg::new(setup),
+            wiring,
+            bridge: None,
+            ears: None,
+            refused: Refused::default(),
+            read: 0,
+        }));
         self.metrics.legs.inc();
     }
 
@@ -290,11 +310,11 @@ impl Thread {
         let Some(mut live) = place.live.take() else { return };
         wheel.remove(place.slot, id.place);
         reports.forget(&place.pair.rtcp);
-        let Live { leg, wiring, bridge, .. } = &mut *live;
+        let Live { leg, wiring, bridge, ears, .. } = &mut *live;
         let shared = leg.shares_port();
         leg.farewell(
             Instant::now(),
-            &mut Wires { number: id.place, pair: &place.pair, shared, wiring, bridge, sums, outbox },
+            &mut Wires { number: id.place, pair: &place.pair, shared, wiring, bridge, ears, sums, outbox },
         );
         (wiring.events)(MediaEvent::Closed(Box::new(leg.quality())));
         metrics.legs.dec();
@@ -334,9 +354,9 @@ impl Thread {
                 std::hint::black_box(next.warm());
             }
             let Some((pair, live)) = live(places, *number) else { continue };
-            let Live { leg, wiring, bridge, refused: before, .. } = live;
+            let Live { leg, wiring, bridge, ears, refused: before, .. } = live;
             let shared = leg.shares_port();
-            leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, bridge, sums, outbox });
+            leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, bridge, ears, sums, outbox });
             let refused = leg.refused();
             sums.malformed += refused.malformed - before.malformed;
             sums.payload_type += refused.payload_type - before.payload_type;
@@ -390,8 +410,20 @@ struct Wires<'a> {
     shared: bool,
     wiring: &'a mut Wiring,
     bridge: &'a mut Option<Box<Bridge>>,
+    ears: &'a mut Ears,
     sums: &'a mut Sums,
     outbox: &'a mut Outbox,
+}
+
+impl Wires<'_> {
+    /// The same where somebody listens in: out of the way of all the others.
+    #[cold]
+    fn overheard(&mut self, frame: &RecordedFrame) {
+        self.sums.listener += listen::tell(self.ears, frame);
+        if let Some(recorder) = &mut self.wiring.recorded {
+            self.sums.recorder += u64::from(!recorder.push(*frame));
+        }
+    }
 }
 
 impl Outlet for Wires<'_> {
@@ -414,6 +446,9 @@ impl Outlet for Wires<'_> {
     }
 
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
+        if self.ears.is_some() {
+            return self.overheard(&frame());
+        }
         if let Some(recorder) = &mut self.wiring.recorded
             && !recorder.push(frame())
         {

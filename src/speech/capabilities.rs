@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::ServiceConfig;
+use super::likely::Takes;
 use crate::call::prompt::Text;
 use crate::codec::g711::Law;
 use crate::codec::resample::SampleRate;
@@ -61,6 +62,8 @@ pub(super) struct Hearing {
     pub language: String,
     /// It tells what it has understood while an utterance goes on.
     pub partials: bool,
+    /// What it makes of hints.
+    pub takes: Takes,
 }
 
 /// How synthesis is asked for.
@@ -90,7 +93,8 @@ pub(super) fn hearing(can: &proto::CapabilitiesResponse, language: &str) -> Resu
             }
         },
     };
-    Ok(Hearing { format: format("recognition", &offer.formats)?, language, partials: offer.partials })
+    let takes = Takes { phrases: offer.phrases, grammars: offer.grammars };
+    Ok(Hearing { format: format("recognition", &offer.formats)?, language, partials: offer.partials, takes })
 }
 
 /// How synthesis of a text is to be asked for, or what does not fit. The text's own wishes go before the configured ones.
@@ -191,6 +195,7 @@ mod tests {
                 languages: vec!["en".into(), "zh-CN".into()],
                 partials: true,
                 phrases: false,
+                grammars: false,
             }),
             synthesis: Some(Synthesis {
                 formats: vec![pcm(24_000)],

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::likely::Likely;
 use super::tape::Tape;
 use crate::call::io::{HeardFrame, Label, ToRecogniser};
 
@@ -24,6 +25,7 @@ pub(super) struct Ear {
     marks: mpsc::Receiver<ToRecogniser>,
     tick: Interval,
     pub(super) tape: Tape,
+    pub(super) likely: Likely,
     /// The call is over, nothing is added to the tape any more; this is when recognition has to be, too.
     pub(super) over_at: Option<Instant>,
 }
@@ -34,11 +36,12 @@ impl Ear {
         label: Option<Label>,
         marks: mpsc::Receiver<ToRecogniser>,
         batch: Duration,
+        likely: Likely,
     ) -> Ear {
         let batch = batch.clamp(Duration::from_millis(20), Duration::from_millis(100));
         let mut tick = interval_at(next_on_grid(Instant::now()), batch);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Ear { frames, label, marks, tick, tape: Tape::new(batch), over_at: None }
+        Ear { frames, label, marks, tick, tape: Tape::new(batch), likely, over_at: None }
     }
 
     /// Waits for the next batch or mark and puts it on the tape; for ever once the call is over. May be dropped at any time.
@@ -56,6 +59,7 @@ impl Ear {
         match mark {
             ToRecogniser::UtteranceStart { utterance, start, from } => self.tape.start(utterance, start, from),
             ToRecogniser::UtteranceEnd { utterance, start, stop } => self.tape.end(utterance, start, stop),
+            ToRecogniser::Expect(hints) => self.likely.turn(hints),
             ToRecogniser::Close => self.over_at = Some(Instant::now() + LAST_WORD),
         }
     }

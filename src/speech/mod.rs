@@ -12,6 +12,7 @@
 
 mod capabilities;
 mod ear;
+mod likely;
 mod metrics;
 mod phrases;
 pub mod prompts;
@@ -36,6 +37,7 @@ use crate::channel::pool::{self, Failed, Plan, Pool};
 use crate::channel::{Direct, MAX_MESSAGE, Slicing, in_words};
 use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
+use likely::Likely;
 pub use metrics::Metrics;
 pub use phrases::PhraseCache;
 pub use synthesise::Synthesis;
@@ -137,7 +139,7 @@ impl Speech {
     }
 
     /// Recognises one call: reads `frames` until the call is over and tells the inbox what was understood. Never waits and never fails: what
-    /// goes wrong is told to the inbox. Must be called within a tokio runtime.
+    /// goes wrong is told to the inbox. Must be called within a tokio runtime. `phrases` are likely on the whole call.
     ///
     /// The call ends by [`ToRecogniser::Close`] or by dropping the sender; what is still to be recognised then has a second. After
     /// [`FromSpeech::RecognitionTrouble`] with `lost` nothing comes any more and what is sent here is refused.
@@ -146,12 +148,13 @@ impl Speech {
         name: &str,
         call_id: &str,
         frames: rtrb::Consumer<HeardFrame>,
+        phrases: Vec<String>,
         inbox: mpsc::Sender<T>,
     ) -> mpsc::Sender<ToRecogniser>
     where
         T: From<FromSpeech> + Send + 'static,
     {
-        self.hear(name, call_id, frames, None, inbox)
+        self.hear(name, call_id, frames, None, Likely::on_call(phrases), inbox)
     }
 
     /// Recognises what is heard of a call before its answer: as [`recognise`](Self::recognise), with all audio labelled as early media.
@@ -165,7 +168,7 @@ impl Speech {
     where
         T: From<FromSpeech> + Send + 'static,
     {
-        self.hear(name, call_id, frames, Some(Label::EarlyMedia), inbox)
+        self.hear(name, call_id, frames, Some(Label::EarlyMedia), Likely::default(), inbox)
     }
 
     fn hear<T>(
@@ -174,6 +177,7 @@ impl Speech {
         call_id: &str,
         frames: rtrb::Consumer<HeardFrame>,
         label: Option<Label>,
+        likely: Likely,
         inbox: mpsc::Sender<T>,
     ) -> mpsc::Sender<ToRecogniser>
     where
@@ -182,7 +186,7 @@ impl Speech {
         let (marks, marked) = mpsc::channel(64);
         match self.services.get(name) {
             Some(service) => {
-                let session = recognise::Session::new(service.clone(), call_id, frames, label, marked, inbox);
+                let session = recognise::Session::new(service.clone(), call_id, frames, label, marked, likely, inbox);
                 tokio::spawn(session.run());
             }
             None => {

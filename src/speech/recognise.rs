@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::capabilities::{self, Hearing};
 use super::ear::Ear;
+use super::likely::{Likely, Takes};
 use super::sound::Encoder;
 use super::tape::Piece;
 use super::watchdog::Watchdog;
@@ -58,9 +59,10 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         frames: rtrb::Consumer<HeardFrame>,
         label: Option<Label>,
         marks: mpsc::Receiver<ToRecogniser>,
+        likely: Likely,
         inbox: mpsc::Sender<T>,
     ) -> Session<T> {
-        let ear = Ear::new(frames, label, marks, service.config.batch);
+        let ear = Ear::new(frames, label, marks, service.config.batch, likely);
         let watchdog = Watchdog::new(service.config.silent);
         let teller = Teller { inbox, told: false, gone: false };
         Session { service, call_id: call_id.to_owned(), ear, watchdog, teller }
@@ -175,12 +177,14 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
     async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
         let opened = Instant::now();
         let mut encoder = Encoder::new(hearing.format);
-        let partials = hearing.partials;
+        let (partials, takes) = (hearing.partials, hearing.takes);
+        let proto::Hints { phrases, grammar } = self.ear.likely.first(takes);
         let config = proto::RecognizeConfig {
             call_id: self.call_id.clone(),
             language: hearing.language,
             format: Some(hearing.format.message()),
-            phrases: Vec::new(),
+            phrases,
+            grammar,
         };
         let opening = engine.hearing.open(RECOGNIZE);
         let (mut sending, mut answers) = match self.meanwhile(opening).await {
@@ -195,8 +199,14 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         let mut no_retry = None;
         loop {
             let over_at = self.ear.over_at;
+            if let Some(field) = self.ear.likely.refused(takes) {
+                let reason = engine.trouble(format!("{field}: it takes none, as its Capabilities say")).reason;
+                if !self.teller.tell(&mut self.ear, FromSpeech::RecognitionTrouble { reason, lost: false }).await {
+                    return End::Call;
+                }
+            }
             // Whatever it can take it gets at once: a look at the connection for each piece costs as much as the piece.
-            let full = match self.give(&mut out, &mut encoder, over_at.is_some()) {
+            let full = match self.give(&mut out, &mut encoder, takes, over_at.is_some()) {
                 Ok(full) => full,
                 Err(error) => {
                     return End::Broken { trouble: engine.mismatch(error.to_string()), was_up: true };
@@ -248,10 +258,16 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
 
     /// Gives the stream what the tape has for it, and after the last of it, when the call is over, the flush. Whether it was too much:
     /// there is more, and no room.
-    fn give(&mut self, out: &mut Option<Sending>, encoder: &mut Encoder, over: bool) -> Result<bool, ResampleError> {
+    fn give(
+        &mut self,
+        out: &mut Option<Sending>,
+        encoder: &mut Encoder,
+        takes: Takes,
+        over: bool,
+    ) -> Result<bool, ResampleError> {
         while let Some(to) = out {
             let next = self.ear.tape.next();
-            if next.is_none() && !over {
+            if next.is_none() && !over && !self.ear.likely.has_news() {
                 break;
             }
             match to.has_room() {
@@ -259,6 +275,14 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 Err(Refused::Full) => return Ok(true),
                 // Nobody reads them any more: the answers will say why.
                 Err(Refused::Closed) => break,
+            }
+            if self.ear.likely.has_news() {
+                if let Some(hints) = self.ear.likely.next(takes)
+                    && to.send(&request(Request::Hints(hints))).is_err()
+                {
+                    break;
+                }
+                continue;
             }
             match next {
                 Some(piece) => {

@@ -53,6 +53,8 @@ pub(super) struct Services {
     /// File name of recording and record.
     pub(super) name: Stem,
     pub(super) record: bool,
+    /// What is likely to be said on the call.
+    pub(super) phrases: Vec<String>,
 }
 
 fn invalid(field: &'static str, reason: impl Into<String>) -> Refusal {
@@ -199,6 +201,9 @@ pub(super) fn check(order: &DialOrder, settings: &Settings, wall: SystemTime) ->
     if order.early_media_asr == Some(true) && speech == NONE {
         return Err(invalid("early_media_asr", "speech is \"none\": name a speech service that recognises it"));
     }
+    if !order.phrases.is_empty() && speech == NONE {
+        return Err(invalid("phrases", "speech is \"none\": name a speech service that recognises them"));
+    }
     if !order.recording_name.is_empty() {
         name(&order.recording_name)?;
     }
@@ -315,6 +320,7 @@ pub(super) fn place(
         speech: service("speech", &order.speech, &settings.speech)?,
         name: named,
         record: order.record.unwrap_or(settings.record),
+        phrases: order.phrases.clone(),
     };
     let mut plan = plan(settings, trunk, call_id, &services);
     let clamps = plan.knobs.apply(&order.knobs);

@@ -42,6 +42,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::call::action::Action;
 use crate::call::knobs::KnobChange;
 use crate::dialogue::Dialogues;
+use crate::media::Listener;
 use crate::sip::session::ExtraHeaders;
 use crate::speech::Speech;
 use crate::speech::prompts::Prompts;
@@ -137,10 +138,20 @@ impl Handle {
     /// Has a call do something; the same `request_id` again does nothing, an empty one is not checked.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::WrongState`] for anything but a hang-up before the answer.
+    /// [`Refusal::NotFound`], [`Refusal::WrongState`] for anything but a hang-up before the answer, and for what the conversation cannot do as it
+    /// stands.
     pub async fn send(&self, call_id: &str, request_id: &str, action: Action) -> Result<Sent, Refusal> {
-        let (call_id, request_id) = (call_id.to_owned(), request_id.to_owned());
-        self.ask(|reply| Ask::Send { call_id, request_id, action, reply }).await.unwrap_or(Err(Refusal::Draining))
+        let (asked, request_id) = (call_id.to_owned(), request_id.to_owned());
+        self.ask_call(call_id, |reply| Ask::Send { call_id: asked, request_id, action, reply }).await
+    }
+
+    /// Has somebody listen to both sides of a call, until its media end.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], [`Refusal::WrongState`] before the answer and after the end, [`Refusal::Listeners`].
+    pub async fn listen(&self, call_id: &str) -> Result<Listener, Refusal> {
+        let asked = call_id.to_owned();
+        self.ask_call(call_id, |reply| Ask::Listen { call_id: asked, reply }).await
     }
 
     /// All calls that are up.
@@ -182,6 +193,17 @@ impl Handle {
     /// As [`Handle::stop`], but hangs up at once.
     pub async fn stop_now(&self) {
         self.ask(|reply| Ask::Stop { at_once: true, reply }).await;
+    }
+
+    /// Asks something of a call, which may end meanwhile.
+    async fn ask_call<T>(
+        &self,
+        call_id: &str,
+        ask: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Ask,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).map_err(|_| Refusal::Draining)?;
+        answer.await.unwrap_or_else(|_| Err(Refusal::NotFound(call_id.to_owned())))
     }
 
     /// `None` when the switchboard has stopped.

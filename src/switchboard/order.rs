@@ -17,6 +17,8 @@ pub struct DialOrder {
     pub answerer_early_media: Option<bool>,
     /// Idempotency key, 1 to 4,096 bytes.
     pub request_id: String,
+    /// Words and phrases that are likely on the call.
+    pub phrases: Vec<String>,
     /// Number, user, or a whole `sip:` URI.
     pub callee: String,
     /// Shown number; empty: the trunk's.
@@ -75,6 +77,9 @@ pub enum Refusal {
     /// The caller numbers are used up: which limit, with its value.
     #[error("number_limit: {0}")]
     NumberLimit(String),
+    /// Too many listen in: which limit, with its value.
+    #[error("listeners: {0}")]
+    Listeners(String),
     /// Too many calls a second: which limit, with its value.
     #[error("rate: {0}")]
     Rate(String),

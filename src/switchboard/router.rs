@@ -5,6 +5,7 @@
 //! dropped without a word.
 
 mod arriving;
+mod commanding;
 mod following;
 mod hearing;
 mod lingering;
@@ -14,7 +15,7 @@ mod second_leg;
 mod standing;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use crate::call::record::{CallRecord, LineQuality, Outcome};
 use crate::call::second_leg::SecondLeg;
 use crate::call::transfer::Follow;
 use crate::journal::Standing;
+use crate::media::Listener;
 use crate::ms::Ms;
 use crate::net::{Arrival, Net};
 use crate::sip::auth::Guard;
@@ -59,8 +61,6 @@ use crate::sip::transport::Transport;
 /// who were refused in one moment do not all come back in one moment. No more than that: a trunk may take its pause for all its calls.
 pub(super) const RETRY_AFTER: &str = "5";
 const RETRY_SPREAD: [&str; 6] = [RETRY_AFTER, "6", "7", "8", "9", "10"];
-/// How many `request_id`s of `Send` are remembered for each call.
-const SENT_IDS: usize = 64;
 /// From the polite hang-up of all calls to the end, whether they have gone or not.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 /// How long the registrars may take to let go of us.
@@ -93,6 +93,10 @@ pub(super) enum Ask {
         request_id: String,
         action: Action,
         reply: oneshot::Sender<Result<Sent, Refusal>>,
+    },
+    Listen {
+        call_id: String,
+        reply: oneshot::Sender<Result<Listener, Refusal>>,
     },
     Calls {
         reply: oneshot::Sender<Vec<CallState>>,
@@ -244,7 +248,6 @@ struct Up {
     /// A second channel is kept for the target of a REFER.
     second: bool,
     inbox: mpsc::Sender<ToTask>,
-    sent: VecDeque<String>,
 }
 
 /// A Call-ID that is somebody's.
@@ -308,6 +311,8 @@ pub(super) struct Router {
     /// How a trunk stands, as it was last told.
     told: Vec<Standing>,
     ordered: ordered::Ordered,
+    /// Each that listens in to a call has one, too.
+    listening: Arc<()>,
     draining: bool,
     stopping: Option<Stopping>,
     gate: Gate,
@@ -348,6 +353,7 @@ impl Router {
             down: vec![None; trunks],
             told: Vec::new(),
             ordered: ordered::Ordered::new(Instant::now()),
+            listening: Arc::new(()),
             draining: false,
             stopping: None,
             gate,
@@ -467,9 +473,8 @@ impl Router {
                 let declined = self.waiting(&call_id).and_then(|up| tell(up, Input::Decline { status, reason }.into()));
                 drop(reply.send(declined));
             }
-            Ask::Send { call_id, request_id, action, reply } => {
-                drop(reply.send(self.send(&call_id, request_id, action)))
-            }
+            Ask::Send { call_id, request_id, action, reply } => self.send(&call_id, request_id, action, reply),
+            Ask::Listen { call_id, reply } => self.listen(&call_id, reply),
             Ask::Calls { reply } => drop(reply.send(self.calls.values().map(|up| up.state.clone()).collect())),
             Ask::Trunks { reply } => drop(reply.send(self.trunks())),
             Ask::Drain { reply } => {
@@ -645,8 +650,7 @@ impl Router {
             Start::Dial(placement, _) => placement.services.record,
             Start::Incoming(.., services) => services.record,
         };
-        let up =
-            Up { state, trunk, recorded, placed: None, second: false, inbox: inbox.clone(), sent: VecDeque::new() };
+        let up = Up { state, trunk, recorded, placed: None, second: false, inbox: inbox.clone() };
         self.calls.insert(call_id, up);
         self.channels[trunk] += 1;
         self.metrics.calls.inc();
@@ -694,40 +698,6 @@ impl Router {
         // Until the call's task says so itself: a second answer is one too many.
         up.state.phase = Phase::Ringing;
         Ok(())
-    }
-
-    fn send(&mut self, call_id: &str, request_id: String, action: Action) -> Result<Sent, Refusal> {
-        if let Action::Attach(name) = &action
-            && !self.settings.dialogues.contains(name)
-        {
-            let field = "attach_dialogue.dialogue";
-            return Err(Refusal::Invalid { field, reason: format!("no dialogue is configured by the name {name:?}") });
-        }
-        let up = self.up(call_id)?;
-        let hang_up = matches!(action, Action::Hangup { .. });
-        if matches!(action, Action::PauseRecording { .. }) && !up.recorded {
-            let phase = up.state.phase;
-            return Err(Refusal::WrongState(format!("record_pause: call {call_id} is {phase:?} and is not recorded")));
-        }
-        let sent = match up.state.phase {
-            Phase::Talking => Sent::Done,
-            Phase::Dialling | Phase::Ringing | Phase::Waiting if hang_up => Sent::Cancelled,
-            phase => {
-                let before = "only a hang-up is possible before the answer, and nothing after the end";
-                return Err(Refusal::WrongState(format!("call {call_id} is {phase:?}: {before}")));
-            }
-        };
-        if !request_id.is_empty() && up.sent.contains(&request_id) {
-            return Ok(sent);
-        }
-        tell(up, Input::Command(action).into())?;
-        if !request_id.is_empty() {
-            up.sent.push_back(request_id);
-            if up.sent.len() > SENT_IDS {
-                up.sent.pop_front();
-            }
-        }
-        Ok(sent)
     }
 
     fn wake(&mut self, now: Instant) {
@@ -800,6 +770,7 @@ pub(super) fn never_placed(plan: &Plan, reason: &str) -> CallRecord {
         wav_url: String::new(),
         recording_pauses: Vec::new(),
         recording_answer: None,
+        mutes: Vec::new(),
         request_id: plan.request_id.clone(),
         correlation: plan.correlation.clone(),
         sip_call_id: String::new(),

@@ -1,6 +1,6 @@
 //! One call's task: carries what the call wants to the shells, and what they say back to the call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -10,11 +10,13 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialling::{Placement, Services};
+use super::order::{Refusal, Sent};
 use super::pair::{self, Heard, Link, Word};
 use super::router::{Ask, Elsewhere, First};
 use super::settings::Settings;
 use super::{Metrics, NONE, Shells};
 use crate::call::Route;
+use crate::call::action::Action;
 use crate::call::call::{Answering, Call, Phase, Plan};
 use crate::call::event::{Event, What};
 use crate::call::io::{FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
@@ -24,7 +26,7 @@ use crate::call::prompt::PromptNo;
 use crate::call::second_leg::News;
 use crate::call::transfer::Follow;
 use crate::dialogue;
-use crate::media::{self, MediaEvent, NoPort, Recorder, Reservation, Wiring};
+use crate::media::{self, Listener, MediaEvent, NoPort, Recorder, Reservation, Wiring};
 use crate::ms::Ms;
 use crate::net::Net;
 use crate::sip::Local;
@@ -42,6 +44,11 @@ const PIECES: usize = 4;
 const RECORDED: usize = 50;
 /// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
 pub(super) const INBOX: usize = 256;
+
+/// How many `request_id`s of `Send` are remembered.
+const SENT_IDS: usize = 64;
+/// The most that listen in to a call at a time.
+const MOST_LISTENERS: usize = 8;
 
 /// What the recogniser of early media may have to say at once: a partial or a text a while.
 const INBOX_EARLY: usize = 4;
@@ -148,6 +155,9 @@ impl Task {
             recogniser: None,
             early: None,
             synthesis: HashMap::new(),
+            sent: VecDeque::new(),
+            listening: None,
+            listeners: 0,
         };
         for clamp in clamps {
             wires.tell(Ms(0), wall, What::KnobClamped(clamp));
@@ -210,6 +220,8 @@ impl Task {
                 // What a stream still says that the call has left is for nobody.
                 Some(ToTask::Dialogue(told)) if told.stream != wires.streams => continue,
                 Some(ToTask::Dialogue(told)) => call.handle(Instant::now(), Input::Dialogue(told.from)),
+                Some(ToTask::Command(command)) => wires.command(&mut call, *command),
+                Some(ToTask::Listen(listening)) => wires.overhear(*listening),
                 Some(ToTask::Call(input)) => {
                     wires.done_with(&input);
                     call.handle(Instant::now(), *input);
@@ -344,6 +356,11 @@ struct Wires<'a> {
     early: Option<Box<Early>>,
     /// Segments that are being made; dropping one cancels it.
     synthesis: HashMap<(PromptNo, u32), Synthesis>,
+    /// The last commands that had a `request_id`.
+    sent: VecDeque<String>,
+    /// Once somebody has listened in: each who does has one, too; and how many there were.
+    listening: Option<Arc<()>>,
+    listeners: u64,
 }
 
 impl Wires<'_> {
@@ -551,13 +568,47 @@ impl Wires<'_> {
         let heard = (self.services.speech != NONE).then(|| {
             let (producer, consumer) = rtrb::RingBuffer::new(heard_room(&setup));
             let inbox = self.task.inbox.clone();
-            self.recogniser = Some(shells.speech.recognise(&self.services.speech, &self.call_id, consumer, inbox));
+            let phrases = std::mem::take(&mut self.services.phrases);
+            let name = &self.services.speech;
+            self.recogniser = Some(shells.speech.recognise(name, &self.call_id, consumer, phrases, inbox));
             producer
         });
         let recorded = self.services.record.then(|| self.recorder(&setup));
         // A call that is over hears nothing more.
         let events = Box::new(move |event| drop(media.send(event)));
         self.port.open(setup, Wiring { events, heard, recorded });
+    }
+
+    /// The orchestrator wants something; the same again, by its `request_id`, is done already.
+    fn command(&mut self, call: &mut Call, command: Command) {
+        let Command { request_id, action, sent, reply } = command;
+        if self.sent.contains(&request_id) {
+            return drop(reply.send(Ok(sent)));
+        }
+        if let Err(reason) = call.allows(&action) {
+            return drop(reply.send(Err(Refusal::WrongState(reason))));
+        }
+        if !request_id.is_empty() {
+            self.sent.push_back(request_id);
+            if self.sent.len() > SENT_IDS {
+                self.sent.pop_front();
+            }
+        }
+        call.handle(Instant::now(), Input::Command(action));
+        drop(reply.send(Ok(sent)));
+    }
+
+    /// Somebody wants to listen in.
+    fn overhear(&mut self, listening: Listening) {
+        let Listening { counted, reply } = listening;
+        let own = self.listening.get_or_insert_default();
+        let listener = if Arc::strong_count(own) > MOST_LISTENERS {
+            Err(Refusal::Listeners(format!("{MOST_LISTENERS} listen in to call {}, and no more may", self.call_id)))
+        } else {
+            self.listeners += 1;
+            Ok(self.port.listen(self.listeners, vec![counted, own.clone()]))
+        };
+        drop(reply.send(listener));
     }
 
     fn tell(&self, at: Ms, wall: SystemTime, what: What) {
@@ -588,6 +639,29 @@ pub(super) enum ToTask {
     Dialogue(Box<dialogue::Told>),
     /// The orchestrator answers.
     Answer(Box<Answer>),
+    /// The orchestrator wants something.
+    Command(Box<Command>),
+    /// Somebody wants to listen in.
+    Listen(Box<Listening>),
+}
+
+/// What the orchestrator wants.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// The same again does nothing; empty: it is not checked.
+    pub(super) request_id: String,
+    pub(super) action: Action,
+    /// What it is told when it is done.
+    pub(super) sent: Sent,
+    pub(super) reply: oneshot::Sender<Result<Sent, Refusal>>,
+}
+
+/// Who wants to listen in.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// One of those by which all are counted.
+    pub(super) counted: Arc<()>,
+    pub(super) reply: oneshot::Sender<Result<Listener, Refusal>>,
 }
 
 /// How the orchestrator answers.

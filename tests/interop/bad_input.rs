@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tonic::{Code, Status};
-use trunkline::proto::control::v1::send_request::{Command, Mute, SendKeys};
+use trunkline::proto::control::v1::send_request::{Command, SendKeys};
 use trunkline::proto::control::v1::*;
 use trunkline::proto::dialogue::v1::{Collect, Header, Knobs, Say, Segment, Text};
 
@@ -289,7 +289,6 @@ async fn wrong_arguments_of_the_rest_are_refused_with_the_field_named() {
             (send(text("x".repeat(20_000), 1.0)), Code::InvalidArgument, "say.segments[0].text"),
             (send(text("x".into(), f32::NAN)), Code::InvalidArgument, "say.segments[0].text.speed"),
             (send(Some(Command::SendKeys(SendKeys { keys: "12x".into() }))), Code::InvalidArgument, "send_keys.keys"),
-            (send(Some(Command::Mute(Mute { on: true }))), Code::Unimplemented, "mute"),
             (
                 send(Some(Command::Collect(Collect { attempts: 11, ..Default::default() }))),
                 Code::InvalidArgument,
@@ -309,7 +308,9 @@ async fn wrong_arguments_of_the_rest_are_refused_with_the_field_named() {
         refused(control().decline(decline).await, Code::InvalidArgument, "status");
         let watch = WatchRequest { after_sequence: 5, from_oldest: true, ..Default::default() };
         refused(control().watch(watch).await.map(|_| ()), Code::InvalidArgument, "from_oldest");
-        refused(control().listen(ListenRequest::default()).await.map(|_| ()), Code::Unimplemented, "Listen");
+        refused(control().listen(ListenRequest::default()).await.map(|_| ()), Code::InvalidArgument, "call_id");
+        let listen = ListenRequest { call_id: "nobody".into(), ..Default::default() };
+        refused(control().listen(listen).await.map(|_| ()), Code::NotFound, "call nobody");
         refused(control().reload(ReloadRequest {}).await, Code::Unimplemented, "Reload");
     })
     .await;

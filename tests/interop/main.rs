@@ -26,6 +26,9 @@
 //! | `turns` | the conversation bench itself, on a small scale: who interrupts, who is cut off |
 //! | `wire` | our RTP, as tshark sees it |
 //! | `bad_lines` | delay, loss and reordering on real sockets: the talk goes on, and the record says what they were |
+//! | `listening` | who listens in: both sides, their times, what is lost, who is one too many; a caller who is muted |
+//! | `wrong_state` | every action and command where it cannot be done |
+//! | `chaos` | services killed, frozen and slowed at random while calls talk |
 //! | `bad_input` | nonsense from the network, wrong arguments |
 //! | `bad_services` | speech services and dialogues that are absent, hang, die and talk nonsense |
 //!
@@ -38,12 +41,14 @@ mod bad_lines;
 mod bad_services;
 mod baresip;
 mod bridge;
+mod chaos;
 mod codecs;
 mod foreign;
 mod inbound;
 mod ipv6;
 mod kamailio;
 mod linphone;
+mod listening;
 mod load;
 mod many_calls;
 mod outbound;
@@ -64,3 +69,4 @@ mod trunks;
 mod turns;
 mod uploads;
 mod wire;
+mod wrong_state;

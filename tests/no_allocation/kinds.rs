@@ -170,6 +170,7 @@ impl Told {
             | LegEvent::PromptPaused { .. }
             | LegEvent::PromptResumed { .. }
             | LegEvent::RecordingPaused { .. }
+            | LegEvent::Muted { .. }
             | LegEvent::Tone { .. }
             | LegEvent::Answerer { .. }
             | LegEvent::Spent(_) => {}

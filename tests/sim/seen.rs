@@ -1,5 +1,6 @@
 //! What was seen of a call, what may be asked of it, and what must hold of every call.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -257,8 +258,12 @@ impl Seen {
         let spoken = record.turns.iter().filter(|turn| turn.role == Role::Speech).count();
         assert_eq!(spoken, begun, "robot turns: {:#?}", record.turns);
         let said = |early: bool| {
-            let one = |w: &What| matches!(w, What::Utterance { utterance, .. } if utterance.early == early);
-            self.told.iter().filter(|(_, _, w)| one(w)).count()
+            // One whose turn was ended early may be told once more.
+            let one = |w: &What| match w {
+                What::Utterance { utterance, .. } if utterance.early == early => Some(utterance.utterance),
+                _ => None,
+            };
+            self.told.iter().filter_map(|(_, _, w)| one(w)).collect::<BTreeSet<_>>().len()
         };
         let begun = |of: bool| {
             let one = |w: &What| matches!(w, What::SpeechStarted { early, .. } if *early == of);
@@ -305,6 +310,7 @@ impl Seen {
                     assert_eq!(going.take(), Some(utterance));
                     assert!(start <= stop && stop <= record.talk_ms + Ms(40));
                 }
+                ToRecogniser::Expect(_) => {}
                 ToRecogniser::Close => closed = true,
             }
         }

@@ -476,7 +476,7 @@ impl World {
             Output::StopListening => self.hand_over(1, Happening::ToLeg(ToLeg::Close)),
             Output::EarlyRecogniser(told) => {
                 self.seen.trace(now, "early recogniser", format!("{told:?}").as_bytes());
-                self.seen.early.recogniser.push((now, told));
+                self.seen.early.recogniser.push((now, told.clone()));
                 for (ms, from) in (self.scenario.early_recogniser)(told) {
                     let input = Box::new(Input::EarlySpeech(from));
                     self.later(now + Duration::from_millis(ms.into()), Happening::ToCall(input));
@@ -500,7 +500,7 @@ impl World {
             Output::Dialogue(ToDialogue::Close) => self.seen.dialogue_closed += 1,
             Output::Recogniser(told) => {
                 self.seen.trace(now, "recogniser", format!("{told:?}").as_bytes());
-                self.seen.recogniser.push((now, told));
+                self.seen.recogniser.push((now, told.clone()));
                 let replies = (self.scenario.recogniser)(told);
                 self.speech(replies);
             }

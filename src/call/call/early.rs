@@ -295,15 +295,22 @@ impl Call {
                 self.plan.background = change.background.or(self.plan.background.take());
                 return self.out.push_back(Output::Leg(leg::Command::Knobs(self.plan.knobs.leg())));
             }
-            Ok(Action::Partials(on)) => return early.stream.iter_mut().for_each(|stream| stream.wants_partials = on),
+            Ok(Action::Expect { partials, hints: None }) => {
+                return early.stream.iter_mut().for_each(|stream| stream.wants_partials = partials);
+            }
+            Ok(Action::Expect { .. }) => {
+                "expect: the call is not answered yet: phrases and grammar are of a turn, and there is none before"
+                    .to_owned()
+            }
             Ok(Action::Label { key, value }) => match early.told.label(key, value) {
                 Ok(()) => return,
                 Err(reason) => reason,
             },
             // Nobody waits for an answer.
             Ok(Action::Wait(_)) => return,
-            Ok(_) => {
-                "the call is not answered yet: only hangup, set, expect, label and wait are done before".to_owned()
+            Ok(action) => {
+                let before = "the call is not answered yet: only hangup, set, expect, label and wait are done before";
+                format!("{}: {before}", action.name())
             }
             Err(reason) => reason,
         };

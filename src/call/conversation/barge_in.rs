@@ -76,7 +76,7 @@ impl Conversation {
 
     /// Whether these words of an utterance interrupt what is said; then the leg is told.
     pub(super) fn interrupts(&mut self, utterance: u32, onset: Ms, text: &str) -> bool {
-        if !self.counts(text) {
+        if self.knobs.ignore.count(text).saturating_sub(self.had(utterance)) < self.knobs.min_words as usize {
             return false;
         }
         let policy = self.speaker.playing().and_then(|entry| entry.prompt.barge_in);

@@ -101,7 +101,7 @@ impl Conversation {
     }
 
     /// Something of an utterance is not to be seen. The recogniser also got what was said just before it.
-    fn hides(&self, start: Ms, stop: Ms) -> bool {
+    pub(super) fn hides(&self, start: Ms, stop: Ms) -> bool {
         self.recording.hides(start.saturating_sub(self.knobs.pre_roll), stop)
     }
 

@@ -77,6 +77,12 @@ impl Conversation {
 
     fn caller_turn(&mut self, utterance: &Utterance) {
         let Utterance { utterance: no, start, stop, .. } = *utterance;
+        // Its turn was ended early, and has been told: this is all of it.
+        if let Some(turn) = self.turn_of(no) {
+            (turn.text, turn.stop) = (utterance.text.clone(), stop);
+            turn.length_ms = stop.saturating_sub(start);
+            return;
+        }
         self.told.turns.push(Turn {
             role: Role::Voice,
             text: utterance.text.clone(),
@@ -109,6 +115,7 @@ impl Conversation {
             let last_word = self.answered + self.last_word.as_duration();
             return self.rest_since(now, last_word.min(now));
         }
+        self.expect(None);
         self.unanswered = Some(utterance.stop);
         self.last_turn = self.ask(now, Line::Utterance(utterance));
         self.bridge_later(now);

@@ -22,6 +22,8 @@ pub struct Told {
     pub turns: Vec<Turn>,
     /// Where the recording was paused.
     pub pauses: Vec<Pause>,
+    /// Where nothing was sent to the caller.
+    pub mutes: Vec<Pause>,
 }
 
 impl Told {

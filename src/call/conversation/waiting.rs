@@ -40,7 +40,8 @@ impl Conversation {
 
     /// Since when the line has been silent while we are waited for.
     fn silent_since(&self) -> Option<Ms> {
-        if self.ended || self.held || self.speaking.is_some() || self.referring {
+        let on_purpose = self.held || self.muted.is_some() || self.referring;
+        if self.ended || on_purpose || self.speaking.is_some() {
             return None;
         }
         let last = self.last_word.max(self.waiting.last_speech);

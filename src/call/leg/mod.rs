@@ -194,6 +194,8 @@ pub enum Command {
     Knobs(LegKnobs),
     /// The recording is paused from the next frame on, or goes on.
     PauseRecording(bool),
+    /// Nothing is sent from the next frame on, but keys; or again.
+    Mute(bool),
     /// The caller pressed a key, as signalling told: the same press may come as an RTP event too.
     Pressed(char),
     /// What is looped under everything that is sent, and how loud.
@@ -319,6 +321,13 @@ pub enum LegEvent {
     /// The recording is paused, or goes on.
     RecordingPaused {
         /// Paused.
+        on: bool,
+        /// Media time of the first frame of which that holds.
+        from: Ms,
+    },
+    /// Nothing is sent to the far end, or again.
+    Muted {
+        /// Nothing.
         on: bool,
         /// Media time of the first frame of which that holds.
         from: Ms,
@@ -456,6 +465,7 @@ pub struct Leg {
     stop: Option<PromptNo>,
     reports: Reports,
     recording_paused: bool,
+    muted: bool,
     // time
     origin: Option<Instant>,
     last: Option<Instant>,
@@ -507,6 +517,7 @@ impl Leg {
             keys: KeyQueue::default(),
             stop: None,
             recording_paused: false,
+            muted: false,
             origin: None,
             last: None,
         };
@@ -598,9 +609,11 @@ impl Leg {
             Command::Knobs(knobs) => self.turn(knobs),
             Command::PauseRecording(on) => {
                 self.recording_paused = on;
-                let next = |last: Instant, origin| Ms::from((last + SLOT).saturating_duration_since(origin));
-                let from = self.last.zip(self.origin).map_or(Ms(0), |(last, origin)| next(last, origin));
-                events(LegEvent::RecordingPaused { on, from });
+                events(LegEvent::RecordingPaused { on, from: self.next_frame() });
+            }
+            Command::Mute(on) => {
+                self.muted = on;
+                events(LegEvent::Muted { on, from: self.next_frame() });
             }
             Command::Pressed(key) => {
                 if let Some(key) = event::Key::from_char(key) {
@@ -663,7 +676,7 @@ impl Leg {
         self.place_voice(at, spoke.is_some());
         self.echo.said(spoke.as_ref());
         let spoke = self.lay_under(spoke, outlet);
-        let spoke = match outlet.bridge(&heard.samples) {
+        let mut spoke = match outlet.bridge(&heard.samples) {
             // What the mouth says goes over what comes from the other leg.
             Some(mut both) => {
                 if let Some(spoke) = &spoke {
@@ -673,6 +686,9 @@ impl Leg {
             }
             None => spoke,
         };
+        if self.muted {
+            spoke = None;
+        }
         let spoke = self.key_tone().or(spoke);
         self.send(spoke.as_ref(), outlet);
         outlet.record(|| RecordedFrame {
@@ -696,6 +712,12 @@ impl Leg {
             self.heard_at = None;
             outlet.event(LegEvent::LineDead { at });
         }
+    }
+
+    /// Media time of the frame that comes next.
+    fn next_frame(&self) -> Ms {
+        let next = |last: Instant, origin| Ms::from((last + SLOT).saturating_duration_since(origin));
+        self.last.zip(self.origin).map_or(Ms(0), |(last, origin)| next(last, origin))
     }
 
     /// The leg ends: says so to the far end.

@@ -116,7 +116,7 @@ impl Speech for Services {
         let voices = vec![Voice { name: "tone".to_owned(), language: "en".to_owned() }];
         Ok(Response::new(CapabilitiesResponse {
             engine: "load".to_owned(),
-            recognition: Some(Recognition { formats, languages, partials: false, phrases: false }),
+            recognition: Some(Recognition { formats, languages, partials: false, phrases: false, grammars: false }),
             synthesis: Some(Synthesis { formats: vec![pcm], voices, streaming_text: false, ssml: false }),
         }))
     }

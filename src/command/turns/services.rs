@@ -106,7 +106,13 @@ impl Speech for Services {
         let voices = vec![Voice { name: "bench".to_owned(), language: "en".to_owned() }];
         Ok(Response::new(CapabilitiesResponse {
             engine: "bench-turns".to_owned(),
-            recognition: Some(Recognition { formats: vec![pcm], languages, partials: true, phrases: false }),
+            recognition: Some(Recognition {
+                formats: vec![pcm],
+                languages,
+                partials: true,
+                phrases: false,
+                grammars: false,
+            }),
             synthesis: Some(Synthesis { formats: vec![pcm], voices, streaming_text: false, ssml: false }),
         }))
     }

@@ -44,6 +44,7 @@ async fn an_order_with_everything_comes_through() {
         speech: "s".into(),
         knobs: Some(dialogue::Knobs { endpoint_ms: Some(50), ..Default::default() }),
         correlation: "c".into(),
+        phrases: vec!["Trunkline".into()],
         answering_machine: Some(true),
         answering_machine_rules: Some(proto::dial_request::AnsweringMachineRules {
             initial_silence_ms: Some(1),
@@ -66,6 +67,7 @@ async fn an_order_with_everything_comes_through() {
     assert_eq!(texts, ["r", "sip:bob@example.com", "+49", "Ärztin", "t"]);
     let texts = [&order.recording_name, &order.user_to_user, &order.dialogue, &order.speech, &order.correlation];
     assert_eq!(texts, ["call 1", "u", "d", "s", "c"]);
+    assert_eq!(order.phrases, ["Trunkline"]);
     assert_eq!(order.ring_timeout, Some(Duration::from_millis(30_500)));
     assert_eq!(order.not_after, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2)));
     assert_eq!((order.record, order.early_media_asr), (Some(false), Some(true)));
@@ -197,8 +199,6 @@ async fn refusals_have_their_codes() {
         let request = proto::DeclineRequest { call_id: call_id.into(), ..Default::default() };
         assert_eq!(served.client.decline(request).await.expect_err(call_id).code(), code);
     }
-    let listen = served.client.listen(proto::ListenRequest::default()).await;
-    assert_eq!(listen.expect_err("not built").code(), Code::Unimplemented);
     let reload = served.client.reload(proto::ReloadRequest::default()).await;
     assert_eq!(reload.expect_err("not built").code(), Code::Unimplemented);
 }
@@ -266,6 +266,10 @@ async fn every_command() {
         Command::Collect(dialogue::Collect { cancel: true, ..Default::default() }),
         Command::RecordPause(send_request::RecordPause { on: true, keep_text: true }),
         Command::RecordPause(send_request::RecordPause { on: false, keep_text: false }),
+        Command::Mute(dialogue::Mute { on: true }),
+        Command::EndTurn(dialogue::EndTurn { utterance_id: 2 }),
+        Command::MoreTime(dialogue::MoreTime { endpoint_ms: 0 }),
+        Command::Expect(dialogue::Expect { phrases: vec!["yes".into()], ..Default::default() }),
     ] {
         assert!(!send(Some(command)).await.expect("is done"));
     }
@@ -273,7 +277,7 @@ async fn every_command() {
     let now = dialogue::Hangup { now: true, ..Default::default() };
     assert!(send(Some(Command::Hangup(now))).await.expect("is done"), "it came before the answer");
     let took = served.fake.took();
-    assert_eq!(took.len(), 12);
+    assert_eq!(took.len(), 16);
     assert!(took[0].starts_with("send c r Say(Prompt {"), "{}", took[0]);
     assert_eq!(
         took[3],
@@ -288,7 +292,10 @@ async fn every_command() {
             "send c r PauseRecording { on: false, keep_text: false }"
         ]
     );
-    assert_eq!(took[10], "send c r SendKeys(\"0123456789*#ABCD\")");
+    assert_eq!(took[10..13], ["send c r Mute(true)", "send c r EndTurn(2)", "send c r MoreTime(Ms(2000))"]);
+    let hints = "Some(Hints { phrases: [\"yes\"], grammar: \"\" })";
+    assert_eq!(took[13], format!("send c r Expect {{ partials: false, hints: {hints} }}"));
+    assert_eq!(took[14], "send c r SendKeys(\"0123456789*#ABCD\")");
     let mut send = async |command| {
         let request = proto::SendRequest { call_id: "c".into(), request_id: "r".into(), command };
         let status = served.client.send(request).await.expect_err("is refused");
@@ -303,11 +310,8 @@ async fn every_command() {
     assert_eq!((code, message.as_str()), (Code::InvalidArgument, "command: is unset, or not known to this version"));
     let tone = dialogue::segment::Segment::Tone(dialogue::Tone::default());
     let tone = dialogue::Say { segments: vec![dialogue::Segment { segment: Some(tone), mark: String::new() }], ..hi() };
-    for (command, message) in
-        [(Command::Say(tone), "say.segments[0].tone: tones"), (Command::Mute(Default::default()), "mute: mutings")]
-    {
-        assert_eq!(send(Some(command)).await, (Code::Unimplemented, format!("{message} are not built yet")));
-    }
+    let refused = send(Some(Command::Say(tone))).await;
+    assert_eq!(refused, (Code::Unimplemented, "say.segments[0].tone: tones are not built yet".to_owned()));
     assert!(served.fake.took().is_empty(), "the switchboard saw none of them");
 }
 
@@ -340,4 +344,31 @@ async fn states_are_told() {
     assert!(trunks.iter().all(|t| (t.channels_used, t.channels_max) == (2, 30)));
     let drained = served.client.drain(proto::DrainRequest {}).await.expect("is served").into_inner();
     assert_eq!(drained.calls, 7);
+}
+
+#[tokio::test]
+async fn who_listens_gets_both_sides_with_their_times_until_the_end() {
+    let mut served = serve(10).await;
+    let ask =
+        |call_id: &str, frame_ms| proto::ListenRequest { call_id: call_id.into(), frame_ms, ..Default::default() };
+    let mut heard = served.client.listen(ask("c", 40)).await.expect("it is up").into_inner();
+    let mut pieces = Vec::new();
+    while let Some(piece) = heard.message().await.expect("no error") {
+        assert_eq!(
+            piece.robot,
+            [1_i16; 160].repeat(piece.robot.len() / 320).iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>()
+        );
+        pieces.push((piece.at_ms, piece.caller_at_ms, piece.caller.len(), piece.lost_ms));
+    }
+    assert_eq!(pieces, [(40, Some(0), 640, 0), (120, Some(80), 320, 40)]);
+    for (call_id, frame_ms, code, message) in [
+        ("", 0, Code::InvalidArgument, "call_id: is empty"),
+        ("c", 33, Code::InvalidArgument, "frame_ms: 33 is none of 20, 40, 60, 80, 100"),
+        ("no-such-call", 0, Code::NotFound, "call no-such-call is not up"),
+        ("over", 0, Code::FailedPrecondition, "call over is ending"),
+        ("crowded", 0, Code::ResourceExhausted, "listeners: 8 listen in to call crowded, and no more may"),
+    ] {
+        let status = served.client.listen(ask(call_id, frame_ms)).await.expect_err("is refused");
+        assert_eq!((status.code(), status.message()), (code, message));
+    }
 }

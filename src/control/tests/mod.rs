@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 use super::*;
+use crate::call::io::RecordedFrame;
+use crate::ms::Ms;
 use crate::proto::control::v1 as proto;
 use crate::sip::session::ExtraHeaders;
 use crate::switchboard::order::{Phase, Registered};
@@ -100,6 +102,25 @@ impl Switchboard for Fake {
         let cancelled = matches!(action, Action::Hangup { now: true, .. });
         self.note(format!("send {call_id} {request_id} {action:?}"));
         self.up(call_id).map(|()| if cancelled { Sent::Cancelled } else { Sent::Done })
+    }
+
+    async fn listen(&self, call_id: &str) -> Result<Listener, Refusal> {
+        self.up(call_id)?;
+        if call_id == "crowded" {
+            return Err(Refusal::Listeners("8 listen in to call crowded, and no more may".into()));
+        }
+        let (mut ring, frames) = rtrb::RingBuffer::new(4);
+        for at in [40, 60, 120] {
+            let frame = RecordedFrame {
+                robot_at: Ms(at),
+                robot: [1; 160],
+                caller_at: Some(Ms(at - 40)),
+                caller: [2; 160],
+                paused: false,
+            };
+            ring.push(frame).expect("room");
+        }
+        Ok(Listener::of(frames))
     }
 
     async fn calls(&self) -> Vec<CallState> {

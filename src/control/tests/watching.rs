@@ -190,6 +190,7 @@ async fn every_event_is_told_whole() {
         quality: Quality::Final,
         filler: false,
         early: true,
+        ended_early: true,
     };
     let told_said = dialogue::Utterance {
         utterance_id: 4,
@@ -198,6 +199,7 @@ async fn every_event_is_told_whole() {
         stop_ms: 2,
         quality: dialogue::TextQuality::Final.into(),
         early_media: true,
+        ended_early: true,
         ..Default::default()
     };
     let clamp = Clamp { knob: "endpoint_ms", asked: Ms(50), used: Ms(200) };
@@ -444,6 +446,7 @@ async fn every_event_is_told_whole() {
             What::RecordPaused { on: true, from: Ms(1_240) },
             Told::RecordPaused(happened::RecordPaused { on: true, from_ms: 1_240 }),
         ),
+        (What::Muted { on: true, from: Ms(60) }, Told::Muted(dialogue::Muted { on: true, from_ms: 60 })),
         (
             What::RecordReady {
                 wav: "a.wav".into(),
@@ -572,6 +575,7 @@ fn record() -> CallRecord {
         wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![Pause { start: Ms(20), stop: Ms(21) }],
         recording_answer: Some(Ms(4_000)),
+        mutes: vec![Pause { start: Ms(22), stop: Ms(23) }],
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),
@@ -672,6 +676,7 @@ fn told_record() -> proto::CallRecord {
         wav_url: "s3://b/a.wav".into(),
         recording_pauses: vec![proto::call_record::Pause { start_ms: 20, stop_ms: 21 }],
         recording_answer_ms: Some(4_000),
+        mutes: vec![proto::call_record::Pause { start_ms: 22, stop_ms: 23 }],
         request_id: "r".into(),
         correlation: "z".into(),
         sip_call_id: "s".into(),

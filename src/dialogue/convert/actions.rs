@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::{MAX_ID, Refused, hangup, id, refer, refer_answer, transfer};
+use super::{MAX_ID, Refused, end_turn, expect, hangup, id, more_time, refer, refer_answer, transfer};
 use crate::call::action::{Action, Asked};
 use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
@@ -57,6 +57,9 @@ fn action(action: Option<proto::action::Action>) -> Result<Action, Refused> {
         Some(Asked::Wait(proto::Wait { for_ms })) => Ok(Action::Wait(span("wait.for_ms", for_ms, 0, 60_000)?)),
         Some(Asked::Label(message)) => label("label", message),
         Some(Asked::RecordPause(proto::RecordPause { on, keep_text })) => Ok(Action::PauseRecording { on, keep_text }),
+        Some(Asked::EndTurn(message)) => end_turn(message),
+        Some(Asked::MoreTime(message)) => more_time(message),
+        Some(Asked::Mute(proto::Mute { on })) => Ok(Action::Mute(on)),
         None => Err(Refused {
             kind: super::Kind::NotBuilt,
             field: "action".into(),
@@ -293,16 +296,6 @@ fn background(path: &str, message: proto::knobs::Background) -> Result<Backgroun
     Ok(Background { path: below(&format!("{path}.path"), file)?.into(), level_db })
 }
 
-fn expect(message: proto::Expect) -> Result<Action, Refused> {
-    if !message.phrases.is_empty() {
-        return Err(Refused::not_built("expect.phrases", "phrases"));
-    }
-    if !message.grammar.is_empty() {
-        return Err(Refused::not_built("expect.grammar", "grammars"));
-    }
-    Ok(Action::Partials(message.partials))
-}
-
 fn barge_in(field: &str, policy: i32) -> Result<Option<BargeIn>, Refused> {
     match proto::BargeInPolicy::try_from(policy) {
         Ok(proto::BargeInPolicy::Unspecified) => Ok(None),
@@ -317,7 +310,7 @@ fn unknown(field: &str, value: i32) -> Refused {
     Refused::invalid(field, format!("{value} is not known to this version"))
 }
 
-fn span(field: &str, ms: u32, low: u32, high: u32) -> Result<Ms, Refused> {
+pub(super) fn span(field: &str, ms: u32, low: u32, high: u32) -> Result<Ms, Refused> {
     if !(low..=high).contains(&ms) {
         return Err(Refused::invalid(field, format!("{ms} is out of range, {low} to {high}")));
     }

@@ -33,6 +33,7 @@ fn line(what: Line) -> Event {
         Line::AnsweredBy(by) => Event::AnsweredBy(answered_by(by)),
         Line::Mark { prompt_id, mark } => Event::Mark(proto::Mark { prompt_id, mark }),
         Line::Hold { by_us, by_far_end } => Event::Hold(proto::Hold { by_us, by_far_end }),
+        Line::Muted { on, from } => Event::Muted(proto::Muted { on, from_ms: from.0 }),
         Line::TransferResult { reached, sip_code, reason } => Event::TransferResult(proto::TransferResult {
             result: if reached { 1 } else { -1 },
             sip_code: sip_code.into(),
@@ -130,6 +131,7 @@ pub fn utterance(said: Utterance) -> proto::Utterance {
         quality: quality.into(),
         filler: said.filler,
         early_media: said.early,
+        ended_early: said.ended_early,
     }
 }
 

@@ -8,6 +8,7 @@ mod headers;
 mod lines;
 mod refer;
 mod transfer;
+mod turn;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ pub use headers::{headers, line, received, user_to_user};
 pub use lines::{answered_by, heard, keys, line_event, millis, refer_asked, utterance};
 pub use refer::{hangup, refer, refer_answer};
 pub use transfer::transfer;
+pub use turn::{end_turn, expect, more_time, phrases};
 
 /// The longest id, in bytes, that is kept for others and returned to them untouched.
 pub const MAX_ID: usize = 4096;

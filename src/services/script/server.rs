@@ -167,6 +167,7 @@ fn read(kind: LineKind) -> Result<Option<Event>, Status> {
         | LineKind::BargeIn(_)
         | LineKind::Mark(_)
         | LineKind::Hold(_)
+        | LineKind::Muted(_)
         | LineKind::AnsweredBy(_)
         | LineKind::End(_) => return Ok(None),
     }))

@@ -101,6 +101,9 @@ fn accept(config: &RecognizeConfig) -> Result<u32, Status> {
     if !config.phrases.is_empty() {
         return Err(Status::unimplemented("config.phrases: this recogniser takes none, as Capabilities says"));
     }
+    if !config.grammar.is_empty() {
+        return Err(Status::unimplemented("config.grammar: this recogniser takes none, as Capabilities says"));
+    }
     Ok(rate)
 }
 
@@ -118,6 +121,9 @@ fn take(stream: &mut Stream, request: RecognizeRequest) -> Result<(), Status> {
             stream.ended(mark.utterance_id, Ms(mark.start_ms), Ms(mark.stop_ms));
         }
         Some(Request::Flush(_)) => stream.flush(),
+        Some(Request::Hints(_)) => {
+            return Err(Status::unimplemented("hints: this recogniser takes none, as Capabilities says"));
+        }
         Some(Request::Config(_)) => {
             return Err(Status::invalid_argument("config: only the first message may be it"));
         }

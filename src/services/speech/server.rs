@@ -137,6 +137,7 @@ impl Speech for Engines {
                 languages: vec!["en".to_owned()],
                 partials: true,
                 phrases: false,
+                grammars: false,
             }),
             synthesis: Some(capabilities_response::Synthesis {
                 formats: formats(),

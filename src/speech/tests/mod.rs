@@ -50,6 +50,7 @@ impl Fake {
                 languages: vec!["en".into()],
                 partials: true,
                 phrases: false,
+                grammars: false,
             }),
             synthesis: Some(Voices {
                 formats: vec![pcm(8_000)],

@@ -22,7 +22,7 @@ impl Call {
     fn on(speech: &Speech) -> Call {
         let (ring, frames) = rtrb::RingBuffer::new(2_000);
         let (tell, inbox) = mpsc::channel(64);
-        Call { ring, marks: speech.recognise("s", "call", frames, tell), inbox, at: 0 }
+        Call { ring, marks: speech.recognise("s", "call", frames, Vec::new(), tell), inbox, at: 0 }
     }
 
     /// Hears so many frames; their bytes tell their number, of which 8 bits are left.
@@ -90,6 +90,7 @@ struct Heard {
     bytes: usize,
     samples: Vec<i16>,
     flushed: bool,
+    hints: Vec<proto::Hints>,
 }
 
 impl Heard {
@@ -102,6 +103,7 @@ impl Heard {
                 self.samples.extend(audio.samples.as_chunks::<2>().0.iter().map(|&pair| i16::from_le_bytes(pair)));
             }
             Told::Flush(_) => self.flushed = true,
+            Told::Hints(hints) => self.hints.push(hints.clone()),
             Told::UtteranceStart(_) | Told::UtteranceEnd(_) => {}
         }
     }
@@ -309,7 +311,7 @@ async fn an_engine_that_does_not_fit_is_lost_at_once() {
     assert!(reason.contains(&served.endpoint), "{reason}");
     let (ring, frames) = rtrb::RingBuffer::new(1);
     let (tell, mut inbox) = mpsc::channel::<FromSpeech>(1);
-    let _marks = speech.recognise("t", "call", frames, tell);
+    let _marks = speech.recognise("t", "call", frames, Vec::new(), tell);
     let lost = FromSpeech::RecognitionTrouble {
         reason: "no speech service is configured by the name \"t\"".into(),
         lost: true,
@@ -471,4 +473,70 @@ async fn a_stream_that_answers_nothing_at_all_is_left() {
     let mut texts = [call.text().await, call.text().await];
     texts.sort();
     assert_eq!(texts, [(1, "yes".to_owned()), (2, "yes".to_owned())]);
+}
+
+/// An engine that takes these kinds of hints, and answers each end with the hints that hold, by kind.
+fn takes(phrases: bool, grammars: bool) -> Fake {
+    let mut fake = Fake::new().hearing(|_, mut requests, out| async move {
+        let mut heard = Heard::default();
+        while let Ok(Some(proto::RecognizeRequest { request: Some(told) })) = requests.message().await {
+            heard.take(&told);
+            if let Told::UtteranceEnd(end) = told {
+                let config = heard.config.as_ref().map(|config| (config.phrases.clone(), config.grammar.clone()));
+                let last = heard.hints.last().map(|hints| (hints.phrases.clone(), hints.grammar.clone()));
+                let (phrases, grammar) = last.or(config).unwrap_or_default();
+                let text = format!("{} hints: {phrases:?} {grammar:?}", heard.hints.len());
+                out.send(final_of(end.utterance_id, text)).await.expect("Trunkline reads");
+            }
+        }
+    });
+    let can = fake.can.recognition.as_mut().expect("it recognises");
+    (can.phrases, can.grammars) = (phrases, grammars);
+    fake
+}
+
+impl Call {
+    async fn expect(&self, phrases: &[&str], grammar: &str) {
+        let phrases = phrases.iter().map(|&phrase| phrase.into()).collect();
+        let hints = crate::call::hints::Hints { phrases, grammar: grammar.into() };
+        let hints = (!hints.is_empty()).then(|| Arc::new(hints));
+        self.marks.send(ToRecogniser::Expect(hints)).await.expect("is up");
+    }
+}
+
+#[tokio::test]
+async fn hints_of_the_call_and_of_the_turn_are_told_in_their_time() {
+    let served = takes(true, true).serve().await;
+    let speech = served.client();
+    let (ring, frames) = rtrb::RingBuffer::new(2_000);
+    let (tell, inbox) = mpsc::channel(64);
+    let marks = speech.recognise("s", "call", frames, vec!["Trunkline".into()], tell);
+    let mut call = Call { ring, marks, inbox, at: 0 };
+    call.hear(10);
+    call.say(1, 20).await;
+    assert_eq!(call.text().await, (1, "0 hints: [\"Trunkline\"] \"\"".into()), "those of the call are in the config");
+    call.expect(&["yes", "no"], "yesno").await;
+    call.say(2, 20).await;
+    assert_eq!(call.text().await, (2, "1 hints: [\"Trunkline\", \"yes\", \"no\"] \"yesno\"".into()));
+    call.expect(&[], "").await;
+    call.say(3, 20).await;
+    assert_eq!(call.text().await, (3, "2 hints: [\"Trunkline\"] \"\"".into()));
+    assert_eq!(call.end().await, []);
+}
+
+#[tokio::test]
+async fn an_engine_that_takes_no_hints_is_sent_none_and_the_call_is_told_once() {
+    let served = takes(true, false).serve().await;
+    let speech = served.client();
+    let mut call = Call::on(&speech);
+    call.expect(&["yes"], "yesno").await;
+    call.say(1, 20).await;
+    let (reason, lost) = call.trouble().await;
+    assert!(!lost && reason.ends_with("expect.grammar: it takes none, as its Capabilities say"), "{reason}");
+    let (_, text) = call.text().await;
+    assert!(text.ends_with("[\"yes\"] \"\""), "{text}");
+    call.expect(&[], "again").await;
+    call.say(2, 20).await;
+    assert!(call.text().await.1.ends_with("[] \"\""));
+    assert_eq!(call.end().await, []);
 }

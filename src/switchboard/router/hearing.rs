@@ -177,8 +177,13 @@ impl Router {
             outbound: false,
             wall: SystemTime::now(),
         });
-        let services =
-            Services { dialogue: route.dialogue.clone(), speech: route.speech.clone(), name, record: settings.record };
+        let services = Services {
+            dialogue: route.dialogue.clone(),
+            speech: route.speech.clone(),
+            name,
+            record: settings.record,
+            phrases: Vec::new(),
+        };
         let mut plan = dialling::plan(&settings, trunk, call_id.clone(), &services);
         plan.early_media = route.early_media;
         plan.parties = parties;

@@ -33,7 +33,7 @@ use trunkline::proto::dialogue::v1::Hangup;
 
 pub use bucket::{Service, upload_to};
 pub use certificates::certificates;
-pub use dialogue::{Brain, say};
+pub use dialogue::{Brain, Dialogue, say};
 pub use dns::{Zone, a, record, srv};
 pub use events::Happened;
 pub use kamailio::Kamailio;
@@ -43,7 +43,7 @@ pub use pjsip::Pjsip;
 pub use ports::Ports;
 pub use rtpengine::RtpEngine;
 pub use sipp::{Phone, Sipp, Trace};
-pub use speech::{Engine, Hearing, Speaking};
+pub use speech::{Engine, Hearing, Speaking, speech_routes};
 
 /// Longer than any single step of any test should take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -61,8 +61,7 @@ type Tape = Arc<Mutex<Vec<i16>>>;
 impl Engine {
     pub async fn serve(hearing: Hearing, speaking: Speaking) -> Engine {
         let tape = Tape::default();
-        let service = SpeechServer::new(Scripted { hearing, speaking, tape: tape.clone() });
-        Engine { server: Alone::serve(Routes::new(service)).await, tape }
+        Engine { server: Alone::serve(routes(hearing, speaking, tape.clone())).await, tape }
     }
 
     pub fn endpoint(&self) -> String {
@@ -73,6 +72,15 @@ impl Engine {
     pub fn heard(&self) -> Wav {
         Wav::of(16_000, self.tape.lock().expect("nobody panics with it").clone())
     }
+}
+
+/// The same, to be served by somebody else.
+pub fn speech_routes(hearing: Hearing, speaking: Speaking) -> Routes {
+    routes(hearing, speaking, Tape::default())
+}
+
+fn routes(hearing: Hearing, speaking: Speaking, tape: Tape) -> Routes {
+    Routes::new(SpeechServer::new(Scripted { hearing, speaking, tape }))
 }
 
 struct Scripted {
@@ -96,6 +104,7 @@ impl Speech for Scripted {
                 languages: vec!["en".into()],
                 partials: true,
                 phrases: false,
+                grammars: false,
             }),
             synthesis: Some(Synthesis { formats, voices: vec![voice], streaming_text: false, ssml: false }),
         }))
