@@ -529,6 +529,7 @@ fn record() -> CallRecord {
         quality: LineQuality {
             received: 11,
             lost: 12,
+            recovered: 18,
             late: 13,
             concealed: 14,
             jitter_ms: Ms(15),
@@ -623,6 +624,7 @@ fn told_record() -> proto::CallRecord {
         quality: Some(proto::call_record::Quality {
             received: 11,
             lost: 12,
+            recovered: 18,
             late: 13,
             concealed: 14,
             jitter_ms: 15,
