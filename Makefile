@@ -14,13 +14,14 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak talk-off held-out fuzz
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load soak soak-media talk-off held-out fuzz
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
 	@echo 'make test    install what is missing, then style, lints, docs, every test, and the guard'
 	@echo 'make build   the release binary: $(trunkline)'
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
+	@echo 'make soak-media  two hours of two legs with clocks that drift, over a bad network, in virtual time'
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
 	@echo 'make talk-off  how many keys are heard in an hour of speech (docs/tones.md)'
@@ -81,6 +82,10 @@ load: build
 # A hundred thousand calls in each direction on one server, the far end of every fifth making trouble: nothing may be left of them. 15 minutes.
 soak: build
 	$(trunkline) load setup --rate 500 --calls 100000 --unruly 20 --direction in,out,mixed --no-overload --assert
+
+# Two hours of media in virtual time; ten minutes of it are in the suite.
+soak-media:
+	$(cargo) test --locked --release --test soak_media -- --ignored --nocapture
 
 # For its column of PESQ: python3 -m venv V && V/bin/pip install pesq, then PYTHON=V/bin/python make jitter
 jitter:
