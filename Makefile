@@ -101,7 +101,8 @@ talk-off:
 held-out:
 	scripts/held-out
 
-# Each parser that reads the network or a file, for so many seconds: make fuzz SECONDS=600 TARGETS='sdp rtp'. Needs nightly Rust and cargo-fuzz
-# (cargo install cargo-fuzz --locked). The corpora grow in fuzz/corpus; what is found lies in fuzz/artifacts.
+# Each parser that reads the network or a file, for so many seconds: make fuzz SECONDS=600 TARGETS='sdp rtp' (fuzz/README.md). The corpora grow
+# in fuzz/corpus; what is found lies in fuzz/artifacts.
 fuzz:
+	@scripts/setup fuzz
 	scripts/fuzz '$(SECONDS)' $(TARGETS)
