@@ -35,6 +35,9 @@ const DRAIN_EVERY: Duration = Duration::from_millis(100);
 /// A media thread is told of a call's end at the same time as we are: so long its last frames are waited for.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
 
+/// A recording that is shorter than its call by less has lost nothing: the call is over a little after its media.
+const LOST_END: Ms = Ms(500);
+
 /// What the disk thread is asked.
 pub(super) enum ToDisk {
     Open {
@@ -223,12 +226,26 @@ impl Disk {
                         "recording: {missing} frames of 20 ms are missing, the first at {first} ms: there is silence instead"
                     ));
                 }
-                if let Err(e) = recording.close() {
-                    let fault = cut_short(&path, &e);
-                    if !told {
-                        self.count_fault(&call_id, &fault);
+                match recording.close() {
+                    Err(e) => {
+                        let fault = cut_short(&path, &e);
+                        if !told {
+                            self.count_fault(&call_id, &fault);
+                        }
+                        faults.push(fault);
                     }
-                    faults.push(fault);
+                    // Frames that are missing at the end have none behind them by which they would be missed.
+                    Ok(length) => {
+                        let talked = finish.as_ref().map_or(Ms(0), |(finish, _)| finish.at);
+                        let lost = talked.saturating_sub(length);
+                        if lost >= LOST_END {
+                            self.metrics.frames_missing.inc_by(u64::from(lost.0 / 20));
+                            faults.push(format!(
+                                "recording: it ends at {} ms of {}: the rest did not come out in time",
+                                length.0, talked.0
+                            ));
+                        }
+                    }
                 }
                 // A recording that was cut short is still one.
                 kept = Some((stem, path));
