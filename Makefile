@@ -14,7 +14,7 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load turns soak chaos talk-off held-out fuzz
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load turns soak soak-media chaos talk-off held-out fuzz
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
@@ -23,6 +23,7 @@ help:
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
 	@echo 'make turns   how quick a conversation is, and what interrupts it (docs/conversation-bench.md)'
 	@echo 'make chaos   1,000 calls whose services are killed, frozen and slowed at random (docs/operations.md)'
+	@echo 'make soak-media  two hours of two legs with clocks that drift, over a bad network, in virtual time'
 	@echo 'make bench   how long each hot path takes'
 	@echo 'make jitter  what the jitter buffer makes of bad lines, beside a fixed one and NetEQ (docs/jitter.md)'
 	@echo 'make talk-off  how many keys are heard in an hour of speech (docs/tones.md)'
@@ -92,6 +93,10 @@ soak: build
 chaos:
 	CHAOS_CALLS=$${CHAOS_CALLS:-1000} $(cargo) test --release --locked --test interop chaos::services -- --nocapture
 
+# Two hours of media in virtual time; ten minutes of it are in the suite.
+soak-media:
+	$(cargo) test --locked --release --test soak_media -- --ignored --nocapture
+
 # For its column of PESQ: python3 -m venv V && V/bin/pip install pesq, then PYTHON=V/bin/python make jitter
 jitter:
 	$(cargo) bench --locked --bench jitter_quality
@@ -106,7 +111,8 @@ talk-off:
 held-out:
 	scripts/held-out
 
-# Each parser that reads the network or a file, for so many seconds: make fuzz SECONDS=600 TARGETS='sdp rtp'. Needs nightly Rust and cargo-fuzz
-# (cargo install cargo-fuzz --locked). The corpora grow in fuzz/corpus; what is found lies in fuzz/artifacts.
+# Each parser that reads the network or a file, for so many seconds: make fuzz SECONDS=600 TARGETS='sdp rtp' (fuzz/README.md). The corpora grow
+# in fuzz/corpus; what is found lies in fuzz/artifacts.
 fuzz:
+	@scripts/setup fuzz
 	scripts/fuzz '$(SECONDS)' $(TARGETS)

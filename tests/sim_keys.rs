@@ -74,3 +74,30 @@ fn keys_go_out_by_info_where_the_far_end_takes_no_events() {
     assert_eq!(seen.sip.iter().filter(|(_, line)| line.starts_with("INFO ")).count(), 3);
     assert_eq!(voice::keys(seen.recorded.iter().map(|frame| &frame.robot)), "");
 }
+
+#[test]
+fn a_press_that_is_told_again_is_one_however_much_is_lost() {
+    let event = |at, key| vec![(at, Act::Press(key))];
+    for seed in 0..8 {
+        // A quarter of all packets in bursts of three: so many that whole presses, of seven packets, go down.
+        let rtp = Weather { loss: 250, burst: 3, delay: 20, jitter: 10, reorder: 20, duplicate: 20 };
+        let seen = Scenario { talk: dials(event), rtp, redundancy: 3, ..Scenario::inbound() }.run(seed);
+        assert_eq!(seen.record().keys, PIN, "seed {seed}");
+    }
+}
+
+#[test]
+fn sound_that_is_said_again_fills_the_gaps() {
+    let rtp = Weather { loss: 50, burst: 1, ..Weather::CLEAN };
+    let run = |redundancy| {
+        let talk = dials(|at, key| vec![(at, Act::Press(key))]);
+        let seen = Scenario { talk, rtp, redundancy, ..Scenario::inbound() }.run(5);
+        assert_eq!(seen.record().keys, PIN);
+        seen.record().quality
+    };
+    let (once, twice) = (run(0), run(1));
+    assert_eq!(once.recovered, 0);
+    assert!(once.lost > 10 && once.concealed > 10, "{once:?}");
+    assert!(twice.recovered > 10 && twice.lost * 4 < once.lost, "{twice:?} beside {once:?}");
+    assert!(twice.concealed * 4 < once.concealed, "{twice:?} beside {once:?}");
+}

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use trunkline::call::io::{HeardFrame, RecordedFrame};
 use trunkline::call::knobs::LegKnobs;
 use trunkline::call::leg::{Command, InbandKeys, Leg, LegEvent, Media, Outlet, Setup, WallClock};
+use trunkline::codec::coding::{Band, Coding};
 use trunkline::codec::g711::Law;
+use trunkline::codec::opus::Terms;
 use trunkline::dsp::tone::progress::{Country, Heard, Tone};
 use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
+use trunkline::rtp::redundancy;
 use trunkline::rtp::rtcp::{self, NtpTime};
 use trunkline::rtp::srtp::{Master, Srtp, Suite};
 use trunkline::rtp::telephone_event;
@@ -100,13 +103,19 @@ pub fn sdp(data: &[u8]) {
     }
 }
 
-/// One RTP packet.
+/// One RTP packet, and what it says if it is a redundant one.
 pub fn rtp(data: &[u8]) {
     let Ok(packet) = Packet::parse(data) else { return };
     let mut again = vec![0; data.len() + 64];
     let length = packet.write_into(&mut again);
     let read = Packet::parse(&again[..length]).expect("what was written reads");
     assert_eq!((read.payload, read.ssrc, read.sequence), (packet.payload, packet.ssrc, packet.sequence));
+    if let Some(blocks) = redundancy::read(packet.payload) {
+        let older: Vec<_> = blocks.older().collect();
+        let newest = (blocks.newest.payload_type, blocks.newest.payload);
+        let length = redundancy::write(&older, newest, &mut again).expect("as long as before");
+        assert_eq!(&again[..length], packet.payload);
+    }
 }
 
 /// A compound of reports, extended ones among them.
@@ -163,20 +172,26 @@ pub fn srtp(data: &[u8]) {
 pub fn leg(data: &[u8]) {
     let now = Instant::now();
     let busy = Tone { heard: Heard::Busy, frequencies: vec![450.0], cadence: vec![350, 350] };
+    let Some((kind, data)) = data.split_first() else { return };
+    let codings = [
+        Coding::G711(Law::A),
+        Coding::G722,
+        Coding::L16(Band::Wide),
+        Coding::Opus(Terms { narrow: false, max_bitrate: None, constant_bitrate: false, fec: true }),
+    ];
     let setup = Setup {
         media: Media {
-            law: Law::A,
-            payload_type: PayloadType::PCMA,
+            coding: codings[usize::from(kind / 2) % codings.len()],
             telephone_event: PayloadType::new(101),
             telephone_event_in: PayloadType::new(101),
-            remote: far(),
+            redundancy: PayloadType::new(121),
             rtcp: far(),
-            rtcp_mux: data.first().is_some_and(|first| first % 2 == 1),
+            rtcp_mux: kind % 2 == 1,
             rtcp_xr: true,
-            sends: true,
-            receives: true,
+            ..Media::g711(Law::A, far())
         },
         srtp: None,
+        may_widen: true,
         knobs: LegKnobs::default(),
         inband_keys: InbandKeys::On,
         tones: Some(Arc::new(Country::new(vec![busy]))),
@@ -202,10 +217,11 @@ pub fn leg(data: &[u8]) {
                 timestamp = timestamp.wrapping_add_signed(160 * i32::from(step));
                 packet(&mut leg, (slot, from), (8, sequence, timestamp, 7), &[rest, &[0xd5; 160]].concat()[..160]);
             }
-            // A key.
-            4 => {
+            // A key; a redundant packet.
+            4 | 6 => {
                 sequence = sequence.wrapping_add(1);
-                packet(&mut leg, (slot, from), (101, sequence, timestamp, 7), rest);
+                let kind = if kind & 7 == 4 { 101 } else { 121 };
+                packet(&mut leg, (slot, from), (kind, sequence, timestamp, 7), rest);
             }
             // Whatever type, number, time and source.
             5 if rest.len() >= 8 => {

@@ -310,6 +310,8 @@ pub struct LineQuality {
     pub received: u64,
     /// Lost on the way.
     pub lost: u64,
+    /// Never came, and were said again by other packets in time (RFC 2198); not among the lost ones.
+    pub recovered: u64,
     /// Came too late to be played.
     pub late: u64,
     /// 20 ms frames that had to be made up.

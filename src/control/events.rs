@@ -316,6 +316,7 @@ fn quality(quality: LineQuality) -> proto::call_record::Quality {
         }),
         received: quality.received,
         lost: quality.lost,
+        recovered: quality.recovered,
         late: quality.late,
         concealed: quality.concealed,
         jitter_ms: quality.jitter_ms.0,

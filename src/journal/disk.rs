@@ -17,15 +17,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::bus::ToBus;
+use super::ends::{Pulse, ToEnds, Written, shown};
 use super::metrics::Metrics;
 use super::name::{self, Stem};
-use super::news::News;
 use super::recording::Recording;
 use super::upload::{Destination, ToUpload, Waiting};
 use super::wav::Coding;
-use super::{Finished, Format, Settings, event_of};
-use crate::call::event::What;
+use super::{Format, Settings};
 use crate::call::io::RecordedFrame;
 use crate::call::record::CallRecord;
 use crate::codec::g711::Law;
@@ -36,6 +34,9 @@ const DRAIN_EVERY: Duration = Duration::from_millis(100);
 
 /// A media thread is told of a call's end at the same time as we are: so long its last frames are waited for.
 const LAST_FRAMES: Duration = Duration::from_millis(500);
+
+/// A recording that is shorter than its call by less has lost nothing: the call is over a little after its media.
+const LOST_END: Ms = Ms(500);
 
 /// What the disk thread is asked.
 pub(super) enum ToDisk {
@@ -50,6 +51,8 @@ pub(super) enum ToDisk {
         call_id: Arc<str>,
         frames: rtrb::Consumer<RecordedFrame>,
     },
+    /// It was to be recorded, and is not.
+    Unrecorded(Arc<str>, String),
     Finish(Box<Finish>),
     /// What is being written: paths without ending.
     Busy(Sender<HashSet<PathBuf>>),
@@ -61,52 +64,20 @@ pub(super) struct Finish {
     pub record: CallRecord,
     pub name: Stem,
     pub at: Ms,
-    pub reply: oneshot::Sender<Finished>,
-}
-
-impl Finish {
-    /// Tells the call's last two events, and whoever waits.
-    pub(super) fn conclude(
-        self,
-        bus: &Sender<ToBus>,
-        wav: Option<PathBuf>,
-        json: Option<PathBuf>,
-        faults: Vec<String>,
-        json_url: String,
-    ) {
-        let Finish { mut record, at, reply, .. } = self;
-        let tell = |event| {
-            let _ = bus.send(ToBus::Tell(Box::new(News::Call(event))));
-        };
-        for fault in &faults {
-            if !record.faults.contains(fault) {
-                record.faults.push(fault.clone());
-            }
-        }
-        if wav.is_some() || json.is_some() {
-            let wav_url = record.wav_url.clone();
-            let ready =
-                What::RecordReady { wav: shown(wav.as_deref()), json: shown(json.as_deref()), wav_url, json_url };
-            tell(event_of(&record, at, ready));
-        }
-        let ended = event_of(&record, at, What::Ended(Box::new(record.clone())));
-        tell(ended);
-        // Nobody has to wait.
-        let _ = reply.send(Finished { wav, json, faults });
-    }
 }
 
 /// Starts the thread; it ends at [`ToDisk::Shutdown`] or with the last sender.
 pub(super) fn start(
     settings: &Settings,
     uploads: Option<UnboundedSender<ToUpload>>,
-    bus: Sender<ToBus>,
+    ends: Sender<ToEnds>,
+    pulse: Pulse,
     metrics: Metrics,
 ) -> io::Result<Sender<ToDisk>> {
     let (to_disk, inbox) = mpsc::channel();
     let uploads = settings.upload.as_ref().map(|upload| upload.to.clone()).zip(uploads);
-    let disk =
-        Disk { folder: settings.folder.clone(), format: settings.format, uploads, bus, metrics, open: HashMap::new() };
+    let (folder, format) = (settings.folder.clone(), settings.format);
+    let disk = Disk { folder, format, uploads, ends, pulse, metrics, open: HashMap::new(), unrecorded: HashMap::new() };
     thread::Builder::new().name("journal-disk".into()).spawn(move || disk.run(&inbox))?;
     Ok(to_disk)
 }
@@ -116,9 +87,12 @@ struct Disk {
     format: Format,
     /// Whereto recordings go, and by whom.
     uploads: Option<(Destination, UnboundedSender<ToUpload>)>,
-    bus: Sender<ToBus>,
+    ends: Sender<ToEnds>,
+    pulse: Pulse,
     metrics: Metrics,
     open: HashMap<Arc<str>, Open>,
+    /// Why calls are not recorded that were to be.
+    unrecorded: HashMap<Arc<str>, String>,
 }
 
 /// A call that is recorded.
@@ -140,17 +114,22 @@ impl Disk {
     fn run(mut self, inbox: &Receiver<ToDisk>) {
         let mut drain_at = Instant::now();
         loop {
+            self.pulse.rests();
             let asked = if self.open.is_empty() {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
                 inbox.recv_timeout(drain_at.saturating_duration_since(Instant::now()))
             };
+            self.pulse.begins();
             match asked {
                 Ok(ToDisk::Open { call_id, name, law, frames }) => self.open(call_id, &name, law, frames),
                 Ok(ToDisk::Continue { call_id, frames }) => {
                     if let Some(open) = self.open.get_mut(&call_id) {
                         open.next = Some(frames);
                     }
+                }
+                Ok(ToDisk::Unrecorded(call_id, fault)) => {
+                    self.unrecorded.insert(call_id, fault);
                 }
                 Ok(ToDisk::Finish(finish)) => self.finish(finish),
                 Ok(ToDisk::Busy(reply)) => {
@@ -203,7 +182,10 @@ impl Disk {
     fn finish(&mut self, finish: Box<Finish>) {
         let call_id = finish.record.call_id.as_str();
         match self.open.get_mut(call_id) {
-            None => self.conclude(*finish, None, Vec::new()),
+            None => {
+                let faults = self.unrecorded.remove(call_id).into_iter().collect();
+                self.conclude(*finish, None, faults);
+            }
             Some(open) => {
                 let call_id: Arc<str> = call_id.into();
                 open.finish = Some((finish, Instant::now() + LAST_FRAMES));
@@ -265,12 +247,26 @@ impl Disk {
                         "recording: {missing} frames of 20 ms are missing, the first at {first} ms: there is silence instead"
                     ));
                 }
-                if let Err(e) = recording.close() {
-                    let fault = cut_short(&path, &e);
-                    if !told {
-                        self.count_fault(&call_id, &fault);
+                match recording.close() {
+                    Err(e) => {
+                        let fault = cut_short(&path, &e);
+                        if !told {
+                            self.count_fault(&call_id, &fault);
+                        }
+                        faults.push(fault);
                     }
-                    faults.push(fault);
+                    // Frames that are missing at the end have none behind them by which they would be missed.
+                    Ok(length) => {
+                        let talked = finish.as_ref().map_or(Ms(0), |(finish, _)| finish.at);
+                        let lost = talked.saturating_sub(length);
+                        if lost >= LOST_END {
+                            self.metrics.frames_missing.inc_by(u64::from(lost.0 / 20));
+                            faults.push(format!(
+                                "recording: it ends at {} ms of {}: the rest did not come out in time",
+                                length.0, talked.0
+                            ));
+                        }
+                    }
                 }
                 // A recording that was cut short is still one.
                 kept = Some((stem, path));
@@ -279,7 +275,14 @@ impl Disk {
         match (finish, kept) {
             (Some((finish, _)), kept) => self.conclude(*finish, kept, faults),
             // Its call goes on without it, or the process ends: nothing more comes of it.
-            (None, Some((stem, _))) => self.hand_over(&stem, "", "", Ms(0)),
+            (None, Some((stem, _))) => {
+                if let Some((_, uploads)) = &self.uploads
+                    && let Some(waiting) = self.waiting(&stem, "", "", Ms(0))
+                {
+                    // Refused only when the thread is gone: the marker is there.
+                    let _ = uploads.send(ToUpload::Ready(waiting));
+                }
+            }
             (None, None) => {}
         }
     }
@@ -294,14 +297,11 @@ impl Disk {
         }
     }
 
-    /// Nothing more is written there.
-    fn hand_over(&self, stem: &Stem, call_id: &str, correlation: &str, at: Ms) {
-        if let Some((_, uploads)) = &self.uploads {
-            let (call_id, correlation) = (call_id.to_owned(), correlation.to_owned());
-            let waiting = Waiting { stem: stem.below(&self.folder), call_id, correlation, at, attempts: 0 };
-            // Refused only when the thread is gone: the marker is there.
-            let _ = uploads.send(ToUpload::Ready(waiting));
-        }
+    /// What has to be uploaded: nothing more is written there.
+    fn waiting(&self, stem: &Stem, call_id: &str, correlation: &str, at: Ms) -> Option<Waiting> {
+        self.uploads.as_ref()?;
+        let (call_id, correlation) = (call_id.to_owned(), correlation.to_owned());
+        Some(Waiting { stem: stem.below(&self.folder), call_id, correlation, at, attempts: 0 })
     }
 
     /// Where a file of ours will be; empty: it stays here.
@@ -310,7 +310,7 @@ impl Disk {
         to.map(|to| to.url(&format!("{}.{ending}", stem.as_str()))).unwrap_or_default()
     }
 
-    /// Writes the record and tells the world.
+    /// Writes the record and tells who tells the world.
     fn conclude(&mut self, mut finish: Finish, wav: Option<(Stem, PathBuf)>, faults: Vec<String>) {
         let (stem, wav) = wav.unzip();
         let mut faults = faults;
@@ -340,13 +340,10 @@ impl Disk {
                 None
             }
         };
-        let CallRecord { call_id, correlation, .. } = &finish.record;
-        let (call_id, correlation, at) = (call_id.clone(), correlation.clone(), finish.at);
-        finish.conclude(&self.bus, wav, json, faults, json_url);
-        // After the call's last words: what is told of the upload comes behind them.
-        if let Some(stem) = whole {
-            self.hand_over(&stem, &call_id, &correlation, at);
-        }
+        let Finish { record, at, .. } = finish;
+        let upload = whole.as_ref().and_then(|stem| self.waiting(stem, &record.call_id, &record.correlation, at));
+        // Refused only when the thread is gone, and with it who would hear of it.
+        let _ = self.ends.send(ToEnds::Written(Box::new(Written { record, at, wav, json, faults, json_url, upload })));
     }
 
     fn close_all(&mut self) {
@@ -396,8 +393,4 @@ impl Open {
 
 fn cut_short(path: &Path, fault: &str) -> String {
     format!("recording: {} is {fault}", path.display())
-}
-
-fn shown(path: Option<&Path>) -> String {
-    path.map(|p| p.display().to_string()).unwrap_or_default()
 }

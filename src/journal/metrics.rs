@@ -40,6 +40,8 @@ pub(super) struct Metrics {
     pub frames_missing: Counter,
     pub records: Counter,
     pub disk_errors: Counter,
+    pub disk_stalls: Counter,
+    pub disk_stalled: Gauge,
     pub removed: Family<Removed, Counter>,
     pub kept_bytes: Gauge,
     pub uploaded: Counter,
@@ -71,9 +73,15 @@ impl Metrics {
         );
         counter("records", "Call records written", &self.records);
         counter("disk_errors", "Files that could not be made, written or closed", &self.disk_errors);
+        counter("disk_stalls", "Times that the disk took longer than 1 s for something", &self.disk_stalls);
         counter("uploaded", "Recordings, each with its record, that are where they were to go", &self.uploaded);
         counter("uploaded_bytes", "Bytes of them", &self.uploaded_bytes);
         counter("upload_failures", "Tries to upload a recording that came to nothing", &self.upload_failures);
+        journal.register(
+            "disk_stalled_seconds",
+            "For how long the disk has not come back from what it does; 0 below 1 s",
+            self.disk_stalled.clone(),
+        );
         journal.register("upload_waiting", "Recordings that wait for their upload", self.upload_waiting.clone());
         journal.register("removed", "Recordings, each with its record, that were removed", self.removed.clone());
         journal.register("kept_bytes", "Bytes of recordings and records, when last looked", self.kept_bytes.clone());

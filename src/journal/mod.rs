@@ -6,20 +6,21 @@
 //! |---|---|---|
 //! | `journal-events` | the sequence number, the last N events, the watchers that wait | `bus` |
 //! | `journal-disk` | all open recordings, the recordings folder | `disk` |
-//!
+//! | `journal-ends` | the calls that are over, until their end is told | `ends` |
 //! | `journal-sweep`, with a limit only | nothing: it looks for what has to go | `sweep` |
 //! | `journal-upload`, with a place only | what waits for its upload | `upload` |
 //!
-//! The first two are apart because a disk may stand still for seconds, and events must not: nobody who tells or watches ever waits for
-//! a disk. Only a call's own last two events do, since they name the files: `RecordReady`, then `Ended`. Both come through
-//! the disk thread after everything that the call told before, so `Ended` is always the call's last event; where recordings are uploaded,
-//! `RecordUploaded` comes after it, whenever that is.
+//! They are apart because a disk may stand still for seconds, or for ever, and events must not: nobody who tells or watches ever waits for
+//! a disk. Only a call's own last two events do, since they name the files: `RecordReady`, then `Ended`, after everything that the call told
+//! before. `Ended` waits ten seconds at most; where the disk has not answered by then, `RecordReady` comes when it does. Where recordings are
+//! uploaded, `RecordUploaded` comes after both, whenever that is.
 //!
 //! A file counts as written when the kernel has it: it survives the process (a `kill -9` too), not the loss of power. A sync
 //! per call would cost the disk thread tens of milliseconds each.
 
 mod bus;
 mod disk;
+mod ends;
 mod metrics;
 mod name;
 mod news;
@@ -41,6 +42,8 @@ use std::time::SystemTime;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::warn;
 
 use crate::call::event::{Event, What};
 use crate::call::io::RecordedFrame;
@@ -56,6 +59,7 @@ pub use upload::{Destination, S3, Secret, Upload};
 
 use bus::ToBus;
 use disk::ToDisk;
+use ends::{Over, PATIENCE, Pulse, ToEnds};
 use metrics::Metrics;
 use upload::ToUpload;
 
@@ -100,6 +104,8 @@ pub struct Finished {
 pub struct Handle {
     bus: Sender<ToBus>,
     disk: Sender<ToDisk>,
+    ends: Sender<ToEnds>,
+    pulse: Pulse,
     /// The sweeper lives as long as this.
     _sweeps: Option<Sender<()>>,
     uploads: Option<UnboundedSender<ToUpload>>,
@@ -123,7 +129,9 @@ pub fn start(settings: &Settings) -> io::Result<Handle> {
     let bus = bus::start(settings.keep_events, metrics.clone())?;
     let (to_upload, inbox) = unbounded_channel();
     let uploads = settings.upload.is_some().then_some(to_upload);
-    let disk = disk::start(settings, uploads.clone(), bus.clone(), metrics.clone())?;
+    let pulse = Pulse::new();
+    let ends = ends::start(&settings.folder, pulse.clone(), PATIENCE, uploads.clone(), bus.clone(), metrics.clone())?;
+    let disk = disk::start(settings, uploads.clone(), ends.clone(), pulse.clone(), metrics.clone())?;
     if let Some(upload) = settings.upload.clone() {
         upload::start(upload, settings.folder.clone(), inbox, disk.clone(), bus.clone(), metrics.clone())?;
     }
@@ -135,7 +143,7 @@ pub fn start(settings: &Settings) -> io::Result<Handle> {
             Some(sweeps)
         }
     };
-    Ok(Handle { bus, disk, _sweeps: sweeps, uploads, metrics })
+    Ok(Handle { bus, disk, ends, pulse, _sweeps: sweeps, uploads, metrics })
 }
 
 impl Handle {
@@ -159,8 +167,18 @@ impl Handle {
     }
 
     /// Records a call from now on: the journal empties the ring about ten times a second and writes `<name>.wav`. The ring's other end
-    /// is to be dropped when the call's media end. `law` is that of the call's line.
+    /// is to be dropped when the call's media end. `law` is that of the call's line. Behind a disk that has stood still for ten seconds
+    /// nothing more is queued, rings least of all: the call is not recorded, and its record says so.
     pub fn open_recording(&self, call_id: Arc<str>, name: Stem, law: Law, frames: rtrb::Consumer<RecordedFrame>) {
+        let busy = self.pulse.busy();
+        if busy >= PATIENCE {
+            let fault = format!("recording: none was made: the disk had not answered for {} s", busy.as_secs());
+            warn!(%call_id, "{fault}");
+            self.metrics.disk_errors.inc();
+            let _ = self.ends.send(ToEnds::Unrecorded(call_id.clone(), fault.clone()));
+            let _ = self.disk.send(ToDisk::Unrecorded(call_id, fault));
+            return;
+        }
         let open = ToDisk::Open { call_id, name, law, frames };
         // A journal that is shut down records no more; the ring's owner sees it abandoned.
         let _ = self.disk.send(open);
@@ -173,33 +191,44 @@ impl Handle {
     }
 
     /// Closes the call's recording, if there is one, writes the record as `<name>.json`, then tells `RecordReady` and, last,
-    /// `Ended`. `at` is the media time of the end. The answer may be ignored; it comes when both events have been told.
+    /// `Ended`; that one after ten seconds at the latest. `at` is the media time of the end. The answer may be ignored; it comes when `Ended`
+    /// has been told.
     pub fn finish_call(&self, record: CallRecord, name: Stem, at: Ms) -> oneshot::Receiver<Finished> {
         let (reply, answer) = oneshot::channel();
-        let finish = ToDisk::Finish(Box::new(disk::Finish { record, name, at, reply }));
-        if let Err(refused) = self.disk.send(finish)
-            && let ToDisk::Finish(finish) = refused.0
+        let finish = ToDisk::Finish(Box::new(disk::Finish { record: record.clone(), name, at }));
+        // First who tells it, so that it waits for what the disk says.
+        if let Err(refused) = self.ends.send(ToEnds::Over(Box::new(Over { record, at, reply })))
+            && let ToEnds::Over(over) = refused.0
         {
-            // Even without a disk thread the world hears that the call is over.
+            // Even without these threads the world hears that the call is over.
             let fault = "the journal is shut down: no record was written".to_owned();
-            finish.conclude(&self.bus, None, None, vec![fault], String::new());
+            let Over { mut record, at, reply } = *over;
+            record.faults.push(fault.clone());
+            ends::conclude(&self.bus, record, at, reply, Finished { faults: vec![fault], ..Finished::default() });
+            return answer;
         }
+        // Refused only when the disk's thread is gone: the other one gives up waiting, or ends, and tells it then.
+        let _ = self.disk.send(finish);
         answer
     }
 
-    /// Ends the journal: returns when everything that was told or handed over before is numbered and written. Recordings without
-    /// a finished call are closed as they are. Uploads get a few seconds more, if they work; the next start goes on with the rest. Watchers
-    /// get what is left for them, then their end.
+    /// Ends the journal: returns when everything that was told or handed over before is numbered and written; a disk that does not answer is
+    /// waited for ten seconds. Recordings without a finished call are closed as they are. Uploads get a few seconds more, if they work; the
+    /// next start goes on with the rest. Watchers get what is left for them, then their end.
     pub async fn shutdown(&self) {
+        // An error means that the thread is gone already: the same. One that hangs is left behind.
         let (reply, answer) = oneshot::channel();
-        if self.disk.send(ToDisk::Shutdown(reply)).is_ok() {
-            // An error means that the thread is gone already: the same.
+        if self.disk.send(ToDisk::Shutdown(reply)).is_ok() && timeout(PATIENCE, answer).await.is_err() {
+            warn!("the disk does not answer: what it has not written is lost");
+        }
+        let (reply, answer) = oneshot::channel();
+        if self.ends.send(ToEnds::Shutdown(reply)).is_ok() {
             let _ = answer.await;
         }
         if let Some(uploads) = &self.uploads {
             let (reply, answer) = oneshot::channel();
             if uploads.send(ToUpload::Shutdown(reply)).is_ok() {
-                let _ = answer.await;
+                let _ = timeout(PATIENCE, answer).await;
             }
         }
         let (reply, answer) = oneshot::channel();

@@ -61,14 +61,14 @@ impl<W: Write + Seek> Recording<W> {
         self.fault.as_deref()
     }
 
-    /// Writes what is left and closes the file.
-    pub(super) fn close(self) -> Result<(), String> {
+    /// Writes what is left and closes the file; says how long it is.
+    pub(super) fn close(self) -> Result<Ms, String> {
         let Recording { mut wav, timeline, mut fault, .. } = self;
         if fault.is_none() {
             timeline.finish(|part| write(&mut wav, part, &mut fault));
         }
         // After a fault it is the header that matters: what is there then plays.
-        let closed = wav.refresh().map_err(|e| told(&wav, &e));
+        let closed = wav.refresh().map_err(|e| told(&wav, &e)).map(|()| Ms((wav.moments() / 8) as u32));
         fault.map_or(closed, Err)
     }
 }

@@ -427,3 +427,98 @@ async fn shutdown_writes_all_and_ends_watchers_after_all() {
     assert_eq!(late.await.expect("answered").faults, ["the journal is shut down: no record was written"]);
     journal.shutdown().await;
 }
+
+/// The next event of a watcher, which is there or will be.
+async fn next(watcher: &mut Watcher) -> What {
+    of_call(&watcher.next().await.expect("not the end").expect("not too slow")).what.clone()
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_keeps_no_end_back_and_its_files_are_told_when_they_are_there() {
+    let metrics = Metrics::default();
+    let bus = bus::start(10, metrics.clone()).expect("a thread");
+    let pulse = Pulse::new();
+    pulse.begins();
+    let folder = Path::new("/calls");
+    let ends = ends::start(folder, pulse.clone(), Duration::from_millis(1_100), None, bus.clone(), metrics.clone());
+    // The disk is we, and we take our time.
+    let (disk, asked) = mpsc::channel();
+    let ends = ends.expect("a thread");
+    let journal = Handle {
+        bus,
+        disk,
+        ends: ends.clone(),
+        pulse: pulse.clone(),
+        _sweeps: None,
+        uploads: None,
+        metrics: metrics.clone(),
+    };
+    let mut watcher = journal.watch(0, true).await.expect("from the beginning");
+    let finished = journal.finish_call(record("slow"), stem("slow"), Ms(3_000)).await.expect("it is told");
+    assert_eq!((finished.wav, finished.json, finished.faults.len()), (None, None, 1));
+    let What::Ended(ended) = next(&mut watcher).await else { panic!("the end comes first") };
+    assert_eq!(ended.faults, finished.faults);
+    assert!(
+        ended.faults[0].starts_with("record: the disk under /calls has not answered for 1 s"),
+        "{:?}",
+        ended.faults
+    );
+    assert_eq!((metrics.disk_stalls.get(), metrics.disk_errors.get()), (1, 1));
+    assert!(metrics.disk_stalled.get() >= 1);
+    // Now it answers.
+    let Ok(disk::ToDisk::Finish(finish)) = asked.try_recv() else { panic!("the disk is asked all the same") };
+    pulse.rests();
+    let written = ends::Written {
+        record: finish.record,
+        at: finish.at,
+        wav: None,
+        json: Some("/calls/slow.json".into()),
+        faults: Vec::new(),
+        json_url: String::new(),
+        upload: None,
+    };
+    ends.send(ToEnds::Written(Box::new(written))).expect("the thread is there");
+    let What::RecordReady { json, .. } = next(&mut watcher).await else {
+        panic!("its file is told, its end is not again")
+    };
+    assert_eq!(json, "/calls/slow.json");
+    while metrics.disk_stalled.get() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(metrics.disk_stalls.get(), 1, "once");
+}
+
+#[tokio::test]
+async fn behind_a_disk_that_stands_still_no_recording_is_queued_and_the_record_says_so() {
+    let metrics = Metrics::default();
+    let bus = bus::start(10, metrics.clone()).expect("a thread");
+    let pulse = Pulse::since(PATIENCE);
+    let patience = Duration::from_millis(10);
+    let ends = ends::start(Path::new("/calls"), pulse.clone(), patience, None, bus.clone(), metrics.clone());
+    let (disk, asked) = mpsc::channel();
+    let journal = Handle {
+        bus,
+        disk,
+        ends: ends.expect("a thread"),
+        pulse: pulse.clone(),
+        _sweeps: None,
+        uploads: None,
+        metrics,
+    };
+    let (mut ring, frames) = rtrb::RingBuffer::new(4);
+    journal.open_recording("new".into(), stem("new"), Law::A, frames);
+    assert!(matches!(asked.try_recv(), Ok(disk::ToDisk::Unrecorded(..))), "for the record");
+    assert!(ring.is_abandoned() && ring.push(frame(0)).is_ok(), "who fills it does not mind");
+    let finished = journal.finish_call(record("new"), stem("new"), Ms(3_000)).await.expect("it is told");
+    assert_eq!(finished.faults.len(), 2, "{:?}", finished.faults);
+    assert!(
+        finished.faults[1].starts_with("recording: none was made: the disk had not answered for 1"),
+        "{:?}",
+        finished.faults
+    );
+    pulse.rests();
+    let (_ring, frames) = rtrb::RingBuffer::new(4);
+    journal.open_recording("next".into(), stem("next"), Law::A, frames);
+    assert!(matches!(asked.recv(), Ok(disk::ToDisk::Finish(_))));
+    assert!(matches!(asked.recv(), Ok(disk::ToDisk::Open { .. })), "it answers, and is asked again");
+}

@@ -34,6 +34,7 @@ use super::bursts::Tally;
 use super::clock::WireClock;
 use super::packet::{Packet, PayloadType, Ssrc, extend_timestamp};
 use super::reception::{Arrival, Reception, ReceptionReport};
+use super::redundancy::Block;
 use crate::ms::Ms;
 use delay::TargetDelay;
 use slots::{Held, SLOTS};
@@ -121,6 +122,8 @@ pub struct JitterStats {
     pub received: u64,
     /// Packets that have never come.
     pub lost: u64,
+    /// Packets that have never come, and were said again by others in time (RFC 2198).
+    pub recovered: u64,
     /// Packets that came when they had been given up.
     pub late: u64,
     /// Packets that came twice.
@@ -262,6 +265,32 @@ impl JitterBuffer {
         if !kept {
             self.reception.discard(number);
         }
+    }
+
+    /// Takes what `packet`, which has been inserted, says again of one before it, a block that holds `samples` of audio. Says whether that
+    /// fills a gap: the packet that it repeats has not come, and its time is not past.
+    pub fn recover(&mut self, now: Instant, packet: &Packet<'_>, block: &Block<'_>, samples: u32) -> bool {
+        // Which packet it was in is not said. Of packets of one length the offset tells it; if it does not, the neighbours do not fit.
+        let back = block.offset.checked_div(samples).filter(|back| back * samples == block.offset && *back > 0);
+        let number = self.reception.number(packet.ssrc, packet.sequence);
+        let (Some(back), Some(number)) = (back, number) else { return false };
+        let number = number - i64::from(back);
+        if number < self.next_number || block.payload.len() > MAX_PAYLOAD || !self.slots.has_room(block.payload.len()) {
+            return false;
+        }
+        let timestamp = extend_timestamp(packet.timestamp, self.near_timestamp) - i64::from(block.offset);
+        let end = |held: Held| held.timestamp + i64::from(held.samples);
+        let earliest = self.slots.at(number - 1).map(end).or(self.playing.then_some(self.next_timestamp));
+        let latest = self.slots.at(number + 1).map(|after| after.timestamp - i64::from(samples));
+        let fits =
+            earliest.is_none_or(|earliest| earliest <= timestamp) && latest.is_none_or(|latest| timestamp <= latest);
+        if !fits || !self.reception.recover(number) {
+            return false;
+        }
+        let arrival = self.clock.micros(now);
+        let kept = self.slots.put(number, timestamp, arrival, samples, block.payload_type.as_u8(), block.payload);
+        self.stats.recovered += u64::from(kept);
+        kept
     }
 
     /// The sound that comes now is of another clock, and may need other room: nothing that waits belongs to it, and what is known of the

@@ -9,6 +9,7 @@
 //! | [`jitter`]          | the adaptive buffer                                                  |
 //! | [`frames`]          | its reader: 160 samples each 20 ms                                   |
 //! | [`telephone_event`] | RFC 4733 keys, both ways                                             |
+//! | [`redundancy`]      | RFC 2198: what packets say again of those before them                |
 //! | [`rtcp`]            | reports, round-trip time, BYE                                        |
 //! | [`xr`]              | RFC 3611: how the stream is heard, told both ways                    |
 //! | [`bursts`]          | RFC 3611: how losses lie, in bursts or alone                         |
@@ -22,6 +23,7 @@ pub mod frames;
 pub mod jitter;
 pub mod packet;
 pub mod reception;
+pub mod redundancy;
 pub mod rtcp;
 pub mod sender;
 pub mod srtp;

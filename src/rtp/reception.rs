@@ -132,6 +132,24 @@ impl Reception {
         self.source.as_ref().map_or(0, |source| source.highest)
     }
 
+    /// The extended number of a packet of the stream, or none if it is not of this stream.
+    pub fn number(&self, ssrc: Ssrc, sequence: SequenceNumber) -> Option<i64> {
+        let source = self.source.as_ref().filter(|source| source.ssrc == ssrc)?;
+        Some(sequence.extend(source.highest))
+    }
+
+    /// A packet that has not come was said again by one that has: it is not lost (RFC 3611 section 4.7.1 counts losses after such repair),
+    /// but to the far end, whom RFC 3550 tells what the network does. Says whether it was missing.
+    pub fn recover(&mut self, number: i64) -> bool {
+        let Some(source) = &mut self.source else { return false };
+        let bit = source.highest - number;
+        if !(0..WINDOW).contains(&bit) || number < source.first || source.seen >> bit & 1 == 1 {
+            return false;
+        }
+        source.seen |= 1 << bit;
+        true
+    }
+
     /// A packet that has come is not played: it came too late, or there was no room for it.
     pub fn discard(&mut self, number: i64) {
         if let Some(source) = &mut self.source

@@ -9,10 +9,13 @@ mod format;
 mod negotiate;
 mod numbers;
 mod parse;
+mod redundant;
 mod secure;
 
 #[cfg(test)]
 mod codec_tests;
+#[cfg(test)]
+mod redundant_tests;
 #[cfg(test)]
 mod secure_tests;
 #[cfg(test)]

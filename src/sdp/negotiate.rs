@@ -1,10 +1,11 @@
 //! RFC 3264: offers and answers about one audio stream, its encodings being `format`'s, with RFC 4733
-//! (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`) and RFC 3611 (`a=rtcp-xr`). Encryption is `secure`'s.
+//! (telephone-event), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`) and RFC 3611 (`a=rtcp-xr`). Encryption is `secure`'s, RFC 2198 `redundant`'s.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::numbers::Numbers;
+use super::redundant::Redundant;
 use super::secure::{self, Protection, Security};
 use super::{
     Attribute, AudioFormat, Connection, Description, Direction, KeySeed, Media, OpusWishes, Origin, SdpError, Secured,
@@ -66,6 +67,8 @@ pub struct Negotiated {
     pub telephone_event_in: Option<u8>,
     /// The clock of the events in Hz: the encoding's, or 8,000 of a far side that has no other.
     pub event_clock: u32,
+    /// The payload type of redundant packets (RFC 2198) in what we receive, when the far side has offered them.
+    pub redundancy: Option<u8>,
     /// Packet length in ms that the far side asks for, 10–200; ours when it asks for none.
     pub ptime_ms: u32,
     /// What the far side asks of Opus; without it, what one asks that says nothing.
@@ -192,6 +195,8 @@ struct Chosen {
     formats: Vec<(AudioFormat, u8)>,
     /// By their clock.
     telephone_events: Vec<(u32, u8)>,
+    /// What the far side offered of redundancy, as we have taken it.
+    redundant: Option<Redundant>,
     rtcp_mux: bool,
     rtcp_xr: bool,
     protection: Option<Box<Protection>>,
@@ -233,6 +238,7 @@ impl Negotiator {
         let ours = Chosen {
             formats: self.capabilities.formats.iter().map(|f| (*f, self.numbers.of(*f))).collect(),
             telephone_events: self.numbers.events(&self.capabilities.formats),
+            redundant: None,
             rtcp_mux: self.capabilities.rtcp_mux == Willing::Offer,
             rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer,
             protection: self.security.as_ref().and_then(|security| security.offer()),
@@ -247,6 +253,7 @@ impl Negotiator {
                     // What was agreed on goes on, whoever offered it first.
                     rtcp_mux: before.rtcp_mux || ours.rtcp_mux,
                     rtcp_xr: before.rtcp_xr || ours.rtcp_xr,
+                    redundant: before.redundant.clone(),
                     ..ours
                 },
                 Stream::Refused { .. } => ours,
@@ -338,9 +345,13 @@ impl Negotiator {
             event.map(|number| (negotiated.event_clock, number)),
         );
         (negotiated.payload_type_in, negotiated.telephone_event_in) = (negotiated.payload_type, event);
+        let redundant = Redundant::of(&offer.media[at], &negotiated);
+        negotiated.redundancy = redundant.as_ref().map(Redundant::number);
+        self.numbers.keep_from(negotiated.redundancy);
         self.streams[at] = Stream::Audio(Chosen {
             formats: vec![(negotiated.codec, negotiated.payload_type)],
             telephone_events: event.map(|number| (negotiated.event_clock, number)).into_iter().collect(),
+            redundant,
             rtcp_mux: negotiated.rtcp_mux,
             rtcp_xr: self.capabilities.rtcp_xr == Willing::Offer
                 || self.capabilities.rtcp_xr == Willing::Accept && negotiated.rtcp_xr,
@@ -367,12 +378,15 @@ impl Negotiator {
         if media.kind != "audio" || media.port == 0 {
             return Err(NegotiationError::NoAudio);
         }
-        let ours = match &self.streams[slot] {
-            Stream::Audio(chosen) => &chosen.protection,
-            Stream::Refused { .. } => &None,
+        let (ours, redundant) = match &self.streams[slot] {
+            Stream::Audio(chosen) => (&chosen.protection, &chosen.redundant),
+            Stream::Refused { .. } => (&None, &None),
         };
         let theirs = secure::theirs(self.security.as_deref(), media, Some(ours))?;
         let mut negotiated = self.agree(&answer, media, &self.capabilities.formats)?;
+        // It may be offered by what was agreed on before, never by an answer.
+        let again = redundant.as_ref().filter(|_| Redundant::of(media, &negotiated).is_some());
+        negotiated.redundancy = again.map(Redundant::number);
         negotiated.suite = theirs.map(|theirs| theirs.suite);
         if let Some(security) = &mut self.security {
             security.agree(theirs, media, false);
@@ -424,6 +438,7 @@ impl Negotiator {
             telephone_event: event.map(|(number, _)| number),
             telephone_event_in: event.and_then(|(_, clock)| self.numbers.of_events(clock)),
             event_clock: event.map_or(8_000, |(_, clock)| clock),
+            redundancy: None,
             opus: OpusWishes::of(media, payload_type),
             ptime_ms: packet_time(media, self.capabilities.ptime_ms),
             remote,
@@ -472,7 +487,8 @@ impl Negotiator {
 
     fn audio(&self, chosen: &Chosen, direction: Direction) -> Media {
         let events = chosen.telephone_events.iter().map(|(_, pt)| *pt);
-        let types = chosen.formats.iter().map(|(_, pt)| *pt).chain(events);
+        let redundant = chosen.redundant.as_ref();
+        let types = chosen.formats.iter().map(|(_, pt)| *pt).chain(events).chain(redundant.map(Redundant::number));
         let mut attributes: Vec<Attribute> = chosen
             .formats
             .iter()
@@ -487,6 +503,7 @@ impl Negotiator {
             attributes.push(Attribute::new("rtpmap", format!("{pt} telephone-event/{clock}")));
             attributes.push(Attribute::new("fmtp", format!("{pt} 0-16")));
         }
+        attributes.extend(redundant.into_iter().flat_map(Redundant::attributes));
         let longest = chosen.formats.iter().map(|(format, _)| format.longest_packet_ms()).min().unwrap_or(60);
         attributes.push(Attribute::new("ptime", self.capabilities.ptime_ms.min(longest).to_string()));
         if chosen.rtcp_mux {

@@ -11,13 +11,18 @@ pub(super) struct Numbers {
     formats: Vec<(AudioFormat, u8)>,
     /// Of events, by their clock. None: there are no events.
     events: Vec<(u32, u8)>,
+    /// Of what is neither.
+    other: Option<u8>,
 }
 
 impl Numbers {
     /// Numbers for all of these; `event`: the one of telephone-event/8000, `None` for no events at all.
     pub(super) fn new(formats: &[AudioFormat], event: Option<u8>) -> Numbers {
-        let mut numbers =
-            Numbers { formats: Vec::new(), events: event.map(|number| (8_000, number)).into_iter().collect() };
+        let mut numbers = Numbers {
+            formats: Vec::new(),
+            events: event.map(|number| (8_000, number)).into_iter().collect(),
+            other: None,
+        };
         for format in formats {
             let number = numbers.free(format.payload_type());
             numbers.formats.push((*format, number));
@@ -68,11 +73,26 @@ impl Numbers {
         self.events.sort_unstable();
     }
 
+    /// A number of the far side's for what is neither sound nor events: what had it before gets another.
+    pub(super) fn keep_from(&mut self, other: Option<u8>) {
+        self.other = other;
+        for n in 0..self.formats.len() {
+            if other == Some(self.formats[n].1) {
+                self.formats[n].1 = self.free(self.formats[n].1);
+            }
+        }
+        for n in 0..self.events.len() {
+            if other == Some(self.events[n].1) {
+                self.events[n].1 = self.free(self.events[n].1);
+            }
+        }
+    }
+
     /// `wanted`, or else a dynamic number that is still free.
     fn free(&self, wanted: u8) -> u8 {
         let taken = |number: &u8| {
             let formats = self.formats.iter().map(|(_, taken)| taken);
-            formats.chain(self.events.iter().map(|(_, taken)| taken)).any(|taken| taken == number)
+            formats.chain(self.events.iter().map(|(_, taken)| taken)).chain(&self.other).any(|taken| taken == number)
         };
         std::iter::once(wanted).chain(DYNAMIC).find(|number| !taken(number)).unwrap_or(wanted)
     }

@@ -186,3 +186,91 @@ async fn a_disk_that_is_full_harms_no_call_and_the_next_one_is_recorded_when_the
     assert_eq!(record.faults, [""; 0]);
     assert!(play(&call_id) + 8_000 * 3 / 10 > record.talk_ms * 8, "all of it is there");
 }
+
+/// Holds up every write and every opening of a file by the thread that owns the disk, until it is dropped.
+struct Blocked(std::process::Child);
+
+impl Blocked {
+    fn disk_of(rig: &Rig) -> Blocked {
+        let tasks = fs::read_dir(format!("/proc/{}/task", rig.pid())).expect("it runs");
+        let mut tasks = tasks.map(|task| task.expect("readable").path());
+        let named = |task: &std::path::PathBuf| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "journal-disk")
+        };
+        let task = tasks.find(named).expect("the disk's thread");
+        let strace = std::process::Command::new("strace")
+            .args([
+                "-q",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=write,openat",
+                "-e",
+                "inject=write,openat:delay_enter=600000000",
+            ])
+            .arg("-p")
+            .arg(task.file_name().expect("a number"))
+            .spawn();
+        Blocked(strace.unwrap_or_else(|error| panic!("strace: {error}; scripts/setup test installs it")))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // Killed, it lets go.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_stands_still_harms_no_call_and_is_told_in_record_and_metric() {
+    let rig = Rig::start(Setup { record: true, ..Setup::default() }).await;
+    let phone = rig.phone(Phone { calls: 2, ..Phone::new("uas_answers_after_180") }).await;
+    let first = rig.dial(rig.order()).await;
+    rig.answered(&first).await;
+    let blocked = Blocked::disk_of(&rig);
+    let stalls = async || rig.metric("trunkline_journal_disk_stalls_total").await;
+    soon("it is noticed", Duration::from_secs(60), async || stalls().await == 1.0).await;
+    assert!(rig.metric("trunkline_journal_disk_stalled_seconds").await >= 1.0);
+    assert!(rig.http("/healthz").await.contains(" 200 OK"));
+    let long: Vec<&str> = std::iter::repeat_n("human-thank-you.wav", 3).collect();
+    rig.send(&first, Order::Say(say("long", &long))).await;
+    rig.finished(&first, "long").await;
+    rig.send(&first, Order::Hangup(Default::default())).await;
+    // Its end is told, though there is no file.
+    let record = told_record(&rig, &first).await;
+    assert!(record.faults.iter().any(|fault| fault.contains("has not answered for ")), "{:?}", record.faults);
+    let said = record.turns.iter().find(|turn| turn.id == "long").expect("it was said");
+    let (length, quality) = (said.stop_ms - said.start_ms, record.quality.as_ref().expect("there was media"));
+    assert!(!said.interrupted && length > 2_500, "{said:?}");
+    assert!(quality.sent >= u64::from(length / 20) && quality.under_runs == 0, "{quality:?}");
+    assert!(rig.metric_of("trunkline_media_dropped_total", "recorder").await > 0.0, "its recording has a hole");
+    // The next one is not even begun to be recorded, and is a call like any other.
+    let second = rig.dial(rig.order()).await;
+    rig.answered(&second).await;
+    rig.send(&second, Order::Say(say("short", &["human-thank-you.wav"]))).await;
+    rig.finished(&second, "short").await;
+    drop(blocked);
+    rig.send(&second, Order::Hangup(Default::default())).await;
+    let record = rig.ended(&second).await;
+    assert!(record.faults.iter().any(|fault| fault.contains("recording: none was made")), "{:?}", record.faults);
+    assert!(record.wav.is_empty(), "{}", record.wav);
+    phone.done().await;
+    // What the disk had in hand is there when it answers.
+    let ready = rig
+        .find(&first, |event| match &event.event {
+            Some(Happened::RecordReady(ready)) => Some(ready.clone()),
+            _ => None,
+        })
+        .await;
+    assert!(hound::WavReader::open(&ready.wav).is_ok_and(|wav| wav.duration() > 0), "{ready:?}");
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&ready.json).expect("there")).expect("JSON");
+    let missing =
+        |fault: &serde_json::Value| fault.as_str().is_some_and(|fault| fault.starts_with("recording: it ends at "));
+    assert!(json["faults"].as_array().is_some_and(|faults| faults.iter().any(missing)), "{json}");
+    soon("it is over", Duration::from_secs(20), async || {
+        rig.metric("trunkline_journal_disk_stalled_seconds").await == 0.0
+    })
+    .await;
+}

@@ -13,6 +13,17 @@ use crate::rig::{Folder, Happened, Phone, Ports, Rig, Service, Setup, say, soon,
 async fn rig(more: &str, secret: Option<&str>) -> (Rig, Service) {
     let (ports, folder) = (Ports::take(), Folder::new());
     let service = Service::start(ports.spare(), &folder.0).await;
+    serve(ports, folder, service, more, secret).await
+}
+
+/// The same over TLS.
+async fn rig_tls(more: &str) -> (Rig, Service) {
+    let (ports, folder) = (Ports::take(), Folder::new());
+    let service = Service::start_tls(ports.spare(), &folder.0).await;
+    serve(ports, folder, service, more, None).await
+}
+
+async fn serve(ports: Ports, folder: Folder, service: Service, more: &str, secret: Option<&str>) -> (Rig, Service) {
     let config = Setup { record: true, ..Setup::default() }.write(&folder.0, &ports);
     let (endpoint, key, secret) = (service.endpoint(), &service.access_key, secret.unwrap_or(&service.secret_key));
     let lines = format!(
@@ -131,4 +142,29 @@ async fn a_service_that_is_down_harms_no_call() {
     assert_eq!(rig.metric("trunkline_journal_upload_waiting").await, 2.0);
     assert_eq!(rig.metric("trunkline_journal_frames_missing_total").await, 0.0);
     assert_eq!(rig.metric("trunkline_journal_frames_lost_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn over_tls_it_goes_to_a_service_whose_authority_is_named() {
+    let (rig, service) = rig_tls("ca = \"ca.pem\"\n").await;
+    service.unsigned("PUT", "/calls").await;
+    let call_id = call(&rig).await;
+    let told = uploaded(&rig, &call_id, true).await;
+    assert_eq!(told.wav_url, format!("s3://calls/eu/{call_id}.wav"));
+    let here = fs::read(rig.folder().join(format!("recordings/{call_id}.wav"))).expect("here");
+    let there = service.unsigned("GET", &format!("/calls/eu/{call_id}.wav")).await;
+    assert!(here == there, "{} and {} bytes", here.len(), there.len());
+    assert!(markers(rig.folder()).is_empty());
+}
+
+#[tokio::test]
+async fn nothing_goes_to_a_service_for_whom_nobody_vouches() {
+    let (rig, service) = rig_tls("").await;
+    service.unsigned("PUT", "/calls").await;
+    let call_id = call(&rig).await;
+    let reason = uploaded(&rig, &call_id, false).await.reason;
+    assert!(reason.contains("invalid peer certificate: UnknownIssuer"), "{reason}");
+    assert!(reason.ends_with("name who vouches for it in [recording.upload] ca"), "{reason}");
+    assert_eq!(markers(rig.folder()).len(), 1, "it waits");
+    assert!(rig.folder().join(format!("recordings/{call_id}.wav")).exists());
 }

@@ -7,11 +7,13 @@ use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::{HEADER_LEN, Packet, PayloadType, SequenceNumber, Ssrc};
 use trunkline::rtp::reception::ReceptionReport;
+use trunkline::rtp::redundancy::{self, Block};
 use trunkline::rtp::rtcp::{self, MAX_COMPOUND, NtpTime, Reading, ReportBlock, SenderInfo};
 use trunkline::rtp::telephone_event::{Key, Sender};
 use trunkline::rtp::xr;
 
 pub const EVENT: u8 = 101;
+pub const REDUNDANT: u8 = 121;
 const LONGEST: usize = 600;
 
 /// How it behaves.
@@ -27,6 +29,8 @@ pub enum Style {
     Long,
     /// Presses a key every second.
     Keys,
+    /// Speaks and presses keys, and says each packet again in the next (RFC 2198); sometimes what it sends as that is none.
+    Redundant,
     /// All that can come by a port besides.
     Wild,
     /// Sends one packet and is gone.
@@ -46,6 +50,8 @@ pub struct Far {
     timestamp: u32,
     ssrc: u32,
     press: Option<Sender>,
+    /// What is said again.
+    again: Option<(PayloadType, u32, Vec<u8>)>,
     /// Whose stream it hears.
     hears: Option<Ssrc>,
     /// Packets of telephone events that it has heard, and RTCP compounds.
@@ -80,6 +86,7 @@ impl Far {
             timestamp: u32::MAX - 50_000,
             ssrc: 7,
             press: None,
+            again: None,
             hears: None,
             heard_events: 0,
             heard_reports: 0,
@@ -95,7 +102,7 @@ impl Far {
             Style::Short => (0..2).for_each(|_| self.audio(80, send)),
             Style::Long if n.is_multiple_of(3) => self.audio(480, send),
             Style::Long => {}
-            Style::Keys => self.keys(send),
+            Style::Keys | Style::Redundant => self.keys(send),
             Style::Wild => self.wild(send),
             Style::Dead if n == 1 => self.audio(160, send),
             Style::Dead => {}
@@ -158,9 +165,23 @@ impl Far {
     }
 
     fn packet(&mut self, number: PayloadType, timestamp: u32, payload: &[u8], send: &mut impl FnMut(&[u8])) {
+        let mut room = [0; 2 * LONGEST];
+        let said = (number, payload.to_vec());
+        let (mut number, mut payload) = (number, payload);
+        if self.style == Style::Redundant {
+            let before = self.again.as_ref().map(|(payload_type, at, payload)| Block {
+                payload_type: *payload_type,
+                offset: timestamp.wrapping_sub(*at) % (1 << 14),
+                payload,
+            });
+            let length = redundancy::write(before.as_slice(), (said.0, &said.1), &mut room).expect("there is room");
+            number = PayloadType::new(REDUNDANT).expect("below 128");
+            payload = if self.slot % 100 == 17 { &room[..3] } else { &room[..length] };
+            self.again = Some((said.0, timestamp, said.1.clone()));
+        }
         let (sequence, ssrc) = (SequenceNumber(self.sequence), Ssrc(self.ssrc));
         let packet = Packet { marker: false, payload_type: number, sequence, timestamp, ssrc, payload };
-        let mut datagram = [0; HEADER_LEN + LONGEST];
+        let mut datagram = [0; HEADER_LEN + 2 * LONGEST];
         let length = packet.write_into(&mut datagram);
         self.sequence = self.sequence.wrapping_add(1);
         send(&datagram[..length]);

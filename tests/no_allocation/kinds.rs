@@ -14,7 +14,7 @@ use trunkline::ms::Ms;
 use trunkline::rtp::packet::PayloadType;
 use trunkline::rtp::srtp::{MAX_TRAILER, Master, Srtp, Suite};
 
-use crate::far::{EVENT, Far, Style};
+use crate::far::{EVENT, Far, REDUNDANT, Style};
 
 /// What the robot does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub const KINDS: &[Kind] = &[
     kind("keys both ways", Style::Keys, Robot::Keys),
     Kind { law: Law::Mu, ..kind("packets of 10 ms, µ-law", Style::Short, Robot::Recording) },
     kind("a background under the robot", Style::Speaks, Robot::Background),
+    kind("packets that say again what was said", Style::Redundant, Robot::Keys),
     kind("packets of 60 ms", Style::Long, Robot::Silent),
     kind("all that can come", Style::Wild, Robot::Recording),
     Kind { held: true, ..kind("held", Style::Speaks, Robot::Silent) },
@@ -82,6 +83,7 @@ impl Kind {
             telephone_event_in: PayloadType::new(EVENT),
             rtcp,
             rtcp_xr: true,
+            redundancy: PayloadType::new(REDUNDANT),
             sends: !self.held,
             ..Media::g711(self.law, rtp)
         };

@@ -85,6 +85,8 @@ pub struct Scenario {
     pub echo: Option<(trunkline::ms::Ms, f32)>,
     /// The phone agrees on RFC 4733 events.
     pub phone_events: bool,
+    /// It says each packet again in so many of those that follow it (RFC 2198), if the robot agrees: for a phone that calls.
+    pub redundancy: usize,
     /// It is the second leg of a transfer of this call.
     pub transferred_from: Option<&'static str>,
     /// Of the robot's trunk, and of the phone.
@@ -144,6 +146,7 @@ impl Scenario {
             early_sound: Vec::new(),
             echo: None,
             phone_events: true,
+            redundancy: 0,
             transferred_from: None,
             terms: Terms::default(),
             phone_terms: Terms::default(),

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
+use trunkline::rtp::redundancy::{self, Block};
 use trunkline::rtp::srtp::{MAX_TRAILER, Rejected, Srtp};
 use trunkline::rtp::telephone_event::{self, Key};
 use trunkline::sdp::{Capabilities, Direction, KeySeed, Negotiated, Negotiator, Secured, SrtpTerms};
@@ -141,7 +142,12 @@ pub struct Phone {
     pub early_sound: Vec<i16>,
     /// Its line gives back what comes, after a while and by a factor.
     pub echo: Option<(Ms, f32)>,
+    /// It says each packet again in so many of those that follow it (RFC 2198), if the robot agrees.
+    pub redundancy: usize,
 }
+
+/// The number of redundant packets.
+const RED: PayloadType = PayloadType::new(121).unwrap();
 
 /// What the phone sends.
 struct Stream {
@@ -156,6 +162,9 @@ struct Stream {
     /// What the line gives back.
     echo: VecDeque<i16>,
     key: Option<telephone_event::Sender>,
+    /// What is said again: the last packets' types, timestamps and payloads.
+    again: VecDeque<(PayloadType, u32, Vec<u8>)>,
+    redundancy: usize,
 }
 
 fn local() -> Local {
@@ -198,6 +207,7 @@ impl Phone {
             spoke: Vec::new(),
             early_sound: Vec::new(),
             echo: None,
+            redundancy: 0,
         }
     }
 
@@ -232,12 +242,24 @@ impl Phone {
             route: Vec::new(),
             credentials: None,
             headers: none(),
-            offer: if self.terms.delayed_offer { Vec::new() } else { self.negotiator.offer(Direction::SendRecv) },
+            offer: if self.terms.delayed_offer { Vec::new() } else { self.offer() },
             terms: self.terms,
         };
         let rng = StdRng::seed_from_u64(self.rng.random());
         self.session = Some(Session::dial(self.epoch + now, local(), dial, rng));
         self.drain(now);
+    }
+
+    /// Our side knows no redundancy that is offered: it is written in by hand.
+    fn offer(&mut self) -> Vec<u8> {
+        let offer = self.negotiator.offer(Direction::SendRecv);
+        if self.redundancy == 0 {
+            return offer;
+        }
+        let text = String::from_utf8(offer).expect("text");
+        let (head, tail) = text.split_once("\r\na=rtpmap:").expect("a format");
+        let fmtp = if text.contains("telephone-event") { "8/101" } else { "8/8" };
+        format!("{head} {RED}\r\na=rtpmap:{RED} red/8000\r\na=fmtp:{RED} {fmtp}\r\na=rtpmap:{tail}").into_bytes()
     }
 
     pub fn is_over(&self) -> bool {
@@ -442,6 +464,8 @@ impl Phone {
             words: VecDeque::new(),
             echo: vec![0; self.echo.map_or(0, |(delay, _)| delay.samples(8_000) as usize)].into(),
             key: None,
+            again: VecDeque::new(),
+            redundancy: self.redundancy,
         });
     }
 
@@ -466,6 +490,9 @@ impl Phone {
             Event::Answered { sdp } => {
                 if let Some(sdp) = sdp {
                     self.agreed = Some(self.negotiator.accept(sdp).expect("an answer"));
+                    if !String::from_utf8_lossy(sdp).contains(" red/8000") {
+                        self.redundancy = 0;
+                    }
                 }
                 return self.talks(now);
             }
@@ -612,7 +639,25 @@ impl Stream {
                 packet.payload = &payload;
             }
         }
-        let mut datagram = vec![0; 172];
+        let mut room = [0; 1_200];
+        if self.redundancy > 0 {
+            let said = (packet.payload_type, packet.timestamp, packet.payload.to_vec());
+            let block = |(kind, timestamp, payload): &'_ (PayloadType, u32, Vec<u8>)| {
+                (*kind, packet.timestamp.wrapping_sub(*timestamp), payload.clone())
+            };
+            let older: Vec<_> = self.again.iter().map(block).filter(|(_, offset, _)| *offset < 1 << 14).collect();
+            let older: Vec<_> = older
+                .iter()
+                .map(|(payload_type, offset, payload)| Block { payload_type: *payload_type, offset: *offset, payload })
+                .collect();
+            let length = redundancy::write(&older, (said.0, &said.2), &mut room).expect("it fits");
+            (packet.payload_type, packet.payload) = (RED, &room[..length]);
+            self.again.push_back(said);
+            if self.again.len() > self.redundancy {
+                self.again.pop_front();
+            }
+        }
+        let mut datagram = vec![0; packet.payload.len() + 12];
         let length = packet.write_into(&mut datagram);
         datagram.truncate(length);
         self.sequence = self.sequence.wrapping_add(1);

@@ -105,6 +105,7 @@ impl World {
         }
         phone.early_sound = std::mem::take(&mut scenario.early_sound);
         phone.echo = scenario.echo;
+        phone.redundancy = scenario.redundancy;
         phone.referee = scenario.referee.clone();
         let paths = [scenario.sip, scenario.rtp, scenario.sip, scenario.rtp].map(|w| Path::new(w, rng.random()));
         let mut world = World {

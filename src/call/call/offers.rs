@@ -155,6 +155,7 @@ pub(super) fn media(agreed: &Negotiated, rules: &LineRules) -> leg::Media {
         telephone_event: agreed.telephone_event.and_then(PayloadType::new),
         telephone_event_in: PayloadType::new(agreed.telephone_event_in.unwrap_or(TELEPHONE_EVENT)),
         event_clock: agreed.event_clock,
+        redundancy: agreed.redundancy.and_then(PayloadType::new),
         remote: agreed.remote,
         rtcp: agreed.rtcp,
         rtcp_mux: agreed.rtcp_mux,

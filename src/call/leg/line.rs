@@ -24,6 +24,7 @@ impl Media {
             telephone_event: None,
             telephone_event_in: None,
             event_clock: 8_000,
+            redundancy: None,
             remote,
             rtcp: SocketAddr::new(remote.ip(), remote.port().saturating_add(1)),
             rtcp_mux: false,

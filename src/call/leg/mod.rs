@@ -10,6 +10,7 @@
 
 mod echo;
 mod gear;
+mod incoming;
 mod keys;
 mod latch;
 mod line;
@@ -42,8 +43,8 @@ use crate::ms::Ms;
 use crate::rtp::bursts::Tally;
 use crate::rtp::frames::{Frames, Sound as Origin};
 use crate::rtp::jitter::{DelayLimits, JitterBuffer, MAX_PAYLOAD};
-use crate::rtp::packet::{HEADER_LEN, Packet, PayloadType};
-use crate::rtp::rtcp::{MAX_COMPOUND, Reading, is_rtcp};
+use crate::rtp::packet::{HEADER_LEN, PayloadType};
+use crate::rtp::rtcp::{MAX_COMPOUND, Reading};
 use crate::rtp::sender::Sender;
 use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Srtp};
 use crate::rtp::telephone_event as event;
@@ -95,6 +96,9 @@ pub struct Media {
     pub telephone_event_in: Option<PayloadType>,
     /// Units a second in which their length is told.
     pub event_clock: u32,
+    /// The number of packets that say again what others before them did (RFC 2198), in what we receive. We send none: keys are told
+    /// several times as it is, and sound would take twice the room.
+    pub redundancy: Option<PayloadType>,
     /// Where our packets go, until theirs come from elsewhere.
     pub remote: SocketAddr,
     /// Where our RTCP goes, until then.
@@ -527,46 +531,6 @@ impl Leg {
         leg
     }
 
-    /// A datagram came. One that does not belong here is counted and forgotten.
-    pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        if self.media.rtcp_mux && is_rtcp(datagram) {
-            return self.receive_report(now, from, datagram);
-        }
-        if !self.secure.is_on() {
-            return self.take(now, from, datagram);
-        }
-        let mut room = [0; MAX_PACKET];
-        if let Some(packet) = self.secure.open(datagram, false, &mut room, &mut self.refused) {
-            self.take(now, from, packet);
-        }
-    }
-
-    fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        let Ok(packet) = Packet::parse(datagram) else {
-            self.refused.malformed += 1;
-            return;
-        };
-        let (is_audio, is_event) = self.media.meaning(packet.payload_type);
-        let is_comfort_noise = packet.payload_type == PayloadType::CN;
-        if !is_audio && !is_event && !is_comfort_noise {
-            self.refused.payload_type += 1;
-            return;
-        }
-        if !self.latch.admit(from) {
-            self.refused.source += 1;
-            return;
-        }
-        self.heard_at = Some(now);
-        // Events and comfort noise take part in the sequence, but have nothing to play.
-        let samples = if is_audio { self.media.coding.units(packet.payload) } else { 0 };
-        self.jitter.insert(now, &packet, samples);
-        if is_event {
-            self.events.handle(now, packet.timestamp, packet.payload);
-            self.pressing = true;
-            self.take_keys();
-        }
-    }
-
     /// RTCP came. What is not of the far end's host, or not RTCP, is counted and forgotten; what breaks off is counted, too.
     pub fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let mut room = [0; MAX_PACKET];
@@ -774,6 +738,7 @@ impl Leg {
             codec: Some(self.codec()),
             received: jitter.received,
             lost: jitter.lost,
+            recovered: jitter.recovered,
             late: jitter.late,
             concealed: jitter.concealed,
             jitter_ms: jitter.jitter,
@@ -1029,6 +994,7 @@ mod tests {
     use super::*;
     use crate::codec::g711::Law;
     use crate::ms::epoch;
+    use crate::rtp::packet::Packet;
 
     #[derive(Default)]
     struct Keys(Vec<char>);

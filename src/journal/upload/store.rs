@@ -127,6 +127,15 @@ impl S3 {
                  [recording.upload] access_key and secret_key, and that this key may put objects there",
                 if code.is_empty() { "403" } else { code }
             ),
+            _ if text.contains("invalid peer certificate") => format!(
+                "{endpoint} is not believed: {}; {}",
+                one_line(text.rsplit("HTTP error: ").next().unwrap_or(&text)),
+                match text.contains("UnknownIssuer") {
+                    true => "name who vouches for it in [recording.upload] ca",
+                    false =>
+                        "the certificate has to name the host of [recording.upload] endpoint, and its date has to be right",
+                }
+            ),
             _ if text.contains("HTTP error") => format!(
                 "{endpoint} cannot be reached: {}; is it up, and [recording.upload] endpoint right?",
                 one_line(text.rsplit("HTTP error: ").next().unwrap_or(&text))

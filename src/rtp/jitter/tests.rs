@@ -69,6 +69,21 @@ impl Line {
         self.buffer.insert(self.at(us), &packet, 0);
     }
 
+    /// What the packet of this place, which has been sent, says again of one before it.
+    fn again(&mut self, us: u64, place: u32, of: u32) -> bool {
+        let packet = Packet {
+            marker: false,
+            payload_type: PayloadType::PCMA,
+            sequence: SequenceNumber(self.first_sequence.wrapping_add(place as u16)),
+            timestamp: self.first_timestamp.wrapping_add(place.wrapping_mul(160)),
+            ssrc: Ssrc(1),
+            payload: &[],
+        };
+        let payload = &of.to_be_bytes().repeat(40);
+        let block = Block { payload_type: PayloadType::PCMA, offset: (place - of) * 160, payload };
+        self.buffer.recover(self.at(us), &packet, &block, 160)
+    }
+
     fn pop(&mut self, us: u64, quiet: bool) -> Got {
         let now = self.at(us);
         match self.buffer.pop(now, quiet, &mut [0; MAX_PAYLOAD]) {
@@ -380,4 +395,78 @@ proptest! {
         let accounted = order.len() as u64 + stats.late + stats.dropped + line.buffer.slots.len() as u64;
         prop_assert_eq!(accounted, stats.received, "{:?}", stats);
     }
+}
+
+#[test]
+fn what_is_said_again_is_played_in_its_place_and_is_not_lost() {
+    let mut line = Line::new();
+    let mut got = Vec::new();
+    for place in 0..40u32 {
+        let us = u64::from(place) * 20_000;
+        // Every fifth is lost.
+        if place % 5 != 3 {
+            line.send(us, place);
+            if place > 0 {
+                assert_eq!(line.again(us, place, place - 1), place % 5 == 4, "only a gap is filled: {place}");
+                assert!(!line.again(us, place, place - 1), "once");
+            }
+        }
+        got.push(line.pop(us + 1_000, false));
+    }
+    let played: Vec<u32> = got
+        .iter()
+        .filter_map(|got| match got {
+            Got::Packet(place, _, spliced) => {
+                assert!(!spliced);
+                Some(*place)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(played, (0..played.len() as u32).collect::<Vec<_>>(), "{got:?}");
+    assert!(!got.iter().any(|got| matches!(got, Got::Lost(_))), "{got:?}");
+    let stats = line.buffer.stats();
+    assert_eq!((stats.recovered, stats.lost, stats.concealed), (8, 0, 0));
+    let report = line.buffer.report().expect("there was a packet");
+    assert_eq!(report.cumulative_lost, 7 + 1, "the far end is told what the network does");
+    // It comes after all: that is one more that has come, and nothing new.
+    line.send(900_000, 38);
+    assert_eq!(
+        (line.buffer.stats().duplicate, line.buffer.report().map(|report| report.cumulative_lost)),
+        (1, Some(7))
+    );
+}
+
+#[test]
+fn what_cannot_be_placed_or_is_past_is_not_taken() {
+    let mut line = Line::new();
+    for place in 0..10u32 {
+        if place != 4 && place != 9 {
+            line.send(u64::from(place) * 20_000, place);
+        }
+        line.pop(u64::from(place) * 20_000 + 1_000, false);
+    }
+    for place in 10..14u32 {
+        line.pop(u64::from(place) * 20_000 + 1_000, false);
+    }
+    line.send(280_000, 14);
+    assert!(!line.again(280_000, 14, 4), "it has been made up");
+    let packet = |sequence: u32, ssrc, timestamp: u32| Packet {
+        marker: false,
+        payload_type: PayloadType::PCMA,
+        sequence: SequenceNumber(65_530u16.wrapping_add(sequence as u16)),
+        timestamp: (u32::MAX - 1000).wrapping_add(timestamp),
+        ssrc: Ssrc(ssrc),
+        payload: &[],
+    };
+    let mut offer = |packet: Packet<'_>, offset, samples| {
+        let block = Block { payload_type: PayloadType::PCMA, offset, payload: &[0; 160] };
+        line.buffer.recover(line.start + Duration::from_micros(280_000), &packet, &block, samples)
+    };
+    assert!(!offer(packet(14, 1, 14 * 160), 0, 160), "itself");
+    assert!(!offer(packet(14, 1, 14 * 160), 200, 160), "between two packets");
+    assert!(!offer(packet(14, 1, 14 * 160), 160, 0), "no sound");
+    assert!(!offer(packet(14, 2, 14 * 160), 160, 160), "of another stream");
+    assert!(!offer(packet(14, 1, 8 * 160), 160, 160), "a timestamp that is long played");
+    assert!(offer(packet(14, 1, 14 * 160), 160, 160), "the one before it");
 }

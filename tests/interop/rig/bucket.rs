@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use trunkline::net::tls::{ClientFiles, server_name};
 
 /// One that runs, with a key. Killed when it is dropped.
 #[derive(Debug)]
 pub struct Service {
     child: Child,
     port: u16,
+    /// Who vouches for it, where it speaks TLS.
+    ca: Option<PathBuf>,
     /// The key that may do everything.
     pub access_key: String,
     pub secret_key: String,
@@ -30,16 +34,29 @@ fn program() -> PathBuf {
 impl Service {
     /// Starts it; from then on every request has to be signed.
     pub async fn start(port: u16, folder: &Path) -> Service {
+        Service::start_as(port, folder, None).await
+    }
+
+    /// The same over TLS, with a certificate for 127.0.0.1 of an authority of its own: `ca.pem` in the folder.
+    pub async fn start_tls(port: u16, folder: &Path) -> Service {
+        Service::start_as(port, folder, Some(super::certificates(folder, 4096))).await
+    }
+
+    async fn start_as(port: u16, folder: &Path, files: Option<[PathBuf; 3]>) -> Service {
         let log = File::create(folder.join("moto.log")).expect("a file for its log");
         let child = Command::new(program())
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .args(files.iter().flat_map(|[_, own, key]| {
+                ["--ssl".as_ref(), "--ssl-cert".as_ref(), own.as_os_str(), "--ssl-key".as_ref(), key.as_os_str()]
+            }))
             .env("INITIAL_NO_AUTH_ACTION_COUNT", FREE)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("moto_server: {error}; scripts/setup test installs it"));
-        let mut service = Service { child, port, access_key: String::new(), secret_key: String::new() };
+        let ca = files.map(|[ca, ..]| ca);
+        let mut service = Service { child, port, ca, access_key: String::new(), secret_key: String::new() };
         super::soon("moto listens", Duration::from_secs(60), async || {
             TcpStream::connect(("127.0.0.1", port)).await.is_ok()
         })
@@ -67,7 +84,7 @@ impl Service {
 
     /// Where it is.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http{}://127.0.0.1:{}", if self.ca.is_some() { "s" } else { "" }, self.port)
     }
 
     /// Asks without a signature, which it takes this once.
@@ -86,7 +103,7 @@ impl Service {
     }
 
     async fn ask(&self, method: &str, path: &str, service: &str, body: &[u8]) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("it listens");
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("it listens");
         let kind = if service == "iam" { "application/x-www-form-urlencoded" } else { "application/octet-stream" };
         // By the signature, right or wrong, it knows which of its services is meant.
         let head = format!(
@@ -96,10 +113,16 @@ impl Service {
             self.port,
             body.len()
         );
-        stream.write_all(head.as_bytes()).await.expect("it reads");
-        stream.write_all(body).await.expect("it reads");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("it answers");
+        let request = [head.as_bytes(), body].concat();
+        let mut answer = match &self.ca {
+            None => exchange(stream, &request).await,
+            Some(ca) => {
+                let files = ClientFiles { name: String::new(), ca: Some(ca.clone()), identity: None };
+                let tls = TlsConnector::from(files.load().expect("certificates"));
+                let name = server_name("127.0.0.1").expect("an address");
+                exchange(tls.connect(name, stream).await.expect("it speaks TLS"), &request).await
+            }
+        };
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
         let body = answer.split_off(end);
         let status = String::from_utf8_lossy(&answer).split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -112,6 +135,19 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Vec<u8> {
+    stream.write_all(request).await.expect("it reads");
+    stream.flush().await.expect("it reads");
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer).await {
+        Ok(_) => {}
+        // It ends its connections without a word of TLS.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+        Err(error) => panic!("it does not answer: {error}"),
+    }
+    answer
 }
 
 /// Writes `[recording.upload]` into a configuration that is written.
