@@ -147,7 +147,7 @@ impl Director {
                     return Err(Trouble::Broken(format!("the call of phone {} has ended", self.phone)));
                 }
             };
-            match event {
+            match *event {
                 Event::Utterance(utterance) => {
                     let answer = match task {
                         Some(Task::AskFile) if happened.utterances.is_empty() => Some(file("answer.wav")),
@@ -246,7 +246,7 @@ fn judge(
         }
         Task::Interrupt | Task::Disturb => {
             let prompt = Prompt::of(&seen.heard);
-            if !prompt.first.is_some_and(|first| first + 300 * MS < onset) {
+            if prompt.first.is_none_or(|first| first + 300 * MS >= onset) {
                 result.broken = Some("the prompt had not begun".to_owned());
                 return result;
             }

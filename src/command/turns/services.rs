@@ -41,7 +41,7 @@ pub(super) enum Told {
     /// The dialogue's stream is open; actions go there.
     Begun { actions: mpsc::Sender<Result<Action, Status>>, event_id: u64 },
     /// An event, and when it came, ns since 1970.
-    Event { at: i64, event_id: u64, event: Event },
+    Event { at: i64, event_id: u64, event: Box<Event> },
     /// The stream is over.
     Over,
 }
@@ -193,7 +193,7 @@ impl Dialogue for Services {
                     director.map(|director| director.send(begun));
                     continue;
                 }
-                director.map(|director| director.send(Told::Event { at, event_id, event }));
+                director.map(|director| director.send(Told::Event { at, event_id, event: Box::new(event) }));
             }
             director.map(|director| director.send(Told::Over));
         });
