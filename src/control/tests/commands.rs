@@ -311,7 +311,8 @@ async fn every_command() {
     let tone = dialogue::segment::Segment::Tone(dialogue::Tone::default());
     let tone = dialogue::Say { segments: vec![dialogue::Segment { segment: Some(tone), mark: String::new() }], ..hi() };
     let refused = send(Some(Command::Say(tone))).await;
-    assert_eq!(refused, (Code::Unimplemented, "say.segments[0].tone: tones are not built yet".to_owned()));
+    let why = "say.segments[0].tone.frequencies: has 0 entries, one or two are needed";
+    assert_eq!(refused, (Code::InvalidArgument, why.to_owned()));
     assert!(served.fake.took().is_empty(), "the switchboard saw none of them");
 }
 
