@@ -88,6 +88,7 @@ enum Second {
 
 impl Default for Vad {
     fn default() -> Vad {
+        Judge::prepare();
         Vad {
             gate: Gate::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive),
             second: Second::Asleep { context: [[0; FRAME]; CONTEXT], next: 0 },

@@ -47,7 +47,7 @@ impl Phrases {
         let failures_help = "Phrases that could not be written, read, or read in time";
         registry.register("phrase_cache_failures", failures_help, self.failures.clone());
         registry.register("phrase_cache_phrases", "Phrases that are kept", self.phrases.clone());
-        registry.register_with_unit("phrase_cache_size", "What they take", Unit::Bytes, self.bytes.clone());
+        registry.register_with_unit("phrase_cache", "What they take", Unit::Bytes, self.bytes.clone());
     }
 }
 
