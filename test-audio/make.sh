@@ -52,9 +52,9 @@ sox -D -n -r 8000 -c 1 -b 16 silence.wav trim 0 2
 # What SIPp plays: raw A-law, no header.
 sox -D human-not-understood.wav -t al ../tests/interop_sip/speech.alaw
 
-# And what it says before the answer: that a number is not in service, China's busy tone, and keys of 80 ms as tones.
-say "$scratch/not-in-service.wav" en-us 140 "We are sorry. The number you have dialed is not in service. Please check the number and try again."
-sox -D "$scratch/not-in-service.wav" -t al ../tests/interop_sip/not-in-service.alaw pad 0.3 1.5
+# And what it says before the answer: that a number is not in service (by a person: of a synthesised voice it depends on the milliseconds what
+# is understood), China's busy tone, and keys of 80 ms as tones.
+sox -D "$prompts/ss-noservice.wav" -t al ../tests/interop_sip/not-in-service.alaw pad 0.3 2
 sox -D -n -r 8000 -c 1 -b 16 "$scratch/on.wav" synth 0.35 sine 450 vol 0.2 pad 0 0.35
 sox -D "$scratch/on.wav" -t al ../tests/interop_sip/busy.alaw
 key() { sox -D -n -r 8000 -c 1 -b 16 "$scratch/key-$3.wav" synth 0.08 sine "$1" synth 0.08 sine mix "$2" vol 0.3 pad 0 0.12; }
