@@ -54,7 +54,8 @@ fn every_metric_is_explained() {
     // Prefix and unit stand beside the name.
     let bare = |name: &str| {
         let name = name.strip_prefix("journal_").unwrap_or(name);
-        if there.contains(name) { name.to_owned() } else { name.trim_end_matches("_seconds").to_owned() }
+        let unit = || name.strip_suffix("_seconds").or_else(|| name.strip_suffix("_bytes")).unwrap_or(name);
+        if there.contains(name) { name.to_owned() } else { unit().to_owned() }
     };
     let explained: BTreeSet<_> = explained.into_iter().map(bare).collect();
     assert_eq!(explained, there.iter().map(|name| (*name).to_owned()).collect());

@@ -135,7 +135,7 @@ fn no_input_ms_of_0_is_off() {
 
 #[test]
 fn a_pause_is_decided_within_verdict_ms() {
-    for verdict in [300, 900] {
+    for verdict in [100, 900] {
         let mut scenario = Scenario {
             dialogue: Box::new(|event| match &event.what {
                 Line::Begin(_) => vec![say("A sentence that is so long that a cough cannot come after its end.")],

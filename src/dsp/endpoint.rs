@@ -124,15 +124,16 @@ impl Endpointer {
         (self.told.0 ^ self.knobs.endpoint.0) as usize
     }
 
-    /// Takes the frame that begins at media time `at`. A boundary is told in the very frame that makes it certain.
-    pub fn push(&mut self, voiced: bool, at: Ms) -> Option<Boundary> {
+    /// Takes the frame that begins at media time `at`. A boundary is told in the very frame that makes it certain. Of a voice that is no longer
+    /// `heard` a detector may go on for a while: it counts as before, but it is not what the utterance ends with.
+    pub fn push(&mut self, voiced: bool, heard: bool, at: Ms) -> Option<Boundary> {
         let end = (at + FRAME).max(self.told);
         // A frame for a moment already told (the delay was lengthened) adds no time.
         let new = (end - self.told).min(FRAME);
         self.told = end;
         match self.phase {
             Phase::Silence | Phase::Maybe => self.before_speech(voiced, at, end, new),
-            Phase::Speech => self.in_speech(voiced, at, end, new),
+            Phase::Speech => self.in_speech(voiced, heard, at, end, new),
         }
     }
 
@@ -178,11 +179,11 @@ impl Endpointer {
         Some(Boundary::Started { onset: self.onset })
     }
 
-    fn in_speech(&mut self, voiced: bool, at: Ms, end: Ms, new: Ms) -> Option<Boundary> {
+    fn in_speech(&mut self, voiced: bool, heard: bool, at: Ms, end: Ms, new: Ms) -> Option<Boundary> {
         if voiced {
             let since = *self.stretch.get_or_insert(at);
             let late = since - self.stop > Ms(self.knobs.endpoint.as_u32() / 2);
-            if !late || end - since >= FLICKER {
+            if heard && (!late || end - since >= FLICKER) {
                 self.stop = end;
             }
             self.voiced += new;
@@ -210,18 +211,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `#` is a voiced frame, `.` an unvoiced one, `_` a missing one; returns the boundaries with the time at which each was told.
+    /// `#` is a voiced frame, `~` one of a voice that is no longer heard, `.` an unvoiced one, `_` a missing one; returns the boundaries with the time at which each was told.
     fn run(endpointer: &mut Endpointer, frames: &str) -> Vec<(u32, Boundary)> {
         let mut told = Vec::new();
         for (n, frame) in frames.chars().enumerate() {
             let at = Ms(n as u32 * 20);
             if frame != '_'
-                && let Some(boundary) = endpointer.push(frame == '#', at)
+                && let Some(boundary) = endpointer.push(frame != '.', frame == '#', at)
             {
                 told.push((at.0 + 20, boundary));
             }
         }
         told
+    }
+
+    #[test]
+    fn a_voice_that_is_no_longer_heard_counts_and_is_not_what_an_utterance_ends_with() {
+        let told = run(&mut with(200, 100), "..###~~~##~~~..........");
+        assert_eq!(
+            told,
+            [(140, started(40)), (400, Boundary::Ended { start: Ms(40), stop: Ms(200), too_long: false })]
+        );
     }
 
     fn with(endpoint: u32, speech_start: u32) -> Endpointer {
@@ -279,7 +289,7 @@ mod tests {
     fn frames_told_twice_add_no_time() {
         let mut endpointer = with(700, 100);
         for _ in 0..20 {
-            assert_eq!(endpointer.push(true, Ms(0)), None);
+            assert_eq!(endpointer.push(true, true, Ms(0)), None);
         }
         assert_eq!(endpointer.voiced_ms(), Ms(20));
     }
@@ -290,7 +300,7 @@ mod tests {
         run(&mut endpointer, "##########.........."); // 200 ms of speech, 200 ms of silence
         endpointer.set_knobs(EndpointKnobs { endpoint: Ms(1), ..endpointer.knobs() });
         assert_eq!(endpointer.knobs().endpoint, Ms(200));
-        assert_eq!(endpointer.push(false, Ms(400)), Some(ended(0, 200)));
+        assert_eq!(endpointer.push(false, false, Ms(400)), Some(ended(0, 200)));
     }
 
     #[test]
@@ -321,7 +331,7 @@ mod tests {
             let (mut at, mut open, mut last_stop) = (0, None, Ms(0));
             for (voiced, skip) in frames {
                 at += skip * 20;
-                match endpointer.push(voiced, Ms(at)) {
+                match endpointer.push(voiced, voiced, Ms(at)) {
                     Some(Boundary::Started { onset }) => {
                         prop_assert!(open.is_none() && onset >= last_stop && onset <= Ms(at));
                         open = Some(onset);

@@ -20,9 +20,9 @@
 //! would cost 0.15 ms a call-second, a quarter of the budget of a whole call.
 //!
 //! Latency: voice is told in the frame that begins 20 ms after the energy rises (median; 40 ms in nine of ten). The judge hears a word out: it
-//! says voice for some 100 ms after the energy has fallen. Those would be added to every answer, and make a voice of 200 ms of one of 100. So a frame
-//! that is 25 dB softer than the loudest of the voice so far (which fades by 0.5 dB a frame) is none, whatever the judge says. In noise that is
-//! louder than that, the judge's word stands.
+//! says voice for some 100 ms after the energy has fallen, which bridges the stops between words. Those would be added to every answer. So a frame
+//! that is 25 dB softer than the loudest of the voice so far (which fades by 0.5 dB a frame) is not `heard`: an utterance does not end with it. In noise that
+//! is louder than that, the judge's word stands.
 //!
 //! The judge was trained on wide-band audio, and telephone audio brought to 16 kHz by a good filter misleads it: with nothing at
 //! all above 4 kHz it calls 99 % of −20 to −30 dBFS white and pink noise voice. With some of the mirror image left in it says
@@ -60,6 +60,8 @@ const FADES: f32 = 0.89;
 pub struct Verdict {
     /// Somebody is speaking.
     pub voiced: bool,
+    /// … and is more than the judge's memory of it.
+    pub heard: bool,
     /// The gate is open (with its hang-over): it may be speech. When it is not, the line is quiet.
     pub gate: bool,
     /// The judge's score, 0 to 1: the highest of the one or two blocks that ended in this frame; 0 while the gate is closed.
@@ -130,7 +132,8 @@ impl Vad {
         self.open_for = if speech { HANG_OVER + 1 } else { self.open_for.saturating_sub(1) };
         let gate = self.open_for > 0;
         let score = if gate { self.listen(frame) } else { self.sleep(frame) };
-        Verdict { voiced: score >= VOICE && self.is_heard(frame), gate, score }
+        let voiced = score >= VOICE;
+        Verdict { voiced, heard: voiced && self.is_heard(frame), gate, score }
     }
 
     /// Whether a frame that the judge calls voice is more than its memory of one.

@@ -793,14 +793,15 @@ impl Leg {
             samples = [0; FRAME];
             self.gear.iter_mut().for_each(|gear| gear.hush());
         }
-        (self.voiced, self.noisy) = match sound {
-            Origin::Silence => (false, false),
+        let voice_heard;
+        (self.voiced, voice_heard, self.noisy) = match sound {
+            Origin::Silence => (false, false, false),
             Origin::Audio | Origin::Concealed => {
                 let verdict = self.vad.push(&samples);
                 if sound == Origin::Audio {
                     self.levels.take(&samples, verdict.voiced, !verdict.gate);
                 }
-                (verdict.voiced, verdict.gate)
+                (verdict.voiced, verdict.heard, verdict.gate)
             }
         };
         if let Some(key) = self.tones.as_mut().and_then(|tones| tones.push(&samples)).and_then(event::Key::from_char) {
@@ -815,7 +816,7 @@ impl Leg {
         {
             outlet.event(LegEvent::Answerer { verdict, at });
         }
-        let boundary = self.endpointer.push(self.voiced, at);
+        let boundary = self.endpointer.push(self.voiced, voice_heard, at);
         if self.mouth.playing() {
             self.voiced_under += self.echo.counts(self.voiced, &samples, self.knobs.echo_guard_db);
         } else {

@@ -54,7 +54,8 @@ fn words(wav: &[u8]) -> Result<Words, Trouble> {
     let ended = frames.iter().enumerate().find_map(|(n, frame)| {
         let mut heard = [0; FRAME];
         Law::A.decode(frame, &mut heard);
-        match endpointer.push(vad.push(&heard).voiced, Ms(n as u32 * 20)) {
+        let verdict = vad.push(&heard);
+        match endpointer.push(verdict.voiced, verdict.heard, Ms(n as u32 * 20)) {
             Some(Boundary::Ended { start, stop, .. }) => Some((start.0 as usize / 20, stop.0 as usize / 20 - 1)),
             _ => None,
         }

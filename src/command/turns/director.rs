@@ -300,7 +300,8 @@ fn detected(samples: &[i16], endpoint: u32) -> Option<(usize, usize)> {
         let (mut coded, mut heard) = ([0; FRAME], [0; FRAME]);
         Law::A.encode(frame, &mut coded);
         Law::A.decode(&coded, &mut heard);
-        match endpointer.push(vad.push(&heard).voiced, Ms(n as u32 * 20)) {
+        let verdict = vad.push(&heard);
+        match endpointer.push(verdict.voiced, verdict.heard, Ms(n as u32 * 20)) {
             Some(Boundary::Ended { start, stop, .. }) => Some((start.0 as usize * 8, stop.0 as usize * 8)),
             _ => None,
         }
