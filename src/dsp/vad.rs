@@ -138,7 +138,8 @@ impl Vad {
 
     /// Whether a frame that the judge calls voice is more than its memory of one.
     fn is_heard(&mut self, frame: &[i16; FRAME]) -> bool {
-        let energy = frame.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum::<f32>();
+        let energy: i64 = frame.iter().map(|sample| i64::from(i32::from(*sample) * i32::from(*sample))).sum();
+        let energy = energy as f32;
         self.loudest = (self.loudest * FADES).max(energy);
         energy * RANGE >= self.loudest
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
-use wide::f32x8;
+use wide::{f32x4, f32x8};
 
 use super::LINE;
 use super::network::{BLOCKS, Memory, Network};
@@ -28,8 +28,6 @@ const BINS: usize = POINTS + 1;
 /// Bands that the network listens to.
 pub(super) const BANDS: usize = 40;
 pub(super) type Bands = [f32; BANDS];
-/// Bins that are summed at once.
-const EIGHT: usize = 8;
 /// Each band rises from one of these bins to the next and falls to the one after it.
 const EDGES: [usize; BANDS + 2] = [
     4, 7, 10, 13, 17, 21, 25, 29, 33, 38, 43, 48, 54, 60, 66, 73, 80, 87, 95, 103, 112, 122, 132, 142, 153, 165, 178,
@@ -106,8 +104,7 @@ impl Judge {
         for n in 1..BLOCKS {
             self.blocks[n - 1] = self.blocks[n];
         }
-        let (ear, network) = (self.ear, self.network);
-        self.blocks[BLOCKS - 1] = network.at_its_fastest(|| ear.bands(&self.heard, &network.norm));
+        self.blocks[BLOCKS - 1] = self.ear.bands(&self.heard, &self.network.norm);
         self.network.score(&self.blocks, &mut self.memory)
     }
 }
@@ -121,11 +118,11 @@ struct Ear {
     slopes: [Slope; BANDS + 1],
 }
 
-/// From one edge to the next: what each bin gives to the band that rises there, and to the one that falls. Eight bins at a time,
+/// From one edge to the next: what each bin gives to the band that rises there, and to the one that falls. Four bins at a time,
 /// which beyond the next edge give nothing.
 struct Slope {
     from: usize,
-    gains: Vec<[[f32; EIGHT]; 2]>,
+    gains: Vec<[f32x4; 2]>,
 }
 
 impl Ear {
@@ -137,7 +134,6 @@ impl Ear {
         Ear { window, transform, wants_room, slopes: std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1])) }
     }
 
-    #[inline(always)]
     fn bands(&self, heard: &[i16; WINDOW], norm: &Bands) -> Bands {
         let mut line = [0.0f32; POINTS];
         for ((out, sample), weight) in line.iter_mut().zip(heard).zip(&self.window) {
@@ -151,21 +147,26 @@ impl Ear {
         };
         debug_assert!(done.is_ok(), "{done:?}");
 
-        let true_half: [f32; HALF + 1] = std::array::from_fn(|n| spectrum[n].norm_sqr());
-        let power: [f32; BINS] = std::array::from_fn(|n| true_half[if n <= HALF { n } else { POINTS - n }]);
+        let mut power = [0.0f32; BINS];
+        for (power, bin) in power.iter_mut().zip(&spectrum) {
+            *power = bin.norm_sqr();
+        }
+        let (true_half, mirror) = power.split_at_mut(HALF + 1);
+        for (image, bin) in mirror.iter_mut().zip(true_half[..HALF].iter().rev()) {
+            *image = *bin;
+        }
 
         let mut sums = [0.0f32; BANDS + 2];
         for (n, slope) in self.slopes.iter().enumerate() {
-            let (bins, _) = power[slope.from..].as_chunks::<EIGHT>();
-            let (mut rising, mut falling) = ([0.0; EIGHT], [0.0; EIGHT]);
+            let (bins, _) = power[slope.from..].as_chunks::<4>();
+            let (mut rising, mut falling) = (f32x4::ZERO, f32x4::ZERO);
             for (bins, [rise, fall]) in bins.iter().zip(&slope.gains) {
-                for n in 0..EIGHT {
-                    rising[n] += bins[n] * rise[n];
-                    falling[n] += bins[n] * fall[n];
-                }
+                let bins = f32x4::new(*bins);
+                rising += bins * *rise;
+                falling += bins * *fall;
             }
-            sums[n] += falling.iter().sum::<f32>();
-            sums[n + 1] += rising.iter().sum::<f32>();
+            sums[n] += falling.reduce_add();
+            sums[n + 1] += rising.reduce_add();
         }
         let mut bands: Bands = std::array::from_fn(|n| sums[n + 1]);
         for eight in bands.as_chunks_mut::<8>().0 {
@@ -190,10 +191,10 @@ impl Slope {
             };
             let share = |bin: usize| (bin - from) as f64 / (to - from) as f64;
             [
-                std::array::from_fn(|n| (gain(first + n) * share(first + n)) as f32),
-                std::array::from_fn(|n| (gain(first + n) * (1.0 - share(first + n))) as f32),
+                f32x4::new(std::array::from_fn(|n| (gain(first + n) * share(first + n)) as f32)),
+                f32x4::new(std::array::from_fn(|n| (gain(first + n) * (1.0 - share(first + n))) as f32)),
             ]
         };
-        Slope { from, gains: (from..to).step_by(EIGHT).map(gains).collect() }
+        Slope { from, gains: (from..to).step_by(4).map(gains).collect() }
     }
 }

@@ -161,16 +161,6 @@ impl Network {
         }
     }
 
-    /// Does something with all that this machine has, if it is inlined.
-    #[inline]
-    pub(super) fn at_its_fastest<R>(&self, work: impl FnOnce() -> R) -> R {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.avx2 {
-            return avx2.vectorize(work);
-        }
-        work()
-    }
-
     /// The score of the newest of three blocks, 0 to 1.
     pub(super) fn score(&self, blocks: &[Bands; BLOCKS], memory: &mut Memory) -> f32 {
         #[cfg(target_arch = "x86_64")]
