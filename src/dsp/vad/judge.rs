@@ -65,6 +65,12 @@ impl Default for Judge {
 }
 
 impl Judge {
+    /// Makes what all judges share, if this is the first.
+    pub(super) fn prepare() {
+        LazyLock::force(&EAR);
+        Network::get();
+    }
+
     /// The highest score of the blocks that end in these samples, 0 if none does.
     pub(super) fn hear(&mut self, mut samples: &[i16]) -> f32 {
         let mut best = 0.0f32;
