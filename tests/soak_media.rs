@@ -21,6 +21,7 @@ use trunkline::call::prompt::PromptNo;
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
 use trunkline::rtp::packet::PayloadType;
+use trunkline::rtp::rtcp;
 
 /// What calls over the internet have to bear, for hours.
 const WEATHER: Weather = Weather { loss: 20, burst: 2, delay: 20, jitter: 15, reorder: 5, duplicate: 5 };
@@ -55,6 +56,9 @@ struct End {
     wire: Wire,
     out: Path,
     pressed: String,
+    /// Of its packets of sound, which the network has lost: the slot in which one was sent, and how many before it were lost too.
+    lost: Vec<(u32, u32)>,
+    losing: u32,
 }
 
 /// No delay.
@@ -111,7 +115,17 @@ impl End {
             key_slots: Vec::new(),
             dead: 0,
         };
-        End { leg, epoch, ppm, slots: 0, wire, out: Path::new(WEATHER, peer.into()), pressed: String::new() }
+        End {
+            leg,
+            epoch,
+            ppm,
+            slots: 0,
+            wire,
+            out: Path::new(WEATHER, peer.into()),
+            pressed: String::new(),
+            lost: Vec::new(),
+            losing: 0,
+        }
     }
 
     /// Its own time at a moment of the world's.
@@ -194,9 +208,16 @@ fn soak(slots: u32) {
             ends[to].leg.receive(local, far(2 - to as u8), &datagram);
         }
         ends[n].slot(&tone);
-        let End { wire, out, .. } = &mut ends[n];
+        let End { wire, out, lost, losing, .. } = &mut ends[n];
         for datagram in wire.sent.drain(..) {
-            for at in out.arrivals(now) {
+            let arrivals = out.arrivals(now);
+            if !rtcp::is_rtcp(&datagram) {
+                if arrivals.is_empty() {
+                    lost.push((wire.slot, *losing));
+                }
+                *losing = if arrivals.is_empty() { *losing + 1 } else { 0 };
+            }
+            for at in arrivals {
                 number += 1;
                 under_way.insert((at, number), (1 - n, datagram.clone()));
             }
@@ -222,17 +243,20 @@ fn soak(slots: u32) {
         let all = 0..end.slots as usize;
         let clicks: Vec<_> = all.clone().filter(quiet).filter(|slot| wire.steps[*slot] > CLICK).collect();
         let holes = all.clone().filter(quiet).filter(|slot| wire.delays[*slot] == NOTHING).count();
+        // What is lost beyond 60 ms is silence: the fourth packet in a row, and each after it.
+        let owed =
+            end_of(&ends, end).lost.iter().filter(|(slot, before)| *before >= 3 && quiet(&(*slot as usize))).count();
         let minutes: Vec<u64> = wire.delays[all.clone()].chunks_exact(3_000).map(mean).collect();
         let longest = wire.delays[all].iter().filter(|delay| **delay != NOTHING).max();
         let quality = end.leg.quality();
         println!(
-            "{name}: {} slots, {} clicks, {holes} holes, delay {minutes:?} ms by the minute, at most {longest:?}; {quality:?}; {grown:?} KiB more memory",
+            "{name}: {} slots, {} clicks, {holes} holes of {owed} in the trace, delay {minutes:?} ms by the minute, at most {longest:?}; {quality:?}; {grown:?} KiB more memory",
             end.slots,
             clicks.len()
         );
         assert!(clicks.is_empty(), "{name}: at slots {clicks:?}, {:?}", wire.steps[clicks[0]]);
-        // Of four lost packets and more, one after the other, all after 60 ms is silence: one burst in eight is as long.
-        assert!(holes * 200 < end.slots as usize, "{name}: {holes} holes");
+        // Measured: 77 of 90 and 52 of 58. More silence than the network made is a fault.
+        assert!(holes <= owed + owed / 10 && holes * 2 > owed, "{name}: {holes} holes of {owed}");
         assert!(longest.is_some_and(|longest| *longest <= 200), "{name}: {longest:?}");
         let (early, late) = (minutes[1], minutes[minutes.len() - 1]);
         assert!(early.abs_diff(late) <= 20, "{name}: the delay was {early} ms and is {late}: {minutes:?}");

@@ -22,6 +22,7 @@ use trunkline::sip::message::framing::{Framed, Framer};
 use trunkline::sip::message::{self, HeaderName, Message, NameAddr, Uri};
 use trunkline::sip::refer::{self, Notify, ReferTarget, Replaces};
 use trunkline::sip::uui::{HandOver, Uui};
+use trunkline::speech::prompts;
 
 const FAR: &str = "192.0.2.2:30000";
 
@@ -66,9 +67,8 @@ pub fn sip_stream(data: &[u8]) {
             framer.push(bytes);
             loop {
                 match framer.poll() {
-                    Ok(Some(Framed::Message(Message::Request(request)))) => frames.push(request.bytes().to_vec()),
-                    Ok(Some(Framed::Message(Message::Response(response)))) => frames.push(response.bytes().to_vec()),
-                    Ok(Some(_)) => frames.push(Vec::new()),
+                    Ok(Some(Framed::Message(message))) => frames.push(message),
+                    Ok(Some(Framed::Ping)) => frames.push(Vec::new()),
                     Ok(None) => break,
                     Err(_) => {
                         frames.push(b"broken".to_vec());
@@ -267,10 +267,10 @@ struct Nowhere;
 impl Outlet for Nowhere {
     fn event(&mut self, _: LegEvent) {}
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame) {
-        drop(frame());
+        let _ = frame();
     }
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
-        drop(frame());
+        let _ = frame();
     }
     fn send(&mut self, _: SocketAddr, _: &[u8]) {}
     fn report(&mut self, _: SocketAddr, _: &[u8]) {}
@@ -341,9 +341,21 @@ pub fn refer(data: &[u8]) {
     }
 }
 
-/// A recording, as prompts are read.
+/// A recording, as prompts are read: whatever can be played can be checked first.
 pub fn wav(data: &[u8]) {
-    let _ = trunkline::speech::prompts::samples(data);
+    recording("wav", data);
+}
+
+/// The same, of a file whose name says MP3.
+pub fn mp3(data: &[u8]) {
+    recording("mp3", data);
+}
+
+fn recording(end: &str, data: &[u8]) {
+    let file = std::env::temp_dir().join(format!("trunkline-fuzz-{}.{end}", std::process::id()));
+    std::fs::write(&file, data).expect("written");
+    let sound = prompts::read(&file);
+    assert!(sound.is_err() || sound == Ok(Vec::new()) || prompts::check(&file) == Ok(()), "it plays, but is refused");
 }
 
 /// A table of tones and announcements, and a profile that names it.

@@ -90,6 +90,7 @@ enum Second {
 
 impl Default for Vad {
     fn default() -> Vad {
+        // Otherwise the first call that is spoken in would have them made, in the packet path.
         Judge::prepare();
         Vad {
             gate: Gate::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive),

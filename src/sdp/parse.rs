@@ -118,7 +118,8 @@ fn connection(value: &str) -> Option<Connection> {
         kind if kind.eq_ignore_ascii_case("IP6") => true,
         _ => return None,
     };
-    let address = fields.next()?.split('/').next()?;
+    // What is cut off may have stood before blanks that are none of ASCII's.
+    let address = fields.next()?.split('/').next()?.trim();
     if address.is_empty() {
         return None;
     }

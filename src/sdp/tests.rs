@@ -302,6 +302,14 @@ prop_compose! {
     }
 }
 
+#[test]
+fn an_address_of_nothing_but_blanks_is_refused() {
+    let with = |address: &str| parse(format!("v=0\r\nc=IN IP4 {address}/127\r\n").as_bytes());
+    assert_eq!(with("\u{b}"), Err(SdpError::Connection));
+    assert_eq!(with("\u{a0}"), Err(SdpError::Connection));
+    assert_eq!(with("192.0.2.1\u{b}").unwrap().connection, Some(Connection::Ip([192, 0, 2, 1].into())));
+}
+
 proptest! {
     #[test]
     fn what_is_written_reads_the_same(description in description()) {

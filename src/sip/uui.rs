@@ -131,7 +131,11 @@ impl Uui {
 
     /// Reads one value. `None` when there is no data, or a quote or a parameter is malformed.
     pub fn parse(text: &str) -> Option<Uui> {
-        let text = text.trim();
+        let text = text.trim_ascii();
+        // A tab may stand between quotes; of the rest none could be written again.
+        if text.contains(|c: char| c.is_control() && c != '\t') {
+            return None;
+        }
         if text.starts_with('"') {
             let (data, rest) = quoted_string(text)?;
             return Some(Uui { data: data.into_owned(), quoted: true, params: Params::parse(rest)? });
@@ -283,7 +287,9 @@ impl HandOver {
         let (mut session_id, mut to) = (None, None);
         let (mut value, mut intent, mut address) = (String::new(), String::new(), String::new());
         let mut more = Vec::new();
-        for pair in plain.trim().split(';').filter(|pair| !pair.is_empty()) {
+        // A line's end is none of the last value's; a blank is.
+        let plain = plain.trim_start().trim_end_matches(|c: char| c.is_control());
+        for pair in plain.split(';').filter(|pair| !pair.is_empty()) {
             let (name, text) = pair.split_once('=')?;
             match name {
                 "sessionId" => session_id = Some(text.to_owned()),
@@ -379,7 +385,7 @@ mod tests {
         assert_eq!((text.data(), text.bytes()), ("a \"b\", c;d", None));
         assert_eq!(read("token").bytes(), None);
         assert_eq!(read("abc;encoding=hex").bytes(), None, "half a byte");
-        for wrong in ["", ";encoding=hex", "\"open", "a b", "a;=x", "a\u{7}b"] {
+        for wrong in ["", ";encoding=hex", "\"open", "a b", "a;=x", "a\u{7}b", "\"a\rb\"", "\"a\\\u{0}b\""] {
             assert_eq!(Uui::parse(wrong), None, "{wrong:?}");
         }
     }
@@ -405,6 +411,14 @@ mod tests {
         assert_eq!(broken.plain(), Err(UuiError::Field("transIntent")));
         let broken = HandOver { value: "a\r\nVia: b".into(), ..context() };
         assert_eq!(Uui::hand_over(&broken), Err(UuiError::Character));
+    }
+
+    #[test]
+    fn a_blank_at_the_end_of_a_hand_over_is_its_last_value_s_and_a_line_s_end_is_not() {
+        let context = HandOver { address: "a@b ".into(), more: Vec::new(), ..context() };
+        let plain = context.plain().unwrap();
+        assert_eq!(HandOver::parse(&plain), Some(context.clone()));
+        assert_eq!(HandOver::parse(&format!(" {plain}\r\n")), Some(context));
     }
 
     #[test]

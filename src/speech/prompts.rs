@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::call::io::FromSpeech;
 use crate::call::prompt::PromptNo;
-pub use recording::check;
+pub use recording::{check, read};
 
 /// Samples that are kept, all recordings together: 32 MiB. Beyond it the one that was not asked for the longest goes.
 const CACHE: usize = 16 << 20;

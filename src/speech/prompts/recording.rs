@@ -17,7 +17,7 @@ const LONGEST_S: u32 = 3_600;
 /// Why it cannot be played, in words.
 pub fn read(file: &Path) -> Result<Vec<i16>, String> {
     let bytes = open(file)?;
-    if is_mp3(file) { mp3(bytes) } else { wav(bytes) }
+    if is_mp3(file) { unless_it_breaks(|| mp3(bytes)) } else { wav(bytes) }
 }
 
 /// Whether it can be played, as far as its beginning shows.
@@ -27,8 +27,10 @@ pub fn read(file: &Path) -> Result<Vec<i16>, String> {
 pub fn check(file: &Path) -> Result<(), String> {
     let bytes = open(file)?;
     let empty = if is_mp3(file) {
-        let mut sound = open_mp3(bytes)?.0;
-        sound.read_frame().map_err(|error| error.to_string())?.is_none()
+        unless_it_breaks(|| {
+            let mut sound = open_mp3(bytes)?.0;
+            Ok(sound.read_frame().map_err(|error| error.to_string())?.is_none())
+        })?
     } else {
         open_wav(bytes)?.0.duration() == 0
     };
@@ -90,6 +92,12 @@ fn mp3(bytes: impl Read + Seek) -> Result<Vec<i16>, String> {
         line.push(mono)?;
     }
     line.end()
+}
+
+/// The decoder panics at some frames that are damaged (found by fuzzing): that is the file's fault, and nobody else's trouble.
+fn unless_it_breaks<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+    decoded.unwrap_or_else(|_| Err("the MP3 is damaged: make it anew".to_owned()))
 }
 
 type Mp3<R> = nanomp3::Reader<R, i16>;
@@ -166,6 +174,12 @@ mod tests {
         };
         let best = (0..40).max_by(|a, b| product(*a).total_cmp(&product(*b)));
         assert_eq!(best, Some(0), "not a sample late");
+    }
+
+    #[test]
+    fn an_mp3_that_breaks_the_decoder_is_told_as_damaged() {
+        let damaged = "the MP3 is damaged: make it anew";
+        assert_eq!(read(&file("tests/prompts/damaged.mp3")).expect_err("it is"), damaged);
     }
 
     #[test]
