@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -28,8 +27,8 @@ const ALL: [Coding; 6] = [
 ];
 /// The tone's pitch.
 const HZ: f64 = 500.0;
-/// One that 8 kHz cannot hold: there it would be heard at 2,500 Hz.
-const HIGH: f64 = 5_500.0;
+/// One that 8 kHz cannot hold: there it would be heard at 2,300 Hz, which no harmonic of the other is.
+const HIGH: f64 = 5_700.0;
 const IMAGE: f64 = 8_000.0 - HIGH;
 
 #[derive(Default)]
