@@ -12,6 +12,7 @@ use trunkline::call::io::{FromSpeech, Wanted};
 use trunkline::call::knobs::{Background, KnobChange};
 use trunkline::call::line::{Fault, Line};
 use trunkline::call::record::Outcome;
+use trunkline::codec::coding::Band;
 use trunkline::ms::Ms;
 
 const OFFICE: &str = "office.wav";
@@ -40,7 +41,15 @@ fn office() -> Scenario {
             }
             Wanted::File(path) if path == "slow.wav" => {
                 let (prompt, segment) = place;
-                vec![(1_000, FromSpeech::Recording { prompt, segment, samples: voice::tone(Ms(1_000)).into() })]
+                vec![(
+                    1_000,
+                    FromSpeech::Recording {
+                        prompt,
+                        segment,
+                        band: Band::Narrow,
+                        samples: voice::tone(Ms(1_000)).into(),
+                    },
+                )]
             }
             wanted => spoken(place, wanted, 80),
         }),

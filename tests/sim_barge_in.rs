@@ -16,6 +16,7 @@ use trunkline::call::leg::LegEvent;
 use trunkline::call::line::Line;
 use trunkline::call::prompt::Prompt;
 use trunkline::call::record::Role;
+use trunkline::codec::coding::Band;
 use trunkline::ms::Ms;
 
 const LONG: &str = "A very long prompt, of which nobody in his right mind would want to hear every word to its very last end, though \
@@ -261,7 +262,8 @@ fn barge_in_may_be_changed_while_a_prompt_waits() {
 
 #[test]
 fn sound_that_comes_when_all_is_over_is_not_played() {
-    let late = |prompt, segment| FromSpeech::Sound { prompt, segment, samples: voice::tone(Ms(2_000)) };
+    let late =
+        |prompt, segment| FromSpeech::Sound { prompt, segment, band: Band::Narrow, samples: voice::tone(Ms(2_000)) };
     let mut scenario = interrupted_by(voice::recorded("caller-stop"), prompt(LONG));
     scenario.synthesiser = Box::new(move |(prompt, segment), _, _| {
         vec![

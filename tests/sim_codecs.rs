@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -28,26 +27,36 @@ const ALL: [Coding; 6] = [
 ];
 /// The tone's pitch.
 const HZ: f64 = 500.0;
+/// One that 8 kHz cannot hold: there it would be heard at 2,300 Hz, which no harmonic of the other is.
+const HIGH: f64 = 5_700.0;
+const IMAGE: f64 = 8_000.0 - HIGH;
 
 #[derive(Default)]
 struct Told {
     sent: Vec<Vec<u8>>,
     heard: Vec<HeardFrame>,
     recorded: Vec<i16>,
+    /// What it said, as it is recorded.
+    said: Vec<i16>,
     keys: String,
+    prompts: Vec<LegEvent>,
 }
 
 impl Outlet for Told {
     fn event(&mut self, event: LegEvent) {
-        if let LegEvent::Key { key, .. } = event {
-            self.keys.push(key);
+        match event {
+            LegEvent::Key { key, .. } => self.keys.push(key),
+            LegEvent::PromptFinished { .. } | LegEvent::PromptInterrupted { .. } => self.prompts.push(event),
+            _ => {}
         }
     }
     fn heard(&mut self, frame: impl FnOnce() -> HeardFrame) {
         self.heard.push(frame());
     }
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
-        self.recorded.extend(frame().caller);
+        let frame = frame();
+        self.recorded.extend(frame.caller);
+        self.said.extend(frame.robot);
     }
     fn send(&mut self, _: SocketAddr, packet: &[u8]) {
         self.sent.push(packet.to_vec());
@@ -99,18 +108,29 @@ struct Line {
 
 impl Line {
     fn new(coding: Coding, ptimes: [u32; 2], loss: f64) -> Line {
+        let tone = (0..80_000).map(|n| sine(HZ, 6_000.0, n, 8_000.0) as i16).collect();
+        Line::saying(Sound::Shared(tone), coding, ptimes, loss)
+    }
+
+    fn saying(sound: Sound, coding: Coding, ptimes: [u32; 2], loss: f64) -> Line {
         let start = Instant::now();
         let ends = [4_000, 5_000].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let mut legs =
             [leg(start, 1, media(coding, ptimes[0], ends[1])), leg(start, 2, media(coding, ptimes[1], ends[0]))];
-        let tone: Arc<[i16]> = (0..80_000)
-            .map(|n| (6_000.0 * (std::f64::consts::TAU * HZ * f64::from(n) / 8_000.0).sin()) as i16)
-            .collect();
         let (mut told, no) = ([Told::default(), Told::default()], PromptNo(0));
         legs[0].command(Command::Prompt { no, barge_in: BargeIn::Never, protect: Ms(0) }, &mut told[0]);
-        legs[0].command(Command::Sound { no, segment: 0, sound: Sound::Shared(tone) }, &mut told[0]);
+        legs[0].command(Command::Sound { no, segment: 0, sound }, &mut told[0]);
+        legs[0].command(Command::Close { no }, &mut told[0]);
         let rng = StdRng::seed_from_u64(7);
         Line { start, slot: 0, legs, ends, told, under_way: VecDeque::new(), rng, loss }
+    }
+
+    /// Both agree on another coding.
+    fn change(&mut self, coding: Coding, ptime: u32) {
+        for n in 0..2 {
+            let remote = self.ends[1 - n];
+            self.legs[n].command(Command::anew(media(coding, ptime, remote), None), &mut self.told[n]);
+        }
     }
 
     fn run(&mut self, slots: u32) {
@@ -134,6 +154,27 @@ impl Line {
             }
         }
     }
+}
+
+fn sine(hz: f64, amplitude: f64, n: usize, rate: f64) -> f64 {
+    amplitude * (std::f64::consts::TAU * hz * n as f64 / rate).sin()
+}
+
+/// A tone below 4 kHz and one above, as a recording of 16 kHz.
+fn wide_sound(samples: usize) -> Sound {
+    let sound = (0..samples).map(|n| (sine(HZ, 6_000.0, n, 16_000.0) + sine(HIGH, 4_000.0, n, 16_000.0)) as i16);
+    Sound::SharedWide(sound.collect())
+}
+
+/// The amplitude of a frequency.
+fn amplitude(hz: f64, rate: f64, samples: &[i16]) -> f64 {
+    let (mut re, mut im) = (0.0, 0.0);
+    for (n, sample) in samples.iter().enumerate() {
+        let (sin, cos) = (std::f64::consts::TAU * hz * n as f64 / rate).sin_cos();
+        re += f64::from(*sample) * cos;
+        im += f64::from(*sample) * sin;
+    }
+    2.0 * re.hypot(im) / samples.len() as f64
 }
 
 /// The pitch, by the rising crossings of zero.
@@ -213,14 +254,139 @@ fn the_codec_and_the_packets_change_within_the_call() {
     for (coding, ptime) in
         [(OPUS, 40), (Coding::G722, 20), (Coding::L16(Band::Wide), 10), (Coding::G711(Law::Mu), 30), (OPUS, 20)]
     {
-        for n in 0..2 {
-            let remote = line.ends[1 - n];
-            line.legs[n].command(Command::anew(media(coding, ptime, remote), None), &mut line.told[n]);
-        }
+        line.change(coding, ptime);
         line.told[1].recorded.clear();
         line.run(70);
         let heard = &line.told[1].recorded[3_200..];
         let hz = pitch(heard, 8_000.0);
         assert!((hz - HZ).abs() < 5.0, "after the change to {coding:?}: {hz:.1} Hz");
     }
+}
+
+#[test]
+fn what_is_said_at_16_khz_arrives_whole_where_the_line_has_16_khz() {
+    for coding in ALL {
+        let mut line = Line::saying(wide_sound(160_000), coding, [20, 20], 0.0);
+        line.run(200);
+        let (samples, rate) = recognised(&line.told[1].heard);
+        let heard = &samples[samples.len() / 2..][..rate as usize];
+        let low = amplitude(HZ, rate, heard);
+        assert!((5_000.0..6_500.0).contains(&low), "{coding:?}: {HZ} Hz arrives {low:.0} high");
+        if coding.band() == Band::Wide {
+            let high = amplitude(HIGH, rate, heard);
+            assert!((2_800.0..4_600.0).contains(&high), "{coding:?}: {HIGH} Hz arrives {high:.0} high");
+            // The echo guard and the recording have what 8 kHz can hold of it, and no more.
+            for (whose, sound) in [("said", &line.told[0].said), ("heard", &line.told[1].recorded)] {
+                let sound = &sound[16_000..24_000];
+                let (low, image) = (amplitude(HZ, 8_000.0, sound), amplitude(IMAGE, 8_000.0, sound));
+                assert!(low > 5_000.0 && image < 20.0, "{coding:?}, as {whose}: {low:.0}, its image {image:.0}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_of_16_khz_is_not_touched_on_its_way_to_a_line_of_16_khz() {
+    let sound: Vec<i16> =
+        (0..32_000).map(|n| (sine(HZ, 6_000.0, n, 16_000.0) + sine(HIGH, 4_000.0, n, 16_000.0)) as i16).collect();
+    let mut line = Line::saying(Sound::Wide(sound.clone()), Coding::L16(Band::Wide), [20, 20], 0.0);
+    line.run(150);
+    let (heard, _) = recognised(&line.told[1].heard);
+    let begins = heard.windows(2).position(|two| two == &sound[1..3]).expect("it arrives");
+    assert_eq!(heard[begins..][..sound.len() - 1], sound[1..], "sample by sample, to the last");
+    assert!(heard[begins + sound.len() - 1..].iter().all(|sample| *sample == 0), "and nothing after it");
+    let Some(LegEvent::PromptFinished { at, length, .. }) = line.told[0].prompts.pop() else { panic!("its end") };
+    assert_eq!((at, length), (Ms(2_000), Ms(2_000)));
+}
+
+#[test]
+fn g711_is_what_it_was_bit_for_bit() {
+    for law in [Law::A, Law::Mu] {
+        let mut line = Line::new(Coding::G711(law), [20, 20], 0.0);
+        for frame in 0..50 {
+            line.run(1);
+            let (_, packet) = line.under_way.back().expect("a packet a slot");
+            let tone: Vec<i16> = (0..160).map(|n| sine(HZ, 6_000.0, frame * 160 + n, 8_000.0) as i16).collect();
+            let mut expected = [0; 160];
+            law.encode(&tone, &mut expected);
+            assert_eq!(packet[12..], expected, "{law:?}, frame {frame}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_goes_on_without_a_gap_when_the_line_becomes_narrow_or_wide() {
+    const CHANGES: [Coding; 6] = [
+        Coding::G711(Law::A),
+        Coding::G722,
+        Coding::L16(Band::Narrow),
+        OPUS,
+        Coding::G711(Law::Mu),
+        Coding::L16(Band::Wide),
+    ];
+    let mut line = Line::saying(wide_sound(16_000 * 8), Coding::G722, [20, 20], 0.0);
+    line.run(50);
+    for coding in CHANGES {
+        line.change(coding, 20);
+        line.told[1].recorded.clear();
+        line.told[1].heard.clear();
+        line.run(50);
+        let heard = &line.told[1].recorded[1_600..];
+        let hz = pitch(heard, 8_000.0);
+        assert!((hz - HZ).abs() < 3.0, "after the change to {coding:?}: {hz:.1} Hz");
+        assert!(amplitude(IMAGE, 8_000.0, heard) < 40.0, "after the change to {coding:?}: the image of {HIGH} Hz");
+        let (samples, rate) = recognised(&line.told[1].heard);
+        let high = amplitude(HIGH, rate, &samples[samples.len() / 2..]);
+        assert!(rate == 8_000.0 || high > 2_800.0, "after the change to {coding:?}: {HIGH} Hz is {high:.0} high");
+    }
+    line.run(60);
+    // 23 samples of 16 kHz late, without a step.
+    let said = &line.told[0].said[..64_000];
+    let off = said.iter().enumerate().skip(100).map(|(n, sample)| {
+        let expected = 6_000.0 * (std::f64::consts::TAU * HZ * (2 * n as i32 - 23) as f64 / 16_000.0).sin();
+        (f64::from(*sample) - expected).abs()
+    });
+    let off = off.fold(0.0, f64::max);
+    assert!(off < 60.0, "off by {off:.0}");
+    let Some(LegEvent::PromptFinished { at, length, .. }) = line.told[0].prompts.pop() else { panic!("its end") };
+    assert_eq!((at, length), (Ms(8_000), Ms(8_000)));
+}
+
+#[test]
+fn a_stop_fades_sound_of_16_khz_and_tells_how_much_was_heard() {
+    let mut line = Line::saying(wide_sound(160_000), Coding::L16(Band::Wide), [20, 20], 0.0);
+    line.run(50);
+    line.legs[0].command(Command::Stop { last: PromptNo(u32::MAX) }, &mut line.told[0]);
+    line.run(30);
+    let Some(LegEvent::PromptInterrupted { at, heard, .. }) = line.told[0].prompts.pop() else { panic!("stopped") };
+    assert_eq!((at, heard), (Ms(1_020), Ms(1_020)));
+    let (samples, _) = recognised(&line.told[1].heard);
+    let last = samples.iter().rposition(|sample| *sample != 0).expect("it was heard");
+    let fade = &samples[last - 319..=last];
+    let loud = |part: &[i16]| part.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+    assert!(loud(&samples[last - 700..last - 400]) > 8_000 && loud(&fade[..40]) > 8_000, "it was loud until then");
+    assert!(loud(&fade[160..]) < 6_000 && loud(&fade[300..]) < 150, "{fade:?}");
+}
+
+#[test]
+fn nothing_of_16_khz_goes_out_past_a_mute_or_a_tone_of_a_key() {
+    let mut line = Line::saying(wide_sound(160_000), Coding::L16(Band::Wide), [20, 20], 0.0);
+    line.run(50);
+    line.legs[0].command(Command::Mute(true), &mut line.told[0]);
+    line.run(2);
+    line.told[1].heard.clear();
+    line.run(40);
+    let (samples, _) = recognised(&line.told[1].heard);
+    assert!(samples[6_400..].iter().all(|sample| *sample == 0), "muted");
+    line.legs[0].command(Command::Mute(false), &mut line.told[0]);
+    let remote = line.ends[1];
+    let without_events = Media { telephone_event: None, ..media(Coding::L16(Band::Wide), 20, remote) };
+    line.legs[0].command(Command::anew(without_events, None), &mut line.told[0]);
+    line.legs[0].command(Command::SendKeys("5".repeat(40)), &mut line.told[0]);
+    line.run(30);
+    line.told[1].heard.clear();
+    line.run(40);
+    let (samples, rate) = recognised(&line.told[1].heard);
+    let (key, high) = (amplitude(770.0, rate, &samples), amplitude(HIGH, rate, &samples));
+    assert!(key > 1_000.0 && high < 20.0, "keys {key:.0}, what is said {high:.0}");
 }

@@ -11,6 +11,7 @@ use trunkline::call::io::{FromSpeech, ToRecogniser};
 use trunkline::call::knobs::{BargeIn, Knobs, OnBargeIn};
 use trunkline::call::line::Line;
 use trunkline::call::record::Role;
+use trunkline::codec::coding::Band;
 use trunkline::ms::Ms;
 
 /// The robot speaks with a human voice for some ten seconds, over a line that gives it back after so many ms, by so many dB softer.
@@ -21,7 +22,10 @@ fn echoing(delay: u32, loss_db: f32, knobs: Knobs) -> Scenario {
         knobs: Knobs { no_input: Ms(0), ..knobs },
         synthesiser: Box::new(move |(prompt, segment), _, _| {
             let piece = |(n, samples): (usize, &[i16])| {
-                (50 + n as u32 * 10, FromSpeech::Sound { prompt, segment, samples: samples.to_vec() })
+                (
+                    50 + n as u32 * 10,
+                    FromSpeech::Sound { prompt, segment, band: Band::Narrow, samples: samples.to_vec() },
+                )
             };
             let mut pieces: Vec<_> = words.chunks(1_600).enumerate().map(piece).collect();
             pieces.push((1_000, FromSpeech::SoundEnd { prompt, segment }));

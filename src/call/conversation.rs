@@ -472,11 +472,11 @@ impl Conversation {
                     self.tick(now);
                 }
             }
-            FromSpeech::Sound { prompt, segment, samples } => {
-                self.speaker.sound(prompt, segment, Sound::Own(samples), &mut self.out);
+            FromSpeech::Sound { prompt, segment, band, samples } => {
+                self.speaker.sound(prompt, segment, Sound::own(band, samples), &mut self.out);
             }
-            FromSpeech::Recording { prompt, segment, samples } => {
-                self.speaker.sound(prompt, segment, Sound::Shared(samples), &mut self.out);
+            FromSpeech::Recording { prompt, segment, band, samples } => {
+                self.speaker.sound(prompt, segment, Sound::shared(band, samples), &mut self.out);
                 self.speaker.sound_end(prompt, segment, &mut self.out);
             }
             FromSpeech::SoundEnd { prompt, segment } => self.speaker.sound_end(prompt, segment, &mut self.out),

@@ -73,22 +73,26 @@ pub enum FromSpeech {
         /// No more results will come.
         lost: bool,
     },
-    /// Sound of a segment, in order, 8 kHz.
+    /// Sound of a segment, in order.
     Sound {
         /// The prompt.
         prompt: PromptNo,
         /// The segment, from 0.
         segment: u32,
-        /// The next samples.
+        /// Their rate.
+        band: Band,
+        /// The next samples; an even number of 16 kHz.
         samples: Vec<i16>,
     },
-    /// A recording's sound, whole, 8 kHz.
+    /// A recording's sound, whole.
     Recording {
         /// The prompt.
         prompt: PromptNo,
         /// The segment.
         segment: u32,
-        /// Other calls may play it too.
+        /// Their rate.
+        band: Band,
+        /// Other calls may play it too; an even number of 16 kHz.
         samples: std::sync::Arc<[i16]>,
     },
     /// All of the segment's sound has been given.

@@ -10,6 +10,9 @@ use crate::ms::Ms;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptNo(pub u32);
 
+/// No prompt has this number: what is looped under all of them.
+pub const NO_PROMPT: PromptNo = PromptNo(0);
+
 /// A prompt as it was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {

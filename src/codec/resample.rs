@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::coding::Band;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
@@ -32,6 +33,14 @@ impl SampleRate {
         match hz {
             8_000 | 16_000 | 22_050 | 24_000 | 44_100 | 48_000 => Some(SampleRate(hz)),
             _ => None,
+        }
+    }
+
+    /// That of a line's samples.
+    pub const fn of(band: Band) -> SampleRate {
+        match band {
+            Band::Narrow => SampleRate::HZ_8000,
+            Band::Wide => SampleRate::HZ_16000,
         }
     }
 

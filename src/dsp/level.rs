@@ -75,8 +75,8 @@ pub struct Fade {
 }
 
 impl Fade {
-    /// The longest fade: 20 ms at 8 kHz.
-    pub const LONGEST: u32 = 160;
+    /// The longest fade: 20 ms at 16 kHz.
+    pub const LONGEST: u32 = 320;
 
     /// A fade over `samples`, at most [`Fade::LONGEST`].
     pub fn new(samples: u32) -> Fade {

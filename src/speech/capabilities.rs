@@ -5,6 +5,7 @@ use std::fmt;
 use super::ServiceConfig;
 use super::likely::Takes;
 use crate::call::prompt::Text;
+use crate::codec::coding::Band;
 use crate::codec::g711::Law;
 use crate::codec::resample::SampleRate;
 use crate::proto::speech::v1 as proto;
@@ -97,11 +98,12 @@ pub(super) fn hearing(can: &proto::CapabilitiesResponse, language: &str) -> Resu
     Ok(Hearing { format: format("recognition", &offer.formats)?, language, partials: offer.partials, takes })
 }
 
-/// How synthesis of a text is to be asked for, or what does not fit. The text's own wishes go before the configured ones.
+/// How synthesis of a text is to be asked for, for a line, or what does not fit. The text's own wishes go before the configured ones.
 pub(super) fn speaking(
     can: &proto::CapabilitiesResponse,
     config: &ServiceConfig,
     text: &Text,
+    line: Band,
 ) -> Result<Speaking, String> {
     let Some(offer) = &can.synthesis else {
         return Err(format!("synthesis: engine {:?} has none", can.engine));
@@ -132,7 +134,14 @@ pub(super) fn speaking(
     } else {
         String::new()
     };
-    Ok(Speaking { format: format("synthesis", &offer.formats)?, language: language.clone(), voice })
+    // For a line of 16 kHz what has as much in it, best without being resampled; else it is as for any other line.
+    let wide = |rate: SampleRate| line == Band::Wide && rate >= SampleRate::of(line);
+    let offered = || offer.formats.iter().filter_map(Format::of).filter(|format| wide(format.rate()));
+    let format = match offered().find(|format| format.rate() == SampleRate::of(line)).or_else(|| offered().next()) {
+        Some(format) => format,
+        None => format("synthesis", &offer.formats)?,
+    };
+    Ok(Speaking { format, language: language.clone(), voice })
 }
 
 /// The first format offered that we can handle: the engine knows best what it likes.
@@ -207,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_line_is_spoken_to_at_its_rate_where_the_engine_has_it() {
+        let spoken = |formats: &[proto::AudioFormat], line| {
+            let mut can = engine();
+            can.synthesis.as_mut().expect("has one").formats = formats.to_vec();
+            let config = ServiceConfig::new("s", "");
+            speaking(&can, &config, &Text::default(), line).map(|how| how.format.rate().hz())
+        };
+        for (formats, narrow, wide) in [
+            (&[pcm(8_000), pcm(48_000), pcm(16_000)][..], 8_000, 16_000),
+            (&[pcm(8_000), pcm(48_000), pcm(24_000)], 8_000, 48_000),
+            (&[pcm(24_000), pcm(16_000)], 24_000, 16_000),
+            (&[Format::G711(Law::A).message(), pcm(8_000)], 8_000, 8_000),
+        ] {
+            assert_eq!(spoken(formats, Band::Narrow), Ok(narrow), "{formats:?}");
+            assert_eq!(spoken(formats, Band::Wide), Ok(wide), "{formats:?}");
+        }
+        assert!(spoken(&[pcm(22_050)], Band::Wide).is_err());
+    }
+
+    #[test]
     fn the_first_format_that_we_can_make() {
         let mut can = engine();
         assert_eq!(hearing(&can, "").map(|h| h.format), Ok(Format::Pcm(SampleRate::HZ_16000)));
@@ -242,7 +271,7 @@ mod tests {
         let config = ServiceConfig { voice: "anna".into(), language: "en".into(), ..ServiceConfig::new("s", "") };
         let voice = |voice: &str, language: &str| {
             let text = Text { voice: voice.into(), language: language.into(), ..Text::default() };
-            speaking(&engine(), &config, &text).map(|s| (s.voice, s.language))
+            speaking(&engine(), &config, &text, Band::Narrow).map(|s| (s.voice, s.language))
         };
         assert_eq!(voice("", ""), Ok(("anna".into(), "en".into())));
         assert_eq!(voice("li", ""), Ok(("li".into(), "en".into())));
@@ -251,7 +280,7 @@ mod tests {
         assert_eq!(voice("", "fr"), Err("synthesis.voices.language: \"fr\" is wanted, there is en-GB, zh-CN".into()));
         let ssml = Text { ssml: true, ..Text::default() };
         assert_eq!(
-            speaking(&engine(), &config, &ssml),
+            speaking(&engine(), &config, &ssml, Band::Narrow),
             Err("synthesis.ssml: engine \"fake\" does not read SSML".into())
         );
     }

@@ -35,6 +35,7 @@ use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
 use crate::channel::pool::{self, Failed, Plan, Pool};
 use crate::channel::{Direct, MAX_MESSAGE, Slicing, in_words};
+use crate::codec::coding::Band;
 use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 use likely::Likely;
@@ -200,22 +201,22 @@ impl Speech {
         marks
     }
 
-    /// Speaks one segment: sound in order, then exactly one [`FromSpeech::SoundEnd`] or [`FromSpeech::SoundFailed`]; or, of a phrase that is
+    /// Speaks one segment, for a line: sound in order, then exactly one [`FromSpeech::SoundEnd`] or [`FromSpeech::SoundFailed`]; or, of a phrase that is
     /// kept, one [`FromSpeech::Recording`]. Dropping what is returned cancels the work. Must be called within a tokio runtime.
     pub fn synthesise<T>(
         &self,
         name: &str,
         call_id: &str,
-        prompt: PromptNo,
-        segment: u32,
+        segment: (PromptNo, u32),
         text: Text,
+        line: Band,
         inbox: mpsc::Sender<T>,
     ) -> Synthesis
     where
         T: From<FromSpeech> + Send + 'static,
     {
         let service = self.services.get(name).cloned().ok_or_else(|| not_configured(name));
-        synthesise::start(service, self.phrases.clone(), call_id, prompt, segment, text, inbox)
+        synthesise::start(service, self.phrases.clone(), call_id, segment, text, line, inbox)
     }
 
     /// Asks every endpoint again and again whether it is there and can do what is configured. Never ends; until this runs all count as up.
@@ -325,7 +326,8 @@ impl Engine {
     fn fits(&self, can: &CapabilitiesResponse) -> Result<String, Trouble> {
         let hearing = capabilities::hearing(can, &self.config.language).map_err(|e| self.mismatch(e))?;
         let default = Text::default();
-        let speaking = capabilities::speaking(can, &self.config, &default).map_err(|e| self.mismatch(e))?;
+        let speaking =
+            capabilities::speaking(can, &self.config, &default, Band::Narrow).map_err(|e| self.mismatch(e))?;
         Ok(format!(
             "{:?} at {}: recognition of {:?} from {}; synthesis in {:?} by {:?} to {}",
             can.engine,

@@ -1,6 +1,6 @@
 //! Phrases that were synthesised, kept on disk: what has been said once is said again without the synthesiser.
 //!
-//! A phrase is known by a hash over all that makes its sound ([`Key`]), and lies in a WAV file of that name, at the line's rate. It is kept
+//! A phrase is known by a hash over all that makes its sound ([`Key`]), and lies in a WAV file of that name, at the rate of the line. It is kept
 //! when it came whole; one that failed or was cancelled is not, nor what is said but once ([`Text::once`]).
 //!
 //! | who | does what |
@@ -26,12 +26,13 @@ use tokio::time::timeout;
 use super::ServiceConfig;
 use super::metrics::Phrases as Counted;
 use super::prompts::Prompts;
-use super::sound::LINE;
 use crate::call::prompt::Text;
+use crate::codec::coding::Band;
+use crate::codec::resample::SampleRate;
 use index::{Asked, Index};
 
-/// The longest phrase that is kept, in samples: a minute. A call holds it in memory while it is made.
-pub(super) const LONGEST: usize = 60 * LINE as usize;
+/// The longest phrase that is kept. A call holds it in memory while it is made.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 /// How long the disk may take before the synthesiser is asked instead.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Phrases that are written at a time; what comes beyond that is not kept.
@@ -53,8 +54,8 @@ pub struct PhraseCache {
 pub(super) struct Key([u8; 32]);
 
 impl Key {
-    /// Of a text that is to be kept.
-    pub(super) fn of(service: &ServiceConfig, text: &Text) -> Option<Key> {
+    /// Of a text that is to be kept, as it is said on a line.
+    pub(super) fn of(service: &ServiceConfig, text: &Text, line: Band) -> Option<Key> {
         if text.once {
             return None;
         }
@@ -67,7 +68,7 @@ impl Key {
             hash.update(bytes);
         };
         part(b"trunkline phrase 1");
-        part(&LINE.to_le_bytes());
+        part(&SampleRate::of(line).hz().to_le_bytes());
         part(service.name.as_bytes());
         part(own(&text.language, &service.language).as_bytes());
         part(own(&text.voice, &service.voice).as_bytes());
@@ -109,7 +110,7 @@ pub(super) struct Phrases {
 #[derive(Debug)]
 enum Ask {
     Has { key: Key, reply: oneshot::Sender<bool> },
-    Keep { key: Key, samples: Vec<i16> },
+    Keep { key: Key, band: Band, samples: Vec<i16> },
     Written { key: Key, bytes: u64, result: io::Result<()> },
     Spoilt { key: Key },
 }
@@ -137,11 +138,11 @@ impl Phrases {
     }
 
     /// The sound of a phrase, if it is there.
-    pub(super) async fn sound(&self, key: Key) -> Option<Arc<[i16]>> {
+    pub(super) async fn sound(&self, key: Key, band: Band) -> Option<Arc<[i16]>> {
         let (reply, answer) = oneshot::channel();
         let there = self.asks.send(Ask::Has { key, reply }).is_ok() && answer.await.unwrap_or(false);
         if there {
-            match timeout(PATIENCE, self.files.read(key.path())).await {
+            match timeout(PATIENCE, self.files.read(key.path(), band)).await {
                 Ok(Ok(samples)) if !samples.is_empty() => {
                     self.counted.hits.inc();
                     return Some(samples);
@@ -163,9 +164,9 @@ impl Phrases {
     }
 
     /// Keeps a phrase that has come whole.
-    pub(super) fn keep(&self, key: Key, samples: Vec<i16>) {
+    pub(super) fn keep(&self, key: Key, band: Band, samples: Vec<i16>) {
         if !samples.is_empty() {
-            let _ = self.asks.send(Ask::Keep { key, samples });
+            let _ = self.asks.send(Ask::Keep { key, band, samples });
         }
     }
 }
@@ -194,7 +195,7 @@ impl Keeper {
                         self.touch(key);
                     }
                 }
-                Ask::Keep { key, samples } => self.keep(key, samples),
+                Ask::Keep { key, band, samples } => self.keep(key, band, samples),
                 Ask::Written { key, bytes, result } => self.written(key, bytes, result),
                 Ask::Spoilt { key } => {
                     self.index.remove(key);
@@ -210,7 +211,7 @@ impl Keeper {
         self.counted.bytes.set(self.index.bytes() as i64);
     }
 
-    fn keep(&mut self, key: Key, samples: Vec<i16>) {
+    fn keep(&mut self, key: Key, band: Band, samples: Vec<i16>) {
         let Some(own) = self.own.upgrade() else { return };
         let bytes = WAV_HEAD + 2 * samples.len() as u64;
         let room = if self.writing < WRITES { self.index.reserve(bytes) } else { None };
@@ -223,7 +224,7 @@ impl Keeper {
         self.evict(gone);
         let (folder, number) = (self.folder.clone(), self.writes);
         tokio::task::spawn_blocking(move || {
-            let result = write(&folder.join(key.path()), number, &samples);
+            let result = write(&folder.join(key.path()), number, band, &samples);
             let _ = own.send(Ask::Written { key, bytes, result });
         });
     }
@@ -283,21 +284,22 @@ impl Keeper {
 const WAV_HEAD: u64 = 44;
 
 /// Writes a file beside its place, and moves it there when it is on the disk.
-fn write(file: &Path, number: u64, samples: &[i16]) -> io::Result<()> {
+fn write(file: &Path, number: u64, band: Band, samples: &[i16]) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
     let beside = file.with_extension(format!("{}-{number}.tmp", std::process::id()));
-    let written = fill(&beside, samples).and_then(|()| fs::rename(&beside, file));
+    let written = fill(&beside, band, samples).and_then(|()| fs::rename(&beside, file));
     if written.is_err() {
         let _ = fs::remove_file(&beside);
     }
     written
 }
 
-fn fill(file: &Path, samples: &[i16]) -> io::Result<()> {
+fn fill(file: &Path, band: Band, samples: &[i16]) -> io::Result<()> {
+    let sample_rate = SampleRate::of(band).hz();
     let spec =
-        hound::WavSpec { channels: 1, sample_rate: LINE, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        hound::WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
     let mut out = BufWriter::new(fs::File::create(file)?);
     let mut wav = hound::WavWriter::new(&mut out, spec).map_err(io::Error::other)?;
     let mut all = wav.get_i16_writer(samples.len() as u32);

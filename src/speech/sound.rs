@@ -7,14 +7,11 @@ use crate::codec::g711::Law;
 use crate::codec::resample::{ResampleError, Resampler, SampleRate};
 use crate::ms::Ms;
 
-/// The line's rate in Hz.
-pub(super) const LINE: u32 = 8_000;
+/// Longest piece that is handed on.
+const LONGEST: Ms = Ms(200);
 
-/// Longest piece that is handed on: 200 ms.
-const LONGEST: usize = 1_600;
-
-/// Shortest piece that is handed on before the end: 20 ms.
-const SHORTEST: usize = 160;
+/// Shortest piece that is handed on before the end.
+const SHORTEST: Ms = Ms(20);
 
 /// Makes the engine's bytes of the line's, whose coding may change in between.
 pub(super) struct Encoder {
@@ -72,8 +69,8 @@ impl Encoder {
 
 fn rate(coding: HeardCoding) -> SampleRate {
     match coding {
-        HeardCoding::G711(_) | HeardCoding::Linear(Band::Narrow) => SampleRate::HZ_8000,
-        HeardCoding::Linear(Band::Wide) => SampleRate::HZ_16000,
+        HeardCoding::G711(_) => SampleRate::HZ_8000,
+        HeardCoding::Linear(band) => SampleRate::of(band),
     }
 }
 
@@ -113,6 +110,7 @@ fn law(format: Format) -> Option<Law> {
 /// Makes pieces of the line's samples of the engine's bytes, however they are cut.
 pub(super) struct Decoder {
     law: Option<Law>,
+    line: Band,
     /// None at the line's rate.
     resampler: Option<Box<Resampler>>,
     /// Half a sample.
@@ -122,12 +120,10 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(format: Format) -> Result<Decoder, ResampleError> {
-        let resampler = match format.rate() {
-            SampleRate::HZ_8000 => None,
-            rate => Some(Box::new(Resampler::new(rate, SampleRate::HZ_8000)?)),
-        };
-        Ok(Decoder { law: law(format), resampler, odd: None, ready: Vec::new() })
+    pub(super) fn new(format: Format, line: Band) -> Result<Decoder, ResampleError> {
+        let (from, to) = (format.rate(), SampleRate::of(line));
+        let resampler = if from == to { None } else { Some(Box::new(Resampler::new(from, to)?)) };
+        Ok(Decoder { law: law(format), line, resampler, odd: None, ready: Vec::new() })
     }
 
     /// Takes bytes as they came.
@@ -143,15 +139,16 @@ impl Decoder {
 
     /// The next piece of 20 to 200 ms, if there is as much.
     pub(super) fn piece(&mut self) -> Option<Vec<i16>> {
-        (self.ready.len() >= SHORTEST).then(|| self.take())
+        (self.ready.len() >= self.samples(SHORTEST)).then(|| self.take())
     }
 
     /// No more bytes will come: what is left may be shorter than 20 ms.
     pub(super) fn finish(&mut self) -> Result<(), ResampleError> {
-        match &mut self.resampler {
-            Some(resampler) => resampler.flush(&mut self.ready),
-            None => Ok(()),
+        if let Some(resampler) = &mut self.resampler {
+            resampler.flush(&mut self.ready)?;
         }
+        whole_pairs(self.line, &mut self.ready);
+        Ok(())
     }
 
     /// After [`finish`](Self::finish): the pieces that are left.
@@ -164,12 +161,25 @@ impl Decoder {
         self.odd.is_some()
     }
 
+    fn samples(&self, length: Ms) -> usize {
+        length.0 as usize * self.line.per_ms()
+    }
+
     fn take(&mut self) -> Vec<i16> {
-        if self.ready.len() <= LONGEST {
+        let pairs = if self.line == Band::Wide { self.ready.len() & !1 } else { self.ready.len() };
+        let length = pairs.min(self.samples(LONGEST));
+        if length == self.ready.len() {
             return std::mem::take(&mut self.ready);
         }
-        let rest = self.ready.split_off(LONGEST);
+        let rest = self.ready.split_off(length);
         std::mem::replace(&mut self.ready, rest)
+    }
+}
+
+/// Makes the samples of a sound an even number, if they are of 16 kHz: what is said is counted in samples of 8 kHz.
+pub(super) fn whole_pairs(band: Band, samples: &mut Vec<i16>) {
+    if band == Band::Wide && !samples.len().is_multiple_of(2) {
+        samples.push(0);
     }
 }
 
@@ -213,18 +223,44 @@ mod tests {
             let bytes = Encoder::new(Format::Pcm(SampleRate::HZ_8000)).encode(HeardCoding::G711(Law::A), &sound).unwrap().1;
             let samples: Vec<i16> = sound.iter().map(|&byte| Law::A.decode_one(byte)).collect();
             let chunks: Vec<&[u8]> = bytes.chunks(cut).collect();
-            let pieces = all(Decoder::new(Format::Pcm(SampleRate::HZ_8000)).unwrap(), &chunks);
+            let pieces = all(Decoder::new(Format::Pcm(SampleRate::HZ_8000), Band::Narrow).unwrap(), &chunks);
             for (n, piece) in pieces.iter().enumerate() {
-                prop_assert!(piece.len() <= LONGEST);
-                prop_assert!(piece.len() >= SHORTEST || n + 1 == pieces.len());
+                prop_assert!(piece.len() <= 1_600);
+                prop_assert!(piece.len() >= 160 || n + 1 == pieces.len());
             }
             prop_assert_eq!(pieces.concat(), samples);
         }
     }
 
     #[test]
+    fn a_line_of_16_khz_gets_what_is_above_4_khz_in_whole_pairs() {
+        // 5 kHz.
+        let tone = |rate: u32| {
+            let samples =
+                (0..rate).map(move |n| ((f64::from(n) * 31_415.926_5 / f64::from(rate)).sin() * 8_000.0) as i16);
+            little_endian(samples.collect::<Vec<_>>().into_iter())
+        };
+        for (rate, heard) in [(8_000, false), (16_000, true), (24_000, true), (48_000, true)] {
+            let format = Format::Pcm(SampleRate::from_hz(rate).unwrap());
+            let bytes = tone(rate);
+            let chunks: Vec<&[u8]> = bytes.chunks(1_502).collect();
+            let pieces = all(Decoder::new(format, Band::Wide).unwrap(), &chunks);
+            assert!(pieces.iter().all(|piece| piece.len() % 2 == 0 && piece.len() <= 3_200), "{rate}");
+            let samples = pieces.concat();
+            assert_eq!(samples.len(), 16_000, "{rate}");
+            // Of 8 kHz it was 3 kHz from the beginning.
+            let rises = samples.windows(2).filter(|two| two[0] < 0 && two[1] >= 0).count();
+            assert!(rises.abs_diff(if heard { 5_000 } else { 3_000 }) < 10, "{rate}: {rises}");
+        }
+        let mut odd = Decoder::new(Format::Pcm(SampleRate::HZ_16000), Band::Wide).unwrap();
+        odd.push(&[1, 0, 2, 0, 3, 0]).unwrap();
+        odd.finish().unwrap();
+        assert_eq!(odd.rest(), Some(vec![1, 2, 3, 0]));
+    }
+
+    #[test]
     fn a_torn_sample_is_noticed() {
-        let mut decoder = Decoder::new(Format::Pcm(SampleRate::HZ_8000)).unwrap();
+        let mut decoder = Decoder::new(Format::Pcm(SampleRate::HZ_8000), Band::Narrow).unwrap();
         decoder.push(&[1, 0, 2]).unwrap();
         assert!(decoder.is_torn());
         decoder.push(&[0]).unwrap();
@@ -242,7 +278,7 @@ mod tests {
                 let bytes = Encoder::new(Format::G711(law)).encode(HeardCoding::G711(line), &sound).unwrap().1;
                 assert_eq!(bytes.len(), tone.len());
                 assert!(law != line || bytes == sound, "what is coded alike is not touched");
-                let back = all(Decoder::new(Format::G711(law)).unwrap(), &[&bytes]).concat();
+                let back = all(Decoder::new(Format::G711(law), Band::Narrow).unwrap(), &[&bytes]).concat();
                 assert!(back.iter().zip(&tone).all(|(a, b)| (i32::from(*a) - i32::from(*b)).abs() < 600));
             }
         }
@@ -263,7 +299,7 @@ mod tests {
                 assert!(before <= Ms(30), "{rate}: {before} is kept back");
                 bytes.extend(more);
             }
-            let back = all(Decoder::new(Format::Pcm(rate)).unwrap(), &[&bytes]).concat();
+            let back = all(Decoder::new(Format::Pcm(rate), Band::Narrow).unwrap(), &[&bytes]).concat();
             assert!(tone.len() - back.len() <= 8 * 30, "{rate}: {} samples of {}", back.len(), tone.len());
             // The ends are not looked at: there the resampler's filter sees silence beside the tone.
             let inner = 400..back.len() - 400;

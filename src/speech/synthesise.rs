@@ -9,17 +9,18 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::capabilities;
 use super::phrases::{self, Key, Phrases};
-use super::sound::{Decoder, LINE};
+use super::sound::Decoder;
 use super::{Engine, Service, Trouble};
 use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
 use crate::channel::MAX_MESSAGE;
+use crate::codec::coding::Band;
 use crate::codec::resample::ResampleError;
 use crate::proto::speech::v1 as proto;
 use crate::proto::speech::v1::speech_client::SpeechClient;
 
 /// The longest sound of one segment: 16 KiB of text, read slowly, are shorter. More is an engine that does not stop.
-const LONGEST: usize = 30 * 60 * LINE as usize;
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// How much more sound the call may have than can have been heard: enough to bridge an engine's pauses, and so little that a long text
 /// does not lie in memory as a whole. What goes beyond waits at the engine, held back by HTTP/2.
@@ -41,9 +42,9 @@ pub(super) fn start<T>(
     service: Result<Arc<Service>, String>,
     phrases: Option<Phrases>,
     call_id: &str,
-    prompt: PromptNo,
-    segment: u32,
+    (prompt, segment): (PromptNo, u32),
     text: Text,
+    line: Band,
     inbox: mpsc::Sender<T>,
 ) -> Synthesis
 where
@@ -53,16 +54,26 @@ where
     let task = tokio::spawn(async move {
         let last = match service {
             Ok(service) => {
-                let key = phrases.and_then(|phrases| Some((phrases, Key::of(&service.config, &text)?)));
+                let key = phrases.and_then(|phrases| Some((phrases, Key::of(&service.config, &text, line)?)));
                 let kept = match &key {
-                    Some((phrases, key)) => phrases.sound(*key).await,
+                    Some((phrases, key)) => phrases.sound(*key, line).await,
                     None => None,
                 };
                 let whole = key.is_some().then(Vec::new);
-                let speaker =
-                    Speaker { service, call_id, prompt, segment, text, given: 0, first: None, whole, inbox: &inbox };
+                let speaker = Speaker {
+                    service,
+                    call_id,
+                    prompt,
+                    segment,
+                    text,
+                    line,
+                    given: 0,
+                    first: None,
+                    whole,
+                    inbox: &inbox,
+                };
                 match kept {
-                    Some(samples) => FromSpeech::Recording { prompt, segment, samples },
+                    Some(samples) => FromSpeech::Recording { prompt, segment, band: line, samples },
                     None => speaker.say(key).await,
                 }
             }
@@ -86,6 +97,7 @@ struct Speaker<'a, T> {
     prompt: PromptNo,
     segment: u32,
     text: Text,
+    line: Band,
     /// Samples that the call has got.
     given: usize,
     /// When it got the first of them.
@@ -102,7 +114,7 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         match self.run().await {
             Ok(()) => {
                 if let (Some((phrases, key)), Some(samples)) = (key, self.whole) {
-                    phrases.keep(key, samples);
+                    phrases.keep(key, self.line, samples);
                 }
                 FromSpeech::SoundEnd { prompt, segment }
             }
@@ -144,9 +156,10 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         let wished = Instant::now();
         let stall = engine.config.stall_timeout;
         let can = engine.can().await?;
-        let how = capabilities::speaking(&can, &engine.config, &self.text).map_err(|what| engine.mismatch(what))?;
+        let how = capabilities::speaking(&can, &engine.config, &self.text, self.line)
+            .map_err(|what| engine.mismatch(what))?;
         let broken = |error: ResampleError| engine.mismatch(error.to_string());
-        let mut decoder = Decoder::new(how.format).map_err(broken)?;
+        let mut decoder = Decoder::new(how.format, self.line).map_err(broken)?;
         let request = proto::SynthesizeRequest {
             config: Some(proto::SynthesizeConfig {
                 call_id: self.call_id.clone(),
@@ -198,20 +211,25 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         Ok(())
     }
 
+    /// Of what the call has got.
+    fn length(&self) -> Duration {
+        Duration::from_millis((self.given / self.line.per_ms()) as u64)
+    }
+
     async fn give(&mut self, engine: &Engine, samples: Vec<i16>) -> Result<(), Trouble> {
         let first = *self.first.get_or_insert_with(Instant::now);
-        let given = Duration::from_millis((self.given / (LINE as usize / 1_000)) as u64);
-        sleep_until(first + given.saturating_sub(LEAD)).await;
+        sleep_until(first + self.length().saturating_sub(LEAD)).await;
         self.given += samples.len();
+        let length = self.length();
         // A long one is said, and not kept.
-        self.whole = self.whole.take().filter(|_| self.given <= phrases::LONGEST);
+        self.whole = self.whole.take().filter(|_| length <= phrases::LONGEST);
         if let Some(whole) = &mut self.whole {
             whole.extend_from_slice(&samples);
         }
-        if self.given > LONGEST {
+        if length > LONGEST {
             return Err(engine.mismatch("does not stop speaking: half an hour of one segment".into()));
         }
-        let sound = FromSpeech::Sound { prompt: self.prompt, segment: self.segment, samples };
+        let sound = FromSpeech::Sound { prompt: self.prompt, segment: self.segment, band: self.line, samples };
         // A call that is gone drops its handle as well, which ends this task.
         let _ = self.inbox.send(sound.into()).await;
         Ok(())

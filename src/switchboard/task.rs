@@ -21,10 +21,11 @@ use crate::call::call::{Answering, Call, Phase, Plan};
 use crate::call::event::{Event, What};
 use crate::call::io::{FromSpeech, Input, Output, ToDialogue, ToRecogniser, Wanted};
 use crate::call::knobs::KnobChange;
-use crate::call::leg::{LegEvent, Setup};
-use crate::call::prompt::PromptNo;
+use crate::call::leg::{self, LegEvent, Setup};
+use crate::call::prompt::{NO_PROMPT, PromptNo};
 use crate::call::second_leg::News;
 use crate::call::transfer::Follow;
+use crate::codec::coding::Band;
 use crate::dialogue;
 use crate::media::{self, Listener, MediaEvent, NoPort, Recorder, Reservation, Wiring};
 use crate::ms::Ms;
@@ -152,6 +153,7 @@ impl Task {
             dialogue: None,
             streams: 0,
             left: Vec::new(),
+            band: Band::Narrow,
             recogniser: None,
             early: None,
             synthesis: HashMap::new(),
@@ -351,6 +353,8 @@ struct Wires<'a> {
     /// Streams that it has had, and the endpoints of those that were lost.
     streams: u32,
     left: Vec<String>,
+    /// What is said is made for a line of this one: as signalling has it.
+    band: Band,
     recogniser: Option<mpsc::Sender<ToRecogniser>>,
     /// What is heard before the answer; in a box, since most calls have none.
     early: Option<Box<Early>>,
@@ -406,7 +410,12 @@ impl Wires<'_> {
                 }
             }
             Output::OpenLeg(setup) => self.open_leg(*setup),
-            Output::Leg(command) => self.port.command(command),
+            Output::Leg(command) => {
+                if let leg::Command::Media(media, ..) = &command {
+                    self.band = media.coding.band();
+                }
+                self.port.command(command);
+            }
             Output::CloseLeg => self.port.close(),
             Output::Dialogue(ToDialogue::Open) => self.open_dialogue(),
             Output::Dialogue(ToDialogue::Resume) => {
@@ -432,11 +441,14 @@ impl Wires<'_> {
             }
             Output::Want { prompt, segment, wanted: Wanted::Text(text) } => {
                 let (name, inbox) = (&self.services.speech, self.task.inbox.clone());
-                let synthesis = shells.speech.synthesise(name, &self.call_id, prompt, segment, text, inbox);
+                let synthesis =
+                    shells.speech.synthesise(name, &self.call_id, (prompt, segment), text, self.band, inbox);
                 self.synthesis.insert((prompt, segment), synthesis);
             }
             Output::Want { prompt, segment, wanted: Wanted::File(path) } => {
-                shells.prompts.load(path, prompt, segment, self.task.inbox.clone());
+                // What is looped is of 8 kHz.
+                let band = if prompt == NO_PROMPT { Band::Narrow } else { self.band };
+                shells.prompts.load(path, band, prompt, segment, self.task.inbox.clone());
             }
             Output::Unwant(prompt) => self.synthesis.retain(|(of, _), _| *of != prompt),
             Output::Transfer(leg) => {
@@ -564,6 +576,7 @@ impl Wires<'_> {
 
     fn open_leg(&mut self, setup: Setup) {
         let Some(media) = self.media.take() else { return };
+        self.band = setup.media.coding.band();
         let shells = &self.task.shells;
         let heard = (self.services.speech != NONE).then(|| {
             let (producer, consumer) = rtrb::RingBuffer::new(heard_room(&setup));

@@ -6,6 +6,7 @@ use trunkline::call::io::{FromDialogue, FromSpeech, ToRecogniser, Wanted};
 use trunkline::call::knobs::KnobChange;
 use trunkline::call::line::{Line, LineEvent};
 use trunkline::call::prompt::{Prompt, PromptNo, Segment, Source, Text};
+use trunkline::codec::coding::Band;
 use trunkline::ms::Ms;
 
 use super::voice;
@@ -111,11 +112,14 @@ pub fn spoken((prompt, segment): (PromptNo, u32), wanted: &Wanted, first: u32) -
     let samples = match wanted {
         Wanted::Text(text) => voice::tone(length_of(&text.text)),
         Wanted::File(_) => {
-            return vec![(5, FromSpeech::Recording { prompt, segment, samples: voice::tone(Ms(1_000)).into() })];
+            return vec![(
+                5,
+                FromSpeech::Recording { prompt, segment, band: Band::Narrow, samples: voice::tone(Ms(1_000)).into() },
+            )];
         }
     };
     let piece = |(n, samples): (usize, &[i16])| {
-        (first + n as u32 * 40, FromSpeech::Sound { prompt, segment, samples: samples.to_vec() })
+        (first + n as u32 * 40, FromSpeech::Sound { prompt, segment, band: Band::Narrow, samples: samples.to_vec() })
     };
     let mut pieces: Vec<_> = samples.chunks(800).enumerate().map(piece).collect();
     pieces.push((first + pieces.len() as u32 * 40, FromSpeech::SoundEnd { prompt, segment }));

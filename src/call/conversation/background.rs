@@ -1,10 +1,8 @@
 //! What is looped under everything that is sent: its file is asked for as a recording of no prompt.
 
 use super::*;
+use crate::call::prompt::NO_PROMPT;
 use crate::dsp::level::Gain;
-
-/// No prompt has this number: they are counted from 1.
-pub(super) const NO_PROMPT: PromptNo = PromptNo(0);
 
 /// What was asked for last.
 #[derive(Debug, Default)]
@@ -33,7 +31,7 @@ impl Conversation {
             return true;
         }
         let (number, read) = match from {
-            FromSpeech::Recording { prompt: NO_PROMPT, segment, samples } => (*segment, Ok(samples.clone())),
+            FromSpeech::Recording { prompt: NO_PROMPT, segment, samples, .. } => (*segment, Ok(samples.clone())),
             FromSpeech::SoundFailed { prompt: NO_PROMPT, segment, reason } => (*segment, Err(reason)),
             _ => return false,
         };

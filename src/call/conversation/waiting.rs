@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::background::NO_PROMPT;
 use super::*;
+use crate::call::prompt::NO_PROMPT;
 use crate::dsp::level::Gain;
 use crate::dsp::tone::pair::Pair;
 
@@ -92,7 +92,7 @@ impl Conversation {
     /// Its file was read, or cannot be: then it is the notes.
     pub(super) fn waiting_file(&mut self, from: &FromSpeech) -> bool {
         match from {
-            FromSpeech::Recording { prompt: NO_PROMPT, segment: WAITING, samples } => {
+            FromSpeech::Recording { prompt: NO_PROMPT, segment: WAITING, samples, .. } => {
                 if self.waiting.on.is_some() {
                     self.loop_waiting(samples.clone());
                 }

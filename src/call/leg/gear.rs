@@ -5,23 +5,23 @@
 //! packets → decoder → 16 kHz ─┬─ to recognition, as it is
 //!                             └─ half of it → 8 kHz → detectors, recording        (a line of 8 kHz: only this)
 //! 8 kHz of what is said → twice of it → packer → encoder → packets of the length that the far end asks for
+//!       what of it is of 16 kHz ─┘ in the place of its half
 //! ```
 //! A packet that is longer than a frame goes out in the slot of its last sample; of shorter ones a slot sends several.
 
 use std::time::Instant;
 
+use super::throat::{Throat, WIDE, Whole};
 use super::{FRAME, Media};
 use crate::call::io::{HeardCoding, HeardFrame, Label};
 use crate::codec::coding::{Band, Coding, Decoder, Encoder};
-use crate::codec::half_band::{Down, Up};
+use crate::codec::half_band::{Down, THERE_AND_BACK, Up};
 use crate::codec::opus::NoMemory;
 use crate::ms::Ms;
 use crate::rtp::frames::{self, Decode, Frames, HeardFrame as Framed, WideFrames};
 use crate::rtp::jitter::{BLOCKS_L16, JitterBuffer, MAX_PAYLOAD, Slots};
 use crate::rtp::packet::PayloadType;
 
-/// A frame of 16 kHz.
-const WIDE: usize = 2 * FRAME;
 /// Samples of 60 ms of 16 kHz, and of the frame that comes on top of what is left.
 const ROOM: usize = 3 * WIDE + WIDE;
 
@@ -35,6 +35,8 @@ pub struct Gear {
     packer: Packer,
     /// For a jitter buffer that has to hold more.
     slots: Option<Slots>,
+    /// For a mouth that may say sound of 16 kHz.
+    throat: Option<Box<Throat>>,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,9 @@ struct Ears {
 struct Packer {
     encoder: Encoder,
     up: Up,
+    /// The end of the whole that was said in the slot before, if any: it waits for as long as the half takes, down and up.
+    late: [i16; THERE_AND_BACK],
+    is_late: bool,
     waiting: [i16; ROOM],
     filled: usize,
     packet: usize,
@@ -78,11 +83,14 @@ impl Gear {
             packer: Packer {
                 encoder: Encoder::new(coding)?,
                 up: Up::default(),
+                late: [0; THERE_AND_BACK],
+                is_late: false,
                 waiting: [0; ROOM],
                 filled: 0,
                 packet: packet.0 as usize * coding.band().per_ms(),
             },
             slots: (coding == Coding::L16(Band::Wide)).then(|| Slots::new(BLOCKS_L16)),
+            throat: (coding.band() == Band::Wide).then(Box::default),
         })))
     }
 
@@ -94,6 +102,11 @@ impl Gear {
     /// The room that the jitter buffer needs, if it needs another one; once.
     pub(super) fn take_slots(&mut self) -> Option<Slots> {
         self.slots.take()
+    }
+
+    /// What the mouth needs for sound of 16 kHz, if the line is; once.
+    pub(super) fn take_throat(&mut self) -> Option<Box<Throat>> {
+        self.throat.take()
     }
 
     /// The next frame of what is heard, at 8 kHz.
@@ -140,8 +153,8 @@ impl Gear {
         true
     }
 
-    /// The next frame of what is said.
-    pub(super) fn say(&mut self, frame: Option<&[i16; FRAME]>) {
+    /// The next frame of what is said, and what of it is of 16 kHz.
+    pub(super) fn say(&mut self, frame: Option<&[i16; FRAME]>, whole: Option<Whole<'_>>) {
         let silence = [0; FRAME];
         let frame = frame.unwrap_or(&silence);
         let packer = &mut self.packer;
@@ -153,7 +166,20 @@ impl Gear {
             }
             Band::Wide => {
                 if let Some(room) = room.first_chunk_mut() {
-                    packer.up.frame(frame, room);
+                    match whole {
+                        Some(Whole { half, .. }) => {
+                            let left = std::array::from_fn(|n| frame[n].saturating_sub(half[n]));
+                            packer.up.frame(&left, room);
+                        }
+                        None => packer.up.frame(frame, room),
+                    }
+                    if packer.is_late || whole.is_some() {
+                        let whole = whole.map_or(&[0; WIDE], |whole| whole.whole);
+                        let late = packer.late.iter().chain(whole);
+                        room.iter_mut().zip(late).for_each(|(sample, late)| *sample = sample.saturating_add(*late));
+                        packer.late.copy_from_slice(&whole[WIDE - THERE_AND_BACK..]);
+                        packer.is_late = packer.late != [0; THERE_AND_BACK];
+                    }
                 }
                 WIDE
             }

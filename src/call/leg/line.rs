@@ -94,6 +94,20 @@ impl Leg {
     pub(super) fn tune(&mut self) {
         let slots = self.gear.as_mut().and_then(|gear| gear.take_slots());
         self.jitter.retune(self.media.coding.clock_rate(), slots);
+        self.mouth.widen(self.gear.as_mut().and_then(|gear| gear.take_throat()));
+    }
+
+    /// A key that is sent as a tone takes the place of what is said, as one does that is sent as an event.
+    pub(super) fn key_tone(&mut self) -> Option<[i16; FRAME]> {
+        if self.media.telephone_event.is_some() || !self.media.sends || self.keys.is_empty() {
+            return None;
+        }
+        let mut tone = [0; FRAME];
+        let sounds = self.keys.next_tone(&mut tone);
+        if sounds {
+            self.mouth.give_way();
+        }
+        sounds.then_some(tone)
     }
 
     pub(super) fn tell_recogniser(&self, heard: &Heard, outlet: &mut impl Outlet) {
@@ -125,7 +139,7 @@ impl Leg {
                 let length = self.sender.event(key.marker, number, key.timestamp, &key.payload, &mut datagram);
                 self.seal_and_send(&mut datagram, length, outlet);
             } else if let Some(gear) = &mut self.gear {
-                gear.say(frame);
+                gear.say(frame, self.mouth.whole().filter(|_| !self.muted));
                 self.send_packets(false, self.media.units(), outlet);
                 // A packet that is not full is no pause.
                 self.sender.waits();

@@ -19,6 +19,7 @@ mod presses;
 mod quality;
 mod reports;
 mod secure;
+mod throat;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -858,6 +859,7 @@ impl Leg {
         }
         let stop = self.who_stops();
         let pressed = std::mem::take(&mut self.pressed);
+        self.mouth.begin();
         let mut events = |event| outlet.event(event);
         let spoke = match stop {
             Some((by, last)) => {
@@ -870,6 +872,7 @@ impl Leg {
                 None => self.mouth.draw(at, &mut frame, &mut events),
             },
         };
+        self.mouth.complete(spoke, &mut frame);
         // Words of an utterance that is over interrupt now or not at all.
         self.words = self.words.filter(|_| self.onset.is_some() && stop.is_none());
         for key in pressed.into_iter().flatten() {
@@ -978,15 +981,6 @@ impl Leg {
             (false, None) if before => Voice { since, until: Some(at), spoke: true },
             (false, _) => self.voice,
         };
-    }
-
-    /// A key that is sent as a tone takes the place of what is said, as one does that is sent as an event.
-    fn key_tone(&mut self) -> Option<[i16; FRAME]> {
-        if self.media.telephone_event.is_some() || !self.media.sends || self.keys.is_empty() {
-            return None;
-        }
-        let mut tone = [0; FRAME];
-        self.keys.next_tone(&mut tone).then_some(tone)
     }
 }
 

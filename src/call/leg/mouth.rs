@@ -6,9 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::throat::{self, Throat, Whole};
 use super::{LegEvent, Stopped};
 use crate::call::knobs::BargeIn;
 use crate::call::prompt::PromptNo;
+use crate::codec::coding::Band;
 use crate::dsp::level::Fade;
 use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
@@ -28,6 +30,10 @@ pub enum Sound {
     Own(Vec<i16>),
     /// Samples that other calls play too: a recording.
     Shared(Arc<[i16]>),
+    /// Samples of its own, 16 kHz, an even number.
+    Wide(Vec<i16>),
+    /// The same, that other calls play too.
+    SharedWide(Arc<[i16]>),
     /// A tone, made as it is heard.
     Tone(Signal),
     /// Nothing, for so many samples.
@@ -35,24 +41,63 @@ pub enum Sound {
 }
 
 impl Sound {
-    /// How many samples it has.
+    /// Samples of a band.
+    pub fn own(band: Band, samples: Vec<i16>) -> Sound {
+        match band {
+            Band::Narrow => Sound::Own(samples),
+            Band::Wide => Sound::Wide(samples),
+        }
+    }
+
+    /// The same, that other calls play too.
+    pub fn shared(band: Band, samples: Arc<[i16]>) -> Sound {
+        match band {
+            Band::Narrow => Sound::Shared(samples),
+            Band::Wide => Sound::SharedWide(samples),
+        }
+    }
+
+    /// How many samples of 8 kHz it is as long as: all lengths and places here are such.
     pub(in crate::call) fn len(&self) -> usize {
         match self {
             Sound::Own(samples) => samples.len(),
             Sound::Shared(samples) => samples.len(),
+            Sound::Wide(samples) => samples.len() / 2,
+            Sound::SharedWide(samples) => samples.len() / 2,
             Sound::Tone(tone) => tone.samples() as usize,
             Sound::Silence(samples) => *samples as usize,
         }
     }
 
-    /// Copies from `from` on as much as both have; says how much.
-    fn copy(&self, from: usize, out: &mut [i16]) -> usize {
+    /// Its samples, where they are of 16 kHz.
+    fn wide(&self) -> Option<&[i16]> {
+        match self {
+            Sound::Wide(samples) => Some(samples),
+            Sound::SharedWide(samples) => Some(samples),
+            Sound::Own(_) | Sound::Shared(_) | Sound::Tone(_) | Sound::Silence(_) => None,
+        }
+    }
+
+    /// Copies from `from` on as much as both have, to the place `at` of a slot; says how much. Sound of 16 kHz goes through the throat.
+    fn copy(&self, from: usize, at: usize, out: &mut [i16; FRAME], throat: Option<&mut Throat>) -> usize {
+        let out = &mut out[at..];
         let n = out.len().min(self.len() - from);
+        if let Some(samples) = self.wide() {
+            let (samples, out) = (&samples[2 * from..2 * (from + n)], &mut out[..n]);
+            match throat {
+                Some(throat) => {
+                    out.fill(0);
+                    throat.take(at, samples);
+                }
+                None => throat::means(samples, out),
+            }
+            return n;
+        }
         match self {
             Sound::Own(samples) => out[..n].copy_from_slice(&samples[from..from + n]),
             Sound::Shared(samples) => out[..n].copy_from_slice(&samples[from..from + n]),
             Sound::Tone(tone) => tone.write(from as u32, &mut out[..n]),
-            Sound::Silence(_) => out[..n].fill(0),
+            Sound::Silence(_) | Sound::Wide(_) | Sound::SharedWide(_) => out[..n].fill(0),
         }
         n
     }
@@ -116,6 +161,8 @@ pub(super) struct Mouth {
     /// Everything up to this prompt was dropped: sounds of it that are still on their way are not played.
     dropped: Option<PromptNo>,
     under_runs: u64,
+    /// In a box, since few lines ever are of 16 kHz.
+    throat: Option<Box<Throat>>,
 }
 
 impl Mouth {
@@ -127,14 +174,47 @@ impl Mouth {
             buffered: 0,
             dropped: None,
             under_runs: 0,
+            throat: None,
         }
+    }
+
+    /// The line is of 16 kHz. What has begun to go through a throat goes on through it.
+    pub(super) fn widen(&mut self, throat: Option<Box<Throat>>) {
+        self.throat = self.throat.take().or(throat);
+    }
+
+    /// A slot begins, of which a frame is drawn, paused or stopped.
+    pub(super) fn begin(&mut self) {
+        self.throat.iter_mut().for_each(|throat| throat.begin());
+    }
+
+    /// The frame that was drawn, complete: with what of it is of 16 kHz.
+    pub(super) fn complete(&mut self, spoke: bool, frame: &mut [i16; FRAME]) {
+        self.throat.iter_mut().for_each(|throat| throat.add_to(spoke, frame));
+    }
+
+    /// Another frame goes out in this slot.
+    pub(super) fn give_way(&mut self) {
+        self.throat.iter_mut().for_each(|throat| throat.give_way());
+    }
+
+    /// What of the frame is of 16 kHz.
+    pub(super) fn whole(&self) -> Option<Whole<'_>> {
+        self.throat.as_ref()?.whole()
+    }
+
+    fn fade(&mut self, out: &mut [i16; FRAME]) {
+        Fade::new(FRAME as u32).apply(out);
+        self.throat.iter_mut().for_each(|throat| throat.fade());
     }
 
     /// Reads what is said next.
     pub(super) fn warm(&self) -> usize {
         match self.items.front() {
-            Some(Item::Sound { sound: Sound::Own(samples), .. }) => samples.get(self.offset).map_or(0, |s| *s as usize),
-            Some(Item::Sound { sound: Sound::Shared(samples), .. }) => {
+            Some(Item::Sound { sound: Sound::Own(samples) | Sound::Wide(samples), .. }) => {
+                samples.get(self.offset).map_or(0, |s| *s as usize)
+            }
+            Some(Item::Sound { sound: Sound::Shared(samples) | Sound::SharedWide(samples), .. }) => {
                 samples.get(self.offset).map_or(0, |s| *s as usize)
             }
             _ => 0,
@@ -143,7 +223,7 @@ impl Mouth {
 
     pub(super) fn push(&mut self, item: Item, events: &mut impl FnMut(LegEvent)) {
         if self.dropped.is_some_and(|dropped| item.no() <= dropped) {
-            if let Item::Sound { sound: Sound::Own(samples), .. } = item {
+            if let Item::Sound { sound: Sound::Own(samples) | Sound::Wide(samples), .. } = item {
                 events(LegEvent::Spent(samples));
             }
             return;
@@ -181,12 +261,12 @@ impl Mouth {
         let spoke = prompt.is_some_and(|prompt| self.draw_until(prompt, at, out, events));
         // It may have come to its end in these 20 ms.
         let Some(current) = self.current.as_mut().filter(|current| Some(current.no) == prompt) else { return spoke };
-        if spoke {
-            Fade::new(FRAME as u32).apply(out);
-        }
         let end = if spoke { Ms(at.0 + 20) } else { at };
         current.pause = Pause::Yes(end);
         events(LegEvent::PromptPaused { prompt: current.no, utterance, onset, at: end });
+        if spoke {
+            self.fade(out);
+        }
         spoke
     }
 
@@ -250,7 +330,7 @@ impl Mouth {
                         current.segment_played = 0;
                         events(LegEvent::SegmentStarted { prompt: current.no, segment: *segment, at: now });
                     }
-                    let n = sound.copy(self.offset, &mut out[filled..]);
+                    let n = sound.copy(self.offset, filled, out, self.throat.as_deref_mut());
                     filled += n;
                     spoke = true;
                     self.offset += n;
@@ -259,7 +339,9 @@ impl Mouth {
                     current.segment_played += n as u32;
                     if self.offset == sound.len() {
                         self.offset = 0;
-                        if let Some(Item::Sound { sound: Sound::Own(samples), .. }) = self.items.pop_front() {
+                        if let Some(Item::Sound { sound: Sound::Own(samples) | Sound::Wide(samples), .. }) =
+                            self.items.pop_front()
+                        {
                             events(LegEvent::Spent(samples));
                         }
                     }
@@ -282,9 +364,8 @@ impl Mouth {
         }
         out[filled..].fill(0);
         if rises {
-            for (sample, n) in out.iter_mut().zip(0i32..) {
-                *sample = (i32::from(*sample) * n / FRAME as i32) as i16;
-            }
+            throat::rise(out);
+            self.throat.iter_mut().for_each(|throat| throat.rise());
         }
         spoke
     }
@@ -306,7 +387,7 @@ impl Mouth {
         }
         let spoke = self.playing() && self.draw_until(last, at, out, events);
         if spoke {
-            Fade::new(FRAME as u32).apply(out);
+            self.fade(out);
         } else {
             out.fill(0);
         }
@@ -339,7 +420,7 @@ impl Mouth {
                 }),
                 Item::Sound { sound, .. } => {
                     self.buffered -= sound.len() - std::mem::take(&mut self.offset);
-                    if let Sound::Own(samples) = sound {
+                    if let Sound::Own(samples) | Sound::Wide(samples) = sound {
                         events(LegEvent::Spent(samples));
                     }
                 }

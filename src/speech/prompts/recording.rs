@@ -1,4 +1,4 @@
-//! Files of recordings, as they are played: 8 kHz, one channel. A name that ends in `.mp3` is MP3's, any other WAV's.
+//! Files of recordings, as they are played: 8 or 16 kHz, as the line is, one channel. A name that ends in `.mp3` is MP3's, any other WAV's.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
@@ -6,18 +6,20 @@ use std::path::Path;
 
 use nanomp3::{Channels, Options};
 
+use crate::codec::coding::Band;
 use crate::codec::resample::{Resampler, SampleRate};
+use crate::speech::sound::whole_pairs;
 
 /// The longest recording: an hour.
 const LONGEST_S: u32 = 3_600;
 
-/// Reads a whole file.
+/// Reads a whole file, for a line.
 ///
 /// # Errors
 /// Why it cannot be played, in words.
-pub fn read(file: &Path) -> Result<Vec<i16>, String> {
+pub fn read(file: &Path, line: Band) -> Result<Vec<i16>, String> {
     let bytes = open(file)?;
-    if is_mp3(file) { unless_it_breaks(|| mp3(bytes)) } else { wav(bytes) }
+    if is_mp3(file) { unless_it_breaks(|| mp3(bytes, line)) } else { wav(bytes, line) }
 }
 
 /// Whether it can be played, as far as its beginning shows.
@@ -45,13 +47,13 @@ fn open(file: &Path) -> Result<BufReader<File>, String> {
     File::open(file).map(BufReader::new).map_err(|error| error.to_string())
 }
 
-fn wav(bytes: impl Read) -> Result<Vec<i16>, String> {
+fn wav(bytes: impl Read, line: Band) -> Result<Vec<i16>, String> {
     let (mut wav, rate) = open_wav(bytes)?;
     if wav.duration() / rate.hz() > LONGEST_S {
         return Err(too_long());
     }
     let samples: Result<Vec<i16>, _> = wav.samples().collect();
-    let mut line = Line::new(rate)?;
+    let mut line = Line::new(rate, line)?;
     line.push(&samples.map_err(|error| error.to_string())?)?;
     line.end()
 }
@@ -72,9 +74,9 @@ fn open_wav<R: Read>(bytes: R) -> Result<(hound::WavReader<R>, SampleRate), Stri
 const RATES: &str = "8, 16, 22.05, 24, 44.1 or 48 kHz";
 
 /// A frame at a time: what is read and decoded never lies in memory as a whole, only what is played.
-fn mp3(bytes: impl Read + Seek) -> Result<Vec<i16>, String> {
+fn mp3(bytes: impl Read + Seek, line: Band) -> Result<Vec<i16>, String> {
     let (mut mp3, rate, channels) = open_mp3(bytes)?;
-    let (mut line, mut middle, mut taken) = (Line::new(rate)?, Vec::new(), 0);
+    let (mut line, mut middle, mut taken) = (Line::new(rate, line)?, Vec::new(), 0);
     while let Some(frame) = mp3.read_frame().map_err(|error| error.to_string())? {
         let mono = match channels {
             Channels::Mono => frame,
@@ -120,14 +122,15 @@ fn too_long() -> String {
 
 /// What is played.
 struct Line {
+    band: Band,
     resampler: Resampler,
     samples: Vec<i16>,
 }
 
 impl Line {
-    fn new(rate: SampleRate) -> Result<Line, String> {
-        let resampler = Resampler::new(rate, SampleRate::HZ_8000).map_err(|error| error.to_string())?;
-        Ok(Line { resampler, samples: Vec::new() })
+    fn new(rate: SampleRate, band: Band) -> Result<Line, String> {
+        let resampler = Resampler::new(rate, SampleRate::of(band)).map_err(|error| error.to_string())?;
+        Ok(Line { band, resampler, samples: Vec::new() })
     }
 
     fn push(&mut self, samples: &[i16]) -> Result<(), String> {
@@ -136,6 +139,7 @@ impl Line {
 
     fn end(mut self) -> Result<Vec<i16>, String> {
         self.resampler.flush(&mut self.samples).map_err(|error| error.to_string())?;
+        whole_pairs(self.band, &mut self.samples);
         Ok(self.samples)
     }
 }
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn an_mp3_is_as_long_as_what_it_was_made_of_and_of_two_channels_the_middle() {
         // A second of 500 Hz at 44.1 kHz, 12,000 high on the left and a third of that on the right: two thirds in the middle.
-        let sound = read(&file("tests/prompts/tone.mp3")).expect("plays");
+        let sound = read(&file("tests/prompts/tone.mp3"), Band::Narrow).expect("plays");
         assert_eq!(sound.len(), 8_000, "the encoder's delay is cut at both ends");
         let expected = 20.0 * (8_000.0f32 / 32_768.0 / 2f32.sqrt()).log10();
         assert!((dbfs(&sound[400..7_600]) - expected).abs() < 0.2, "{} for {expected}", dbfs(&sound[400..7_600]));
@@ -165,8 +169,8 @@ mod tests {
 
     #[test]
     fn an_mp3_of_speech_lines_up_with_the_wav_it_was_made_of() {
-        let made_of = read(&file("test-audio/caller-friday.wav")).expect("plays");
-        let sound = read(&file("tests/prompts/friday.mp3")).expect("plays");
+        let made_of = read(&file("test-audio/caller-friday.wav"), Band::Narrow).expect("plays");
+        let sound = read(&file("tests/prompts/friday.mp3"), Band::Narrow).expect("plays");
         assert_eq!(sound.len(), made_of.len());
         let product = |shift: usize| -> f64 {
             let pairs = made_of[shift..].iter().zip(&sound);
@@ -179,7 +183,7 @@ mod tests {
     #[test]
     fn an_mp3_that_breaks_the_decoder_is_told_as_damaged() {
         let damaged = "the MP3 is damaged: make it anew";
-        assert_eq!(read(&file("tests/prompts/damaged.mp3")).expect_err("it is"), damaged);
+        assert_eq!(read(&file("tests/prompts/damaged.mp3"), Band::Narrow).expect_err("it is"), damaged);
     }
 
     #[test]
@@ -195,13 +199,16 @@ mod tests {
         ] {
             let path = folder.join(name);
             std::fs::write(&path, bytes).expect("room");
-            for told in [read(&path).map(|_| ()), check(&path)] {
+            for told in [read(&path, Band::Narrow).map(|_| ()), check(&path)] {
                 let reason = told.expect_err(name);
                 assert!(reason.contains(why), "{name}: {reason}");
             }
         }
         std::fs::write(folder.join("CUT.MP3"), &whole[..whole.len() / 2]).expect("room");
-        assert!(read(&folder.join("CUT.MP3")).is_err(), "one that is torn is told, and not played in part");
+        assert!(
+            read(&folder.join("CUT.MP3"), Band::Narrow).is_err(),
+            "one that is torn is told, and not played in part"
+        );
         std::fs::remove_dir_all(&folder).expect("ours");
     }
 }

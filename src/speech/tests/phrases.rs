@@ -44,7 +44,7 @@ async fn keeping(speech: Speech, folder: &Folder, most: u64) -> Speech {
 /// What comes of a text: its sound, whether it came as a whole, and how it ended.
 async fn hear(speech: &Speech, text: Text) -> (Vec<i16>, bool, Result<(), String>) {
     let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(64);
-    let _synthesis = speech.synthesise("s", "call", PromptNo(3), 1, text, inbox);
+    let _synthesis = speech.synthesise("s", "call", (PromptNo(3), 1), text, Band::Narrow, inbox);
     let mut sound = Vec::new();
     loop {
         match outbox.recv().await.expect("an end") {
@@ -130,7 +130,7 @@ async fn what_fails_is_cancelled_or_is_said_but_once_is_not_kept() {
     let speech = keeping(served.client(), &folder, PLENTY).await;
     assert!(hear(&speech, words("breaks")).await.2.is_err());
     let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(64);
-    let cancelled = speech.synthesise("s", "call", PromptNo(3), 1, words("hangs"), inbox);
+    let cancelled = speech.synthesise("s", "call", (PromptNo(3), 1), words("hangs"), Band::Narrow, inbox);
     assert!(matches!(outbox.recv().await, Some(FromSpeech::Sound { .. })));
     drop(cancelled);
     assert_eq!(outbox.recv().await, None);
@@ -212,7 +212,7 @@ async fn a_folder_that_cannot_be_used_is_told_at_the_start() {
 #[test]
 fn a_phrase_is_all_that_makes_its_sound() {
     let service = ServiceConfig { voice: "anna".into(), language: "en".into(), ..config("http://a:1") };
-    let key = |text: &Text| Key::of(&service, text);
+    let key = |text: &Text| Key::of(&service, text, Band::Narrow);
     let hello = words("hello");
     let named =
         Text { voice: "anna".into(), language: "en".into(), speed: Some(1.0), pitch: Some(-0.0), ..hello.clone() };
@@ -228,7 +228,8 @@ fn a_phrase_is_all_that_makes_its_sound() {
     ];
     let mut keys: Vec<_> = others.iter().map(key).collect();
     keys.push(key(&hello));
-    keys.push(Key::of(&ServiceConfig { name: "other".into(), ..service.clone() }, &hello));
+    keys.push(Key::of(&ServiceConfig { name: "other".into(), ..service.clone() }, &hello, Band::Narrow));
+    keys.push(Key::of(&service, &hello, Band::Wide));
     for (n, one) in keys.iter().enumerate() {
         assert!(one.is_some() && !keys[..n].contains(one), "{n}");
     }

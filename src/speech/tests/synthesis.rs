@@ -15,11 +15,11 @@ pub(super) fn words(text: &str) -> Text {
 /// All that comes of a text: its sound, and how it ended.
 async fn listen(speech: &Speech, text: Text) -> (Vec<Vec<i16>>, Result<(), String>) {
     let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(4);
-    let synthesis = speech.synthesise("s", "call", PromptNo(3), 1, text, inbox);
+    let synthesis = speech.synthesise("s", "call", (PromptNo(3), 1), text, Band::Narrow, inbox);
     let mut sound = Vec::new();
     let end = loop {
         match outbox.recv().await.expect("an end") {
-            FromSpeech::Sound { prompt: PromptNo(3), segment: 1, samples } => sound.push(samples),
+            FromSpeech::Sound { prompt: PromptNo(3), segment: 1, band: Band::Narrow, samples } => sound.push(samples),
             FromSpeech::SoundEnd { prompt: PromptNo(3), segment: 1 } => break Ok(()),
             FromSpeech::SoundFailed { prompt: PromptNo(3), segment: 1, reason } => break Err(reason),
             other => panic!("{other:?}"),
@@ -115,7 +115,7 @@ async fn a_long_text_is_not_kept_as_a_whole() {
         .await;
     let speech = served.client();
     let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(64);
-    let _synthesis = speech.synthesise("s", "call", PromptNo(3), 1, words("hello"), inbox);
+    let _synthesis = speech.synthesise("s", "call", (PromptNo(3), 1), words("hello"), Band::Narrow, inbox);
     let mut given = 0;
     let mut first = None;
     while let Some(FromSpeech::Sound { samples, .. }) = outbox.recv().await {
@@ -209,7 +209,7 @@ async fn who_is_absent_hangs_or_does_not_fit() {
     }
     assert_eq!(served.fake.spoken.load(Ordering::Relaxed), 0, "it is not even asked");
     let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(4);
-    let _synthesis = served.client().synthesise("t", "call", PromptNo(1), 0, words("hello"), inbox);
+    let _synthesis = served.client().synthesise("t", "call", (PromptNo(1), 0), words("hello"), Band::Narrow, inbox);
     let failed = FromSpeech::SoundFailed {
         prompt: PromptNo(1),
         segment: 0,
@@ -234,7 +234,7 @@ async fn dropping_it_cancels_the_engine_s_work() {
         .serve()
         .await;
     let (inbox, mut outbox) = mpsc::channel::<FromSpeech>(4);
-    let synthesis = served.client().synthesise("s", "call", PromptNo(1), 0, words("hello"), inbox);
+    let synthesis = served.client().synthesise("s", "call", (PromptNo(1), 0), words("hello"), Band::Narrow, inbox);
     assert!(matches!(outbox.recv().await, Some(FromSpeech::Sound { .. })));
     drop(synthesis);
     tokio::time::timeout(Duration::from_secs(1), seen.recv()).await.expect("cancelled within a second");

@@ -16,7 +16,7 @@ fn packets(coding: Coding, ptime: u32, slots: u32) -> Vec<(u32, u32, u32)> {
     let frame = coding.clock_rate() / 50;
     let mut sent = Vec::new();
     for slot in 0..slots {
-        gear.say(Some(&[1_000; FRAME]));
+        gear.say(Some(&[1_000; FRAME]), None);
         let mut payload = [0; MAX_PAYLOAD];
         while let Some(next) = gear.payload(false, &mut payload) {
             sent.push((slot, (slot + 1) * frame - next.since, coding.units(&payload[..next.length])));
@@ -66,7 +66,7 @@ fn what_waits_goes_out_before_a_key_in_packets_that_the_coding_has() {
         let mut gear = Gear::of(&media(coding, asked)).unwrap().expect("no ordinary line");
         let mut payload = [0; MAX_PAYLOAD];
         for _ in 0..slots {
-            gear.say(None);
+            gear.say(None, None);
             while gear.payload(false, &mut payload).is_some() {}
         }
         let mut sent = Vec::new();
