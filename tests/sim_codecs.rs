@@ -274,7 +274,7 @@ fn what_is_said_at_16_khz_arrives_whole_where_the_line_has_16_khz() {
         assert!((5_000.0..6_500.0).contains(&low), "{coding:?}: {HZ} Hz arrives {low:.0} high");
         if coding.band() == Band::Wide {
             let high = amplitude(HIGH, rate, heard);
-            assert!((2_800.0..4_600.0).contains(&high), "{coding:?}: {HIGH} Hz arrives {high:.0} high");
+            assert!((3_200.0..4_600.0).contains(&high), "{coding:?}: {HIGH} Hz arrives {high:.0} high");
             // The echo guard and the recording have what 8 kHz can hold of it, and no more.
             for (whose, sound) in [("said", &line.told[0].said), ("heard", &line.told[1].recorded)] {
                 let sound = &sound[16_000..24_000];
@@ -387,6 +387,8 @@ fn nothing_of_16_khz_goes_out_past_a_mute_or_a_tone_of_a_key() {
     line.told[1].heard.clear();
     line.run(40);
     let (samples, rate) = recognised(&line.told[1].heard);
-    let (key, high) = (amplitude(770.0, rate, &samples), amplitude(HIGH, rate, &samples));
+    // Each key begins at a phase of its own.
+    let loudest = |hz| samples.chunks(320).map(|frame| amplitude(hz, rate, frame)).fold(0.0, f64::max);
+    let (key, high) = (loudest(770.0), amplitude(HIGH, rate, &samples));
     assert!(key > 1_000.0 && high < 20.0, "keys {key:.0}, what is said {high:.0}");
 }
