@@ -354,7 +354,7 @@ pub fn mp3(data: &[u8]) {
 fn recording(end: &str, data: &[u8]) {
     let file = std::env::temp_dir().join(format!("trunkline-fuzz-{}.{end}", std::process::id()));
     std::fs::write(&file, data).expect("written");
-    let sound = prompts::read(&file);
+    let sound = prompts::read(&file, trunkline::codec::coding::Band::Narrow);
     assert!(sound.is_err() || sound == Ok(Vec::new()) || prompts::check(&file) == Ok(()), "it plays, but is refused");
 }
 
