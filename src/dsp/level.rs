@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn fades_smoothly_to_nothing_over_any_frames() {
-        let mut whole = [10_000i16; 240];
-        Fade::new(160).apply(&mut whole);
-        let mut parts = [10_000i16; 240];
+        let mut whole = [10_000i16; 400];
+        Fade::new(Fade::LONGEST).apply(&mut whole);
+        let mut parts = [10_000i16; 400];
         let mut fade = Fade::new(500);
         parts.chunks_mut(37).for_each(|part| fade.apply(part));
         assert_eq!(whole, parts);
         assert!(fade.is_over());
-        assert!(whole[0] > 9_990 && whole[159] < 10 && whole[160..].iter().all(|sample| *sample == 0));
+        assert!(whole[0] > 9_990 && whole[319] < 10 && whole[320..].iter().all(|sample| *sample == 0));
         assert!(whole.is_sorted_by(|a, b| a >= b));
         assert!(whole.windows(2).all(|two| two[0] - two[1] < 110), "no step is larger than the cosine's steepest");
         let mut cut = [9i16; 4];
