@@ -12,7 +12,7 @@
 //! | `sipp`, `unruly` | who sets them up; the ways in which far ends make trouble, and what calls come to then |
 //! | `process`, `histogram`, `capture`, `report` | what is measured, and the table |
 //!
-//! The server's process, the phones' SIP and what else is the same in every bench stand in [`super::harness`].
+//! The server's process, the phones' SIP and what else is the same in every bench stand in `command::harness`.
 
 mod capture;
 mod histogram;

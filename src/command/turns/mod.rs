@@ -14,7 +14,7 @@
 //! | `keep` | both sides as WAV |
 //! | `report` | the table, the figures, the bars |
 //!
-//! The server's process and the callers' SIP are those of every bench ([`super::harness`]).
+//! The server's process and the callers' SIP are those of every bench (`command::harness`).
 
 mod clip;
 mod director;
