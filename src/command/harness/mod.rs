@@ -6,15 +6,21 @@
 //! | `signalling` | the callers' SIP |
 //! | `sockets` | where the callers' media goes |
 //! | `wire` | the callers' RTP: headers, and packets with their moment of arrival |
+//! | `ticks` | their rhythm |
+//! | `voice` | where a voice begins and ends, for our own detector |
 //! | `serving` | the robot's services, on a thread of their own |
 
 pub(super) mod serving;
 pub(super) mod signalling;
 pub(super) mod sockets;
 pub(super) mod stage;
+pub(super) mod ticks;
+pub(super) mod voice;
 pub(super) mod wire;
 
 use std::path::{Path, PathBuf};
+
+use super::{Done, ended};
 
 /// Why nothing could be measured, or what was not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +52,23 @@ pub enum Trouble {
     Broken(String),
 }
 
-/// Where this was measured.
-pub(in crate::command) fn head(arguments: &str) -> String {
+/// Measures, unless this process is asked to end before. Says first where, and as what it was asked to.
+pub(in crate::command) async fn until_ended(work: impl Future<Output = Result<(), Trouble>>) -> Done {
+    println!("{}", head(&std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
+    tokio::select! {
+        done = work => Ok(done?),
+        () = ended() => Err("asked to end before anything was measured".into()),
+    }
+}
+
+/// The binary that is measured: this one, if none is given.
+pub(in crate::command) fn program(of: Option<&Path>) -> Result<PathBuf, Trouble> {
+    let own = || std::env::current_exe().map_err(|error| Trouble::Server(error.to_string()));
+    // It is started in a folder of its own.
+    of.map_or_else(own, |path| path.canonicalize().map_err(|error| Trouble::File(path.to_owned(), error.to_string())))
+}
+
+fn head(arguments: &str) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();

@@ -1,17 +1,25 @@
 //! The services of a bench, on one thread of their own, so that their cost can be told apart.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use super::Trouble;
+use super::signalling::phone_of;
+use crate::proto::dialogue::v1::dialogue_server::{Dialogue, DialogueServer};
+use crate::proto::dialogue::v1::{Begin, Direction};
+use crate::proto::speech::v1::speech_server::{Speech, SpeechServer};
 
 /// Streams of so many calls at a time over one connection.
 const STREAMS: u32 = 100_000;
 
-/// Serves on a free port, and says on which; until the process ends.
-pub(in crate::command) fn start(routes: Routes) -> Result<u16, Trouble> {
+/// Serves both on a free port, and says on which; until the process ends.
+pub(in crate::command) fn start(services: impl Speech + Dialogue + Clone) -> Result<u16, Trouble> {
+    let routes = Routes::new(SpeechServer::new(services.clone())).add_service(DialogueServer::new(services));
     let wrong = |error: std::io::Error| Trouble::Socket(format!("services: {error}"));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(wrong)?;
     let port = listener.local_addr().map_err(wrong)?.port();
@@ -31,4 +39,35 @@ pub(in crate::command) fn start(routes: Routes) -> Result<u16, Trouble> {
     };
     thread.spawn(move || drop(run())).map_err(wrong)?;
     Ok(port)
+}
+
+/// Which phone's a call is, from its begin to its end.
+#[derive(Debug, Default)]
+pub(in crate::command) struct Phones(Mutex<HashMap<String, usize>>);
+
+impl Phones {
+    /// The dialogue of a call begins: whose it is, if it is a phone's.
+    pub(in crate::command) fn begin(&self, begin: &Begin) -> Option<usize> {
+        let number = match begin.direction() {
+            Direction::Outbound => &begin.callee,
+            _ => &begin.caller,
+        };
+        let phone = phone_of(number)?;
+        self.with(|phones| phones.insert(begin.call_id.clone(), phone));
+        Some(phone)
+    }
+
+    /// Whose a call is.
+    pub(in crate::command) fn of(&self, call_id: &str) -> Option<usize> {
+        self.with(|phones| phones.get(call_id).copied())
+    }
+
+    /// It is over.
+    pub(in crate::command) fn end(&self, call_id: &str) {
+        self.with(|phones| phones.remove(call_id));
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&mut HashMap<String, usize>) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Trouble;
+use super::{Trouble, sockets};
 use crate::sdp::{Capabilities, Direction, Negotiated, Negotiator};
 use crate::sip::message::{Message, Method, NameAddr, Request, Target, Uri, parse};
 use crate::sip::session::{Dial, Event, ExtraHeaders, Input, Output, Session, Terms};
@@ -32,12 +32,11 @@ pub(in crate::command) fn phone_of(number: &str) -> Option<usize> {
 /// What the phones are to do.
 #[derive(Debug)]
 pub(in crate::command) enum ToSignalling {
-    /// Phone so-and-so calls the robot, and receives media there.
+    /// Phone so-and-so calls the robot.
     Dial {
         phone: usize,
-        media: SocketAddr,
     },
-    /// All that are up hang up.
+    /// It hangs up, if its call is up.
     HangUp {
         phone: usize,
     },
@@ -77,7 +76,8 @@ pub(in crate::command) struct Signalling {
     socket: UdpSocket,
     local: Local,
     server: SocketAddr,
-    media_of: Box<dyn Fn(usize) -> SocketAddr + Send>,
+    /// The port of all phones' media.
+    rtp_port: u16,
     tell: Box<dyn FnMut(Media) + Send>,
     calls: HashMap<String, Call>,
     /// The Call-ID of the phone's call.
@@ -101,7 +101,7 @@ impl Signalling {
     pub(in crate::command) fn start(
         socket: std::net::UdpSocket,
         server: SocketAddr,
-        media_of: impl Fn(usize) -> SocketAddr + Send + 'static,
+        rtp_port: u16,
         tell: impl FnMut(Media) + Send + 'static,
     ) -> Result<mpsc::UnboundedSender<ToSignalling>, Trouble> {
         let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
@@ -111,7 +111,7 @@ impl Signalling {
         let run = move || {
             let _guard = runtime.enter();
             let Ok(sip) = UdpSocket::from_std(socket) else { return };
-            if let Ok(signalling) = Signalling::new(sip, server, media_of, tell) {
+            if let Ok(signalling) = Signalling::new(sip, server, rtp_port, tell) {
                 runtime.block_on(signalling.run(orders));
             }
         };
@@ -123,7 +123,7 @@ impl Signalling {
     fn new(
         socket: UdpSocket,
         server: SocketAddr,
-        media_of: impl Fn(usize) -> SocketAddr + Send + 'static,
+        rtp_port: u16,
         tell: impl FnMut(Media) + Send + 'static,
     ) -> Result<Signalling, Trouble> {
         let contact = socket.local_addr().map_err(|error| Trouble::Socket(error.to_string()))?;
@@ -136,7 +136,7 @@ impl Signalling {
                 ways: Default::default(),
             },
             server,
-            media_of: Box::new(media_of),
+            rtp_port,
             tell: Box::new(tell),
             calls: HashMap::new(),
             by_phone: HashMap::new(),
@@ -167,7 +167,7 @@ impl Signalling {
 
     async fn obey(&mut self, order: ToSignalling) {
         match order {
-            ToSignalling::Dial { phone, media } => self.dial(phone, media).await,
+            ToSignalling::Dial { phone } => self.dial(phone).await,
             ToSignalling::HangUp { phone } => {
                 let Some(call_id) = self.by_phone.get(&phone).cloned() else { return };
                 if let Some(call) = self.calls.get_mut(&call_id) {
@@ -180,7 +180,8 @@ impl Signalling {
         }
     }
 
-    async fn dial(&mut self, phone: usize, media: SocketAddr) {
+    async fn dial(&mut self, phone: usize) {
+        let media = sockets::media(phone, self.rtp_port);
         let mut negotiator = Negotiator::new(self.rng.random::<u64>() >> 1, media, Capabilities::default());
         let uri = |user: &str, at: SocketAddr| Uri::parse(&format!("sip:{user}@{at}"));
         let (Ok(to), Ok(from)) = (uri("100", self.server), uri(&number_of(phone), self.local.contact)) else { return };
@@ -234,7 +235,7 @@ impl Signalling {
         else {
             return self.failed("an INVITE that is wrong");
         };
-        let media = (self.media_of)(phone);
+        let media = sockets::media(phone, self.rtp_port);
         let mut negotiator = Negotiator::new(self.rng.random::<u64>() >> 1, media, Capabilities::default());
         let Some(Ok((sdp, agreed))) = session.offer().map(|offer| negotiator.answer(offer)) else {
             return self.failed("an offer that cannot be answered");

@@ -6,22 +6,22 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use super::Trouble;
-use super::wire::bind;
+use super::wire::{Reader, bind};
 
 /// Phones live on 127.0.0.2 and the addresses after it.
-pub(in crate::command) const ADDRESSES: usize = 8;
+const ADDRESSES: usize = 8;
 
 /// The sockets of an address.
 pub(in crate::command) struct Socket {
     pub(in crate::command) rtp: UdpSocket,
     pub(in crate::command) rtcp: UdpSocket,
     /// Which phone talks to which port of the server, +1.
-    pub(in crate::command) of_port: Vec<u32>,
+    of_port: Vec<u32>,
 }
 
 /// The phones' sockets, bound. Phone `n` has the one at `n % ADDRESSES`.
 pub(in crate::command) struct Bound {
-    pub(in crate::command) sockets: Vec<Socket>,
+    sockets: Vec<Socket>,
     /// Their port, the same on all addresses.
     pub(in crate::command) port: u16,
 }
@@ -51,5 +51,39 @@ impl Bound {
             }
         }
         Err(Trouble::Socket("no free port on 127.0.0.2 to 127.0.0.9 between 15000 and 19000".to_owned()))
+    }
+
+    /// Those of a phone.
+    pub(in crate::command) fn of(&self, phone: usize) -> &Socket {
+        &self.sockets[phone % ADDRESSES]
+    }
+
+    /// What comes from there is for that phone.
+    pub(in crate::command) fn begin(&mut self, phone: usize, remote: SocketAddr) {
+        self.sockets[phone % ADDRESSES].of_port[usize::from(remote.port())] = phone as u32 + 1;
+    }
+
+    /// It is no more.
+    pub(in crate::command) fn end(&mut self, phone: usize, remote: SocketAddr) {
+        self.sockets[phone % ADDRESSES].of_port[usize::from(remote.port())] = 0;
+    }
+
+    /// Hands over what has come: for which phone, if for any, and when. How many reports came; they are not looked at.
+    pub(in crate::command) fn read(
+        &mut self,
+        reader: &mut Reader,
+        mut take: impl FnMut(Option<usize>, i64, &[u8]),
+    ) -> u64 {
+        let mut reports = 0;
+        for socket in &self.sockets {
+            reader.read(&socket.rtp, |port, at, packet| {
+                take((socket.of_port[usize::from(port)] as usize).checked_sub(1), at, packet);
+            });
+            let mut report = [0; 1_500];
+            while socket.rtcp.recv(&mut report).is_ok() {
+                reports += 1;
+            }
+        }
+        reports
     }
 }

@@ -13,6 +13,9 @@ const BATCH: usize = 64;
 /// Bytes of an RTP header without extras.
 pub(in crate::command) const HEADER: usize = 12;
 
+/// Samples of a frame of 20 ms, and bytes: G.711 A-law.
+pub(in crate::command) const FRAME: usize = 160;
+
 /// A socket that never waits, has room for many packets, and knows when each has come.
 pub(in crate::command) fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
     let socket = UdpSocket::bind((address, port))?;

@@ -14,9 +14,9 @@ use super::process::{self, Usage};
 use super::report::Held;
 use super::services::Services;
 use super::speech::Phrases;
-use super::{Direction, Hold, Trouble, capture};
+use super::{Direction, Hold, Trouble, capture, program};
 use crate::command::harness::signalling::{Media, Signalling, State, ToSignalling, number_of};
-use crate::command::harness::sockets::{self, Bound};
+use crate::command::harness::sockets::Bound;
 use crate::command::harness::stage::{self, Plan, Stage};
 use crate::proto::control::v1::DialRequest;
 use crate::proto::control::v1::control_client::ControlClient;
@@ -46,7 +46,6 @@ pub(super) struct House {
     services: Services,
     control: ControlClient<Channel>,
     /// Where the phones receive.
-    rtp_port: u16,
     idle: Usage,
     up: usize,
     next_request: u64,
@@ -61,7 +60,7 @@ impl House {
         let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
         let sip = UdpSocket::bind("127.0.0.2:0").await.map_err(wrong)?.into_std().map_err(wrong)?;
         let plan = Plan {
-            program: options.server.program()?,
+            program: program(options.server.server.as_deref())?,
             cpus: options.server.server_cpus.clone(),
             calls: most,
             record: options.record,
@@ -79,16 +78,16 @@ impl House {
         let told = phones.clone();
         let tell = move |media: Media| {
             // A thread that has ended has no phones any more.
-            let _ = told.send(media.into());
+            let _ = told.send(ToPhones::Media(media));
         };
-        let signalling = Signalling::start(sip, stage.sip, move |phone| sockets::media(phone, rtp_port), tell)?;
+        let signalling = Signalling::start(sip, stage.sip, rtp_port, tell)?;
         let control = format!("http://127.0.0.1:{}", stage.control);
         let control =
             ControlClient::connect(control).await.map_err(|error| Trouble::Server(format!("control: {error}")))?;
         stage::pin_all(&options.server.own_cpus)?;
         sleep(Duration::from_secs(1)).await;
         let idle = Usage::of(stage.pid());
-        Ok(House { stage, phones, signalling, services, control, rtp_port, idle, up: 0, next_request: 0 })
+        Ok(House { stage, phones, signalling, services, control, idle, up: 0, next_request: 0 })
     }
 
     /// Brings the number of calls up to `calls`.
@@ -121,8 +120,7 @@ impl House {
             // A refusal shows as a call that is missing, and in the server's counters.
             tokio::spawn(async move { control.dial(dial).await });
         } else {
-            let media = sockets::media(phone, self.rtp_port);
-            let _ = self.signalling.send(ToSignalling::Dial { phone, media });
+            let _ = self.signalling.send(ToSignalling::Dial { phone });
         }
     }
 

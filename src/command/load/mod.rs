@@ -30,8 +30,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::harness::{self, Trouble, head, verdict};
-use super::{Done, ended};
+use super::Done;
+use super::harness::{self, Trouble, program, until_ended, verdict};
 use hold::House;
 
 /// What is to be measured.
@@ -96,16 +96,6 @@ pub struct Server {
     /// Write the figures here too, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-impl Server {
-    fn program(&self) -> Result<PathBuf, Trouble> {
-        let own = || std::env::current_exe().map_err(|error| Trouble::Server(error.to_string()));
-        self.server.as_ref().map_or_else(own, |path| {
-            // It is started in a folder of its own.
-            path.canonicalize().map_err(|error| Trouble::File(path.clone(), error.to_string()))
-        })
-    }
 }
 
 /// Calls that talk.
@@ -183,17 +173,14 @@ pub struct Setup {
 /// # Errors
 /// [`Trouble`]: what could not be started, with the way out; calls that failed, packets that were lost.
 pub async fn load(what: Load) -> Done {
-    println!("{}", head(&std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
-    tokio::select! {
-        done = async {
-            match what {
-                Load::Hold(options) => held(options).await,
-                Load::Ramp(options) => ramped(options).await,
-                Load::Setup(options) => setup::set_up(options).await,
-            }
-        } => Ok(done?),
-        () = ended() => Err("asked to end before anything was measured".into()),
-    }
+    until_ended(async {
+        match what {
+            Load::Hold(options) => held(options).await,
+            Load::Ramp(options) => ramped(options).await,
+            Load::Setup(options) => setup::set_up(options).await,
+        }
+    })
+    .await
 }
 
 async fn held(options: Hold) -> Result<(), Trouble> {

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::Trouble;
 use super::histogram::Histogram;
-use super::speech::{FRAME, Phrases, SILENCE, Words, is_voice};
+use super::speech::{Phrases, SILENCE, Words, is_voice};
 use crate::command::harness::signalling::Media;
-use crate::command::harness::sockets::{ADDRESSES, Bound, Socket};
-use crate::command::harness::wire::{HEADER, Reader, header, unix_ns};
+use crate::command::harness::sockets::Bound;
+use crate::command::harness::ticks::{Ticks, due};
+use crate::command::harness::wire::{FRAME, HEADER, Reader, header, unix_ns};
 
-const SLOTS: u64 = 20;
 /// A turn of the conversation, in frames: the caller interrupts, is answered, and asks.
 const TURN: u64 = 500;
 const INTERRUPTS_AT: u64 = 125;
@@ -28,29 +28,13 @@ const REPORT: u64 = 250;
 
 /// What the phones are told.
 pub(super) enum ToPhones {
-    /// A call is up.
-    Start {
-        phone: usize,
-        remote: SocketAddr,
-    },
-    /// It is over.
-    Stop {
-        phone: usize,
-    },
+    /// A call is up, or over.
+    Media(Media),
     /// What was measured so far is forgotten, or is given back.
     Begin,
     Take {
         reply: mpsc::Sender<Measured>,
     },
-}
-
-impl From<Media> for ToPhones {
-    fn from(media: Media) -> ToPhones {
-        match media {
-            Media::Start { phone, remote } => ToPhones::Start { phone, remote },
-            Media::Stop { phone } => ToPhones::Stop { phone },
-        }
-    }
 }
 
 /// What the phones have seen.
@@ -135,7 +119,7 @@ pub(super) fn start(
 ) -> Result<mpsc::Sender<ToPhones>, Trouble> {
     let (orders, inbox) = mpsc::channel();
     let wheel = Wheel {
-        sockets: bound.sockets,
+        bound,
         phones: (0..phones).map(|_| Phone::idle()).collect(),
         phrases,
         spoken,
@@ -166,7 +150,7 @@ impl Phone {
 }
 
 struct Wheel {
-    sockets: Vec<Socket>,
+    bound: Bound,
     phones: Vec<Phone>,
     phrases: Phrases,
     spoken: Arc<Spoken>,
@@ -177,23 +161,19 @@ struct Wheel {
 impl Wheel {
     fn run(mut self) {
         let mut reader = Reader::new();
-        let origin = Instant::now();
-        let mut done = 0;
+        let mut ticks = Ticks::new();
         loop {
-            let due = origin + Duration::from_millis(done + 1);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            ticks.wait();
             if !self.obey() {
                 return;
             }
-            let now = origin.elapsed();
-            // A tick that was overslept is caught up: callers do not lose words for our sake.
-            for tick in done + 1..=now.as_millis() as u64 {
+            let (now, passed) = ticks.passed();
+            for tick in passed {
                 let late = now.saturating_sub(Duration::from_millis(tick));
                 self.measured.own_lateness.add(late.as_micros() as u64);
-                (tick % SLOTS..self.phones.len() as u64).step_by(SLOTS as usize).for_each(|n| self.speak(n as usize));
+                due(tick, self.phones.len()).for_each(|n| self.speak(n));
             }
-            done = now.as_millis() as u64;
-            if done.is_multiple_of(2) {
+            if (now.as_millis() as u64).is_multiple_of(2) {
                 self.listen(&mut reader);
             }
         }
@@ -202,14 +182,13 @@ impl Wheel {
     fn obey(&mut self) -> bool {
         loop {
             match self.inbox.try_recv() {
-                Ok(ToPhones::Start { phone, remote }) => {
-                    let socket = &mut self.sockets[phone % ADDRESSES];
-                    socket.of_port[usize::from(remote.port())] = phone as u32 + 1;
+                Ok(ToPhones::Media(Media::Start { phone, remote })) => {
+                    self.bound.begin(phone, remote);
                     self.phones[phone] = Phone { remote: Some(remote), ..Phone::idle() };
                 }
-                Ok(ToPhones::Stop { phone }) => {
+                Ok(ToPhones::Media(Media::Stop { phone })) => {
                     if let Some(remote) = self.phones[phone].remote.take() {
-                        self.sockets[phone % ADDRESSES].of_port[usize::from(remote.port())] = 0;
+                        self.bound.end(phone, remote);
                     }
                 }
                 Ok(ToPhones::Begin) => {
@@ -244,7 +223,7 @@ impl Wheel {
                 self.measured.not_interrupted += 1;
             }
         }
-        let socket = &self.sockets[n % ADDRESSES];
+        let socket = self.bound.of(n);
         // The server's own count of what it got tells of a loss.
         let _ = socket.rtp.send_to(&packet, remote);
         if phone.frame % REPORT == REPORT / 2 {
@@ -256,18 +235,12 @@ impl Wheel {
     }
 
     fn listen(&mut self, reader: &mut Reader) {
-        let Wheel { sockets, phones, measured, .. } = self;
-        for socket in sockets {
-            let of_port = &socket.of_port;
-            reader.read(&socket.rtp, |port, at, packet| match of_port[usize::from(port)] {
-                0 => measured.strange += 1,
-                n => phones[n as usize - 1].heard(at, packet, measured),
-            });
-            let mut report = [0; 1_500];
-            while socket.rtcp.recv(&mut report).is_ok() {
-                measured.reports += 1;
-            }
-        }
+        let Wheel { bound, phones, measured, .. } = self;
+        let reports = bound.read(reader, |phone, at, packet| match phone {
+            None => measured.strange += 1,
+            Some(n) => phones[n].heard(at, packet, measured),
+        });
+        measured.reports += reports;
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! They run on one thread of their own, `load-services`, so that their cost can be told apart.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,24 +9,22 @@ use futures_util::{Stream, StreamExt, stream};
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Trouble;
 use super::histogram::Histogram;
 use super::phones::Spoken;
 use super::speech;
-use crate::command::harness::serving;
-use crate::command::harness::signalling::phone_of;
+use crate::command::harness::serving::{self, Phones};
 use crate::proto::dialogue::v1::action::Action as Act;
-use crate::proto::dialogue::v1::dialogue_server::{Dialogue, DialogueServer};
+use crate::proto::dialogue::v1::dialogue_server::Dialogue;
 use crate::proto::dialogue::v1::line_event::Event;
 use crate::proto::dialogue::v1::segment::Segment as Part;
-use crate::proto::dialogue::v1::{Action, BargeInPolicy, Direction, LineEvent, Say, Segment, Stale, Text};
+use crate::proto::dialogue::v1::{Action, BargeInPolicy, LineEvent, Say, Segment, Stale, Text};
 use crate::proto::speech::v1::capabilities_response::{Recognition, Synthesis, Voice};
 use crate::proto::speech::v1::recognize_request::Request as Heard;
 use crate::proto::speech::v1::recognize_response::{Final, Response as Answer};
-use crate::proto::speech::v1::speech_server::{Speech, SpeechServer};
+use crate::proto::speech::v1::speech_server::Speech;
 use crate::proto::speech::v1::{
     AudioFormat, CapabilitiesRequest, CapabilitiesResponse, Encoding, RecognizeRequest, RecognizeResponse,
     SynthesizeRequest, SynthesizeResponse, TextPiece,
@@ -67,16 +64,12 @@ struct Shared {
     alaw: bool,
     voice: Bytes,
     seen: Mutex<Seen>,
-    phones: Mutex<HashMap<String, usize>>,
+    phones: Phones,
 }
 
 impl Shared {
     fn see(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn phone(&self, call_id: &str) -> Option<usize> {
-        self.phones.lock().unwrap_or_else(PoisonError::into_inner).get(call_id).copied()
     }
 }
 
@@ -88,12 +81,11 @@ impl Services {
             alaw,
             voice: speech::voice().into(),
             seen: Mutex::new(Seen::new()),
-            phones: Mutex::new(HashMap::new()),
+            phones: Phones::default(),
         });
         let services = Services { shared };
-        let routes =
-            Routes::new(SpeechServer::new(services.clone())).add_service(DialogueServer::new(services.clone()));
-        Ok((services, serving::start(routes)?))
+        let port = serving::start(services.clone())?;
+        Ok((services, port))
     }
 
     /// Forgets what has been seen, and gives it back.
@@ -141,7 +133,7 @@ impl Speech for Services {
                     None
                 }
                 Some(Heard::UtteranceEnd(end)) => {
-                    let ago = shared.phone(&call_id).and_then(|phone| shared.spoken.ago(phone));
+                    let ago = shared.phones.of(&call_id).and_then(|phone| shared.spoken.ago(phone));
                     shared.see(|seen| {
                         seen.utterances += 1;
                         if let Some(ago) = ago {
@@ -199,14 +191,7 @@ impl Dialogue for Services {
             while let Ok(Some(LineEvent { event_id, event, .. })) = events.message().await {
                 let text = match event {
                     Some(Event::Begin(begin)) => {
-                        let number = match begin.direction() {
-                            Direction::Outbound => &begin.callee,
-                            _ => &begin.caller,
-                        };
-                        if let Some(phone) = phone_of(number) {
-                            let mut phones = shared.phones.lock().unwrap_or_else(PoisonError::into_inner);
-                            phones.insert(begin.call_id.clone(), phone);
-                        }
+                        shared.phones.begin(&begin);
                         call_id = Some(begin.call_id);
                         LONG
                     }
@@ -222,7 +207,7 @@ impl Dialogue for Services {
                 }
             }
             if let Some(call_id) = call_id {
-                shared.phones.lock().unwrap_or_else(PoisonError::into_inner).remove(&call_id);
+                shared.phones.end(&call_id);
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))

@@ -15,7 +15,7 @@ use super::process::Usage;
 use super::report::{SetUp, grown};
 use super::sipp::{AT_A_TIME, How, Sipp};
 use super::unruly::{self, Expected, SPEECH, Unruly};
-use super::{Direction, Setup, Trouble, verdict, write_json};
+use super::{Direction, Setup, Trouble, program, verdict, write_json};
 use crate::command::harness::stage::{self, MAIN, Plan, Stage};
 use crate::proto::control::v1::DialRequest;
 use crate::proto::control::v1::control_client::ControlClient;
@@ -78,7 +78,7 @@ impl House {
         let peer = phone.map_err(|error| Trouble::Socket(error.to_string()))?;
         let unruly = if options.unruly > 0 { unruly::all()? } else { Vec::new() };
         let plan = Plan {
-            program: options.server.program()?,
+            program: program(options.server.server.as_deref())?,
             cpus: options.server.server_cpus.clone(),
             calls: AT_A_TIME.min(options.calls as usize),
             record: false,

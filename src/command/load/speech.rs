@@ -4,12 +4,10 @@ use std::io::Cursor;
 
 use super::Trouble;
 use crate::codec::g711::Law;
-use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
-use crate::dsp::vad::Vad;
-use crate::ms::Ms;
+use crate::command::harness::voice::detected;
+use crate::command::harness::wire::FRAME;
+use crate::dsp::endpoint::EndpointKnobs;
 
-/// A frame of G.711: 20 ms.
-pub(super) const FRAME: usize = 160;
 /// Nobody speaks.
 pub(super) const SILENCE: u8 = Law::A.silence();
 
@@ -50,17 +48,9 @@ fn words(wav: &[u8]) -> Result<Words, Trouble> {
     frames.iter_mut().zip(samples.as_chunks::<FRAME>().0).for_each(|(frame, samples)| {
         Law::A.encode(samples, frame);
     });
-    let (mut vad, mut endpointer) = (Vad::default(), Endpointer::new(EndpointKnobs::default()));
-    let ended = frames.iter().enumerate().find_map(|(n, frame)| {
-        let mut heard = [0; FRAME];
-        Law::A.decode(frame, &mut heard);
-        let verdict = vad.push(&heard);
-        match endpointer.push(verdict.voiced, verdict.heard, Ms(n as u32 * 20)) {
-            Some(Boundary::Ended { start, stop, .. }) => Some((start.0 as usize / 20, stop.0 as usize / 20 - 1)),
-            _ => None,
-        }
-    });
-    let (first, last) = ended.ok_or_else(|| broken("a phrase in which the detector hears no voice".to_owned()))?;
+    let ended = detected(frames.iter().copied(), EndpointKnobs::default());
+    let (start, stop) = ended.ok_or_else(|| broken("a phrase in which the detector hears no voice".to_owned()))?;
+    let (first, last) = (start.0 as usize / 20, stop.0 as usize / 20 - 1);
     frames.truncate(last.max(spoken - 1) + 1);
     Ok(Words { frames, first, last })
 }

@@ -97,21 +97,25 @@ pub(super) fn seeded(what: u64, which: u64) -> StdRng {
 
 /// Where the sound begins and ends, in samples.
 pub(super) fn edges(samples: &[f32]) -> (usize, usize) {
-    let powers: Vec<f32> = samples.chunks(WINDOW).map(power).collect();
-    let floor = powers.iter().copied().fold(0.0, f32::max) * 10f32.powf(-RANGE_DB / 10.0);
-    let first = powers.iter().position(|power| *power >= floor && *power > 0.0).unwrap_or(0);
-    let last = powers.iter().rposition(|power| *power >= floor && *power > 0.0).map_or(0, |last| last + 1);
+    let windows = windows(samples);
+    let first = windows.iter().position(Option::is_some).unwrap_or(0);
+    let last = windows.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
     (first * WINDOW, (last * WINDOW).min(samples.len()))
 }
 
 fn active_level(samples: &[f32]) -> f32 {
-    let powers: Vec<f32> = samples.chunks(WINDOW).map(power).collect();
-    let floor = powers.iter().copied().fold(0.0, f32::max) * 10f32.powf(-RANGE_DB / 10.0);
-    let active: Vec<f32> = powers.into_iter().filter(|power| *power >= floor && *power > 0.0).collect();
+    let active: Vec<f32> = windows(samples).into_iter().flatten().collect();
     match active.len() {
         0 => -100.0,
         n => 10.0 * (active.iter().sum::<f32>() / n as f32).log10(),
     }
+}
+
+/// The power of each window; of those that are no part of the voice none.
+fn windows(samples: &[f32]) -> Vec<Option<f32>> {
+    let powers: Vec<f32> = samples.chunks(WINDOW).map(power).collect();
+    let floor = powers.iter().copied().fold(0.0, f32::max) * 10f32.powf(-RANGE_DB / 10.0);
+    powers.into_iter().map(|power| Some(power).filter(|power| *power >= floor && *power > 0.0)).collect()
 }
 
 fn power(window: &[f32]) -> f32 {

@@ -10,14 +10,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use super::phones::{FRAME, Order, Packet, Say as Sound, Seen};
+use super::phones::{Order, Packet, Say as Sound, Seen};
 use super::plan::{Rendered, Row, Task, Trial};
 use super::services::{Services, Told};
 use super::{Tried, keep};
 use crate::codec::g711::Law;
 use crate::command::harness::Trouble;
-use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
-use crate::dsp::vad::Vad;
+use crate::command::harness::voice::detected;
+use crate::command::harness::wire::FRAME;
+use crate::dsp::endpoint::EndpointKnobs;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1::action::Action as Act;
 use crate::proto::dialogue::v1::line_event::Event;
@@ -99,7 +100,7 @@ impl Director {
         self.look().await?;
         let mut happened = Happened::default();
         if under_prompt {
-            self.say(0, vec![file("long.wav")]).await?;
+            self.say(0, file("long.wav")).await?;
             let deadline = Instant::now() + PATIENCE;
             while !happened.begun && Instant::now() < deadline {
                 self.watch(Instant::now() + Duration::from_millis(20), None, &mut happened).await?;
@@ -119,11 +120,10 @@ impl Director {
             Task::Disturb => Duration::from_millis(900),
         };
         self.watch(begun + length + after, Some(row.task), &mut happened).await?;
-        let interrupted = happened.interrupted.clone();
         let seen = self.look().await?;
         self.act(0, Act::Stop(Stop {})).await?;
         self.watch(Instant::now() + REST, None, &mut Happened::default()).await?;
-        let mut result = judge(trial, row, &sound, &seen, &happened, interrupted.as_ref());
+        let mut result = judge(trial, row, &sound, &seen, &happened);
         result.name.clone_from(&sound.name);
         if let Some(folder) = &self.work.keep {
             keep::keep(folder, row, &result, &seen).map_err(|error| Trouble::File(folder.clone(), error))?;
@@ -160,7 +160,7 @@ impl Director {
                     match answer {
                         Some(answer) => {
                             happened.answered = Some(at);
-                            self.say(event_id, vec![answer]).await?;
+                            self.say(event_id, answer).await?;
                         }
                         None => self.act(event_id, Act::Set(Knobs::default())).await?,
                     }
@@ -175,8 +175,8 @@ impl Director {
         }
     }
 
-    async fn say(&mut self, answers: u64, parts: Vec<Part>) -> Result<(), Trouble> {
-        let segments = parts.into_iter().map(|part| Segment { segment: Some(part), mark: BEGUN.to_owned() }).collect();
+    async fn say(&mut self, answers: u64, part: Part) -> Result<(), Trouble> {
+        let segments = vec![Segment { segment: Some(part), mark: BEGUN.to_owned() }];
         self.act(answers, Act::Say(Say { segments, ..Say::default() })).await
     }
 
@@ -203,14 +203,7 @@ fn file(path: &str) -> Part {
     Part::File(File { path: path.to_owned() })
 }
 
-fn judge(
-    trial: &Trial,
-    row: &Row,
-    sound: &Rendered,
-    seen: &Seen,
-    happened: &Happened,
-    interrupted: Option<&Heard>,
-) -> Tried {
+fn judge(trial: &Trial, row: &Row, sound: &Rendered, seen: &Seen, happened: &Happened) -> Tried {
     let mut result = Tried { row: trial.row, number: trial.number, lost: seen.lost, ..Tried::default() };
     result.faults.clone_from(&happened.faults);
     let endpoint = row.knobs.endpoint_ms.unwrap_or_default();
@@ -225,7 +218,7 @@ fn judge(
             if let ([(at, utterance)], false) = (&happened.utterances[..], result.counted) {
                 let beyond = |from: i64| (at - from) as f64 / 1e6 - f64::from(endpoint);
                 result.utterance = Some(beyond(end));
-                if let Some((start, stop)) = detected(&sound.samples, endpoint) {
+                if let Some((start, stop)) = voice(&sound.samples, endpoint) {
                     result.utterance_detected = sent(stop.saturating_sub(1)).map(beyond);
                     result.detected_start = Some((start as f64 - sound.first as f64) / 8.0);
                     result.detected_stop = Some((stop as f64 - sound.last as f64) / 8.0);
@@ -252,13 +245,13 @@ fn judge(
             }
             result.paused = prompt.paused;
             let last = prompt.last.unwrap_or_default();
-            match (row.task, interrupted) {
+            match (row.task, &happened.interrupted) {
                 (Task::Interrupt, Some(heard)) if last >= onset => {
                     result.stop = Some((last - onset) as f64 / 1e6);
                     result.heard_error = Some(f64::from(heard.heard_ms) - f64::from(prompt.packets) * 20.0);
                 }
                 (Task::Interrupt, _) => result.counted = true,
-                _ => result.counted = interrupted.is_some(),
+                _ => result.counted = happened.interrupted.is_some(),
             }
         }
     }
@@ -290,22 +283,17 @@ impl Prompt {
     }
 }
 
-/// Where the voice begins and ends as the server's own detector hears it on a line without a network, in samples.
-fn detected(samples: &[i16], endpoint: u32) -> Option<(usize, usize)> {
+/// Where the voice begins and ends, for our own detector, in samples.
+fn voice(samples: &[i16], endpoint: u32) -> Option<(usize, usize)> {
     let knobs = EndpointKnobs { endpoint: Ms(endpoint), ..EndpointKnobs::default() };
-    let (mut vad, mut endpointer) = (Vad::default(), Endpointer::new(knobs));
     let silence = [0i16; FRAME];
     let frames = samples.as_chunks::<FRAME>().0.iter().chain(std::iter::repeat_n(&silence, 120));
-    frames.enumerate().find_map(|(n, frame)| {
-        let (mut coded, mut heard) = ([0; FRAME], [0; FRAME]);
+    let coded = frames.map(|frame| {
+        let mut coded = [0; FRAME];
         Law::A.encode(frame, &mut coded);
-        Law::A.decode(&coded, &mut heard);
-        let verdict = vad.push(&heard);
-        match endpointer.push(verdict.voiced, verdict.heard, Ms(n as u32 * 20)) {
-            Some(Boundary::Ended { start, stop, .. }) => Some((start.0 as usize * 8, stop.0 as usize * 8)),
-            _ => None,
-        }
-    })
+        coded
+    });
+    detected(coded, knobs).map(|(start, stop)| (start.0 as usize * 8, stop.0 as usize * 8))
 }
 
 #[cfg(test)]

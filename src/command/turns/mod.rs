@@ -36,11 +36,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::Done;
 use super::harness::signalling::{Media, Signalling, ToSignalling};
-use super::harness::sockets::{self, Bound};
+use super::harness::sockets::Bound;
 use super::harness::stage::{Plan as ServerPlan, Stage};
-use super::harness::{Trouble, head, verdict, write_json};
-use super::{Done, ended};
+use super::harness::{Trouble, program, until_ended, verdict, write_json};
 use director::{Director, Work};
 use phones::Order;
 use plan::Plan;
@@ -115,11 +115,7 @@ struct Tried {
 /// # Errors
 /// [`Trouble`]: what could not be started, with the way out; calls that failed; with `assert` bars that were missed.
 pub async fn turns(options: Turns) -> Done {
-    println!("{}", head(&std::env::args().skip(1).collect::<Vec<_>>().join(" ")));
-    tokio::select! {
-        done = measured(options) => Ok(done?),
-        () = ended() => Err("asked to end before anything was measured".into()),
-    }
+    until_ended(measured(options)).await
 }
 
 async fn measured(options: Turns) -> Result<(), Trouble> {
@@ -132,9 +128,7 @@ async fn measured(options: Turns) -> Result<(), Trouble> {
     if calls == 0 {
         return Err(Trouble::Broken(format!("no row has any of {:?} in it", options.only)));
     }
-    let begun = Instant::now();
     let (rows, results, around) = run(&options, plan, calls).await?;
-    let around = Around { calls, seconds: begun.elapsed().as_secs_f64(), ..around };
     let report = Report::new(&rows, &results, around);
     print!("{}", report.table());
     if let Some(path) = &options.json {
@@ -151,6 +145,7 @@ async fn measured(options: Turns) -> Result<(), Trouble> {
 }
 
 async fn run(options: &Turns, plan: Plan, calls: usize) -> Result<(Vec<plan::Row>, Vec<Tried>, Around), Trouble> {
+    let begun = Instant::now();
     let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
     let (tellers, inboxes): (Vec<_>, Vec<_>) = (0..calls).map(|_| mpsc::unbounded_channel()).unzip();
     let answer = said("en-us", ANSWER)?;
@@ -178,7 +173,7 @@ async fn run(options: &Turns, plan: Plan, calls: usize) -> Result<(Vec<plan::Row
         // A thread that has ended has no phones any more.
         let _ = told.send(Order::Media(media));
     };
-    let signalling = Signalling::start(sip, stage.sip, move |phone| sockets::media(phone, rtp_port), tell)?;
+    let signalling = Signalling::start(sip, stage.sip, rtp_port, tell)?;
     let Plan { rows, trials } = plan;
     let all = trials.len();
     let trials = Mutex::new(trials.into());
@@ -187,8 +182,7 @@ async fn run(options: &Turns, plan: Plan, calls: usize) -> Result<(Vec<plan::Row
     let mut directors = JoinSet::new();
     for (phone, told) in inboxes.into_iter().enumerate() {
         directors.spawn(Director::new(phone, told, work.clone()).run(results.clone()));
-        let media = sockets::media(phone, rtp_port);
-        let _ = signalling.send(ToSignalling::Dial { phone, media });
+        let _ = signalling.send(ToSignalling::Dial { phone });
         // Spread, so that nobody waits for somebody else's set-up.
         sleep(Duration::from_millis(11)).await;
     }
@@ -215,13 +209,8 @@ async fn run(options: &Turns, plan: Plan, calls: usize) -> Result<(Vec<plan::Row
     let buffer_ms = buffers(&stage.records(), calls).await;
     stage.strike().await?;
     let rows = work.rows.clone();
-    Ok((rows, results, Around { calls, seconds: 0.0, buffer_ms, lateness_us }))
-}
-
-fn program(of: Option<&Path>) -> Result<PathBuf, Trouble> {
-    let own = || std::env::current_exe().map_err(|error| Trouble::Server(error.to_string()));
-    // It is started in a folder of its own.
-    of.map_or_else(own, |path| path.canonicalize().map_err(|error| Trouble::File(path.to_owned(), error.to_string())))
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok((rows, results, Around { calls, seconds, buffer_ms, lateness_us }))
 }
 
 /// The robot's voice: telephone level, and nowhere silent.
@@ -233,14 +222,8 @@ fn said(voice: &str, text: &str) -> Result<Vec<i16>, Trouble> {
 
 fn wav(samples: &[i16]) -> Result<Vec<u8>, Trouble> {
     let wrong = |error: hound::Error| Trouble::Audio(error.to_string());
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 8_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
     let mut file = std::io::Cursor::new(Vec::new());
-    let mut writer = hound::WavWriter::new(&mut file, spec).map_err(wrong)?;
+    let mut writer = hound::WavWriter::new(&mut file, keep::spec(1)).map_err(wrong)?;
     samples.iter().try_for_each(|sample| writer.write_sample(*sample)).map_err(wrong)?;
     writer.finalize().map_err(wrong)?;
     Ok(file.into_inner())

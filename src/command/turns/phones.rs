@@ -5,19 +5,17 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::codec::g711::Law;
 use crate::command::harness::Trouble;
 use crate::command::harness::signalling::Media;
-use crate::command::harness::sockets::{ADDRESSES, Bound, Socket};
-use crate::command::harness::wire::{HEADER, Reader, header, unix_ns};
+use crate::command::harness::sockets::Bound;
+use crate::command::harness::ticks::{Ticks, due};
+use crate::command::harness::wire::{FRAME, HEADER, Reader, header, unix_ns};
 
-/// Samples of a frame, and bytes: G.711 A-law.
-pub(super) const FRAME: usize = 160;
-const SLOTS: u64 = 20;
 /// What is kept of the robot's voice from one look to the next: for the echo.
 const REACH: usize = 8_000;
 
@@ -30,7 +28,7 @@ pub(super) enum Order {
     Say { phone: usize, say: Say },
     /// What has been said and heard since the last look.
     Look { phone: usize, reply: oneshot::Sender<Seen> },
-    /// How late this thread was, at most and since the beginning, µs.
+    /// How late this thread was, each time since the beginning, µs.
     Lateness { reply: oneshot::Sender<Vec<u32>> },
 }
 
@@ -81,14 +79,14 @@ struct Phone {
 pub(super) fn start(bound: Bound, phones: usize) -> Result<mpsc::Sender<Order>, Trouble> {
     let (orders, inbox) = mpsc::channel();
     let phones = (0..phones).map(|_| Phone::default()).collect();
-    let wheel = Wheel { sockets: bound.sockets, phones, inbox, lateness: Vec::new() };
+    let wheel = Wheel { bound, phones, inbox, lateness: Vec::new() };
     let thread = std::thread::Builder::new().name("turns-phones".to_owned());
     thread.spawn(move || wheel.run()).map_err(|error| Trouble::Socket(error.to_string()))?;
     Ok(orders)
 }
 
 struct Wheel {
-    sockets: Vec<Socket>,
+    bound: Bound,
     phones: Vec<Phone>,
     inbox: mpsc::Receiver<Order>,
     lateness: Vec<u32>,
@@ -97,21 +95,17 @@ struct Wheel {
 impl Wheel {
     fn run(mut self) {
         let mut reader = Reader::new();
-        let origin = Instant::now();
-        let mut done = 0;
+        let mut ticks = Ticks::new();
         loop {
-            let due = origin + Duration::from_millis(done + 1);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            ticks.wait();
             if !self.obey() {
                 return;
             }
-            let now = origin.elapsed();
-            self.lateness.push(now.saturating_sub(Duration::from_millis(done + 1)).as_micros() as u32);
-            // A tick that was overslept is caught up: callers do not lose words for our sake.
-            for tick in done + 1..=now.as_millis() as u64 {
-                (tick % SLOTS..self.phones.len() as u64).step_by(SLOTS as usize).for_each(|n| self.speak(n as usize));
+            let (now, passed) = ticks.passed();
+            self.lateness.push(now.saturating_sub(Duration::from_millis(*passed.start())).as_micros() as u32);
+            for tick in passed {
+                due(tick, self.phones.len()).for_each(|n| self.speak(n));
             }
-            done = now.as_millis() as u64;
             self.listen(&mut reader);
         }
     }
@@ -120,13 +114,12 @@ impl Wheel {
         loop {
             match self.inbox.try_recv() {
                 Ok(Order::Media(Media::Start { phone, remote })) => {
-                    let socket = &mut self.sockets[phone % ADDRESSES];
-                    socket.of_port[usize::from(remote.port())] = phone as u32 + 1;
+                    self.bound.begin(phone, remote);
                     self.phones[phone] = Phone { remote: Some(remote), ..Phone::default() };
                 }
                 Ok(Order::Media(Media::Stop { phone })) => {
                     if let Some(remote) = self.phones[phone].remote.take() {
-                        self.sockets[phone % ADDRESSES].of_port[usize::from(remote.port())] = 0;
+                        self.bound.end(phone, remote);
                     }
                 }
                 Ok(Order::Say { phone, say }) => {
@@ -152,23 +145,18 @@ impl Wheel {
         header(&mut packet, phone.frame == 0, phone.frame as u16, timestamp, n as u32);
         phone.next_frame(&mut packet[HEADER..]);
         // The server's own count of what it got tells of a loss.
-        let _ = self.sockets[n % ADDRESSES].rtp.send_to(&packet, remote);
+        let _ = self.bound.of(n).rtp.send_to(&packet, remote);
         phone.frame += 1;
     }
 
     fn listen(&mut self, reader: &mut Reader) {
-        let Wheel { sockets, phones, .. } = self;
-        for socket in sockets {
-            let of_port = &socket.of_port;
-            reader.read(&socket.rtp, |port, at, packet| {
-                if let Some(n) = (of_port[usize::from(port)] as usize).checked_sub(1) {
-                    phones[n].hear(at, packet);
-                }
-            });
-            // Reports are not looked at here.
-            let mut report = [0; 1_500];
-            while socket.rtcp.recv(&mut report).is_ok() {}
-        }
+        let Wheel { bound, phones, .. } = self;
+        // Reports are not counted here.
+        bound.read(reader, |phone, at, packet| {
+            if let Some(n) = phone {
+                phones[n].hear(at, packet);
+            }
+        });
     }
 }
 

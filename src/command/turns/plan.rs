@@ -58,7 +58,7 @@ pub(super) struct Trial {
     /// Which of its row.
     pub(super) number: u32,
     sounds: Sounds,
-    level: Option<f32>,
+    level: f32,
     noise: Option<f32>,
     pub(super) echo: Option<(f32, u32)>,
 }
@@ -151,7 +151,7 @@ impl Plan {
 
     fn add(&mut self, row: usize, number: u32, sounds: Sounds, level: f32) -> &mut Trial {
         let at = self.trials.len();
-        self.trials.push(Trial { row, number, sounds, level: Some(level), noise: None, echo: None });
+        self.trials.push(Trial { row, number, sounds, level, noise: None, echo: None });
         &mut self.trials[at]
     }
 
@@ -240,13 +240,12 @@ impl Trial {
     /// Makes its sound.
     pub(super) fn render(&self, row: &Row) -> Rendered {
         let mut rng = seeded(9, self.row as u64 * 10_000 + u64::from(self.number));
-        let at_level = |clip: &Clip| self.level.map_or_else(|| clip.samples.clone(), |level| clip.at(level));
         let (voice, words, name) = match &self.sounds {
-            Sounds::One(clip) => (at_level(clip), clip.words.clone(), clip.name.clone()),
+            Sounds::One(clip) => (clip.at(self.level), clip.words.clone(), clip.name.clone()),
             Sounds::Two(first, pause, second) => {
-                let mut voice = at_level(first);
+                let mut voice = first.at(self.level);
                 voice.resize(voice.len() + *pause as usize * PER_MS, 0.0);
-                voice.extend(at_level(second));
+                voice.extend(second.at(self.level));
                 (voice, format!("{} {}", first.words, second.words), first.name.clone())
             }
             Sounds::None => (vec![0.0; 4_000 * PER_MS], String::new(), "echo".to_owned()),

@@ -149,8 +149,7 @@ impl Report {
         bar("first sound → last packet with quick knobs, p50", p50("stop_quick"), STOP_MS);
         for row in self.rows.iter().filter(|row| row.bar && row.turns > 0) {
             let share = row.counted as f64 / row.turns as f64;
-            // A cut utterance is a fault wherever it is; of the others one of a row may be chance.
-            if row.counted > 0 && (share >= SHARE) {
+            if share >= SHARE {
                 let Counted { task, name, policy, endpoint_ms, counted, turns, .. } = row;
                 missed.push(format!("{task}, {name}, {policy}, endpoint {endpoint_ms}: {counted} of {turns}"));
             }
@@ -210,9 +209,8 @@ impl Report {
 
     fn counts(&self, out: &mut String, title: &str, task: Task, what: &str) {
         let rows: Vec<_> = self.rows.iter().filter(|row| row.task == name(task)).collect();
-        let mut names: Vec<&str> = rows.iter().map(|row| &row.name[..]).collect();
-        names.dedup();
-        names =
+        let names: Vec<&str> = rows.iter().map(|row| &row.name[..]).collect();
+        let names: Vec<&str> =
             names.iter().enumerate().filter(|(n, name)| !names[..*n].contains(name)).map(|(_, name)| *name).collect();
         let policies = [DEFAULT, LONG, PAUSE, QUICK, GUARD_12, WORDS];
         let used: Vec<_> = policies.into_iter().filter(|policy| rows.iter().any(|row| row.policy == *policy)).collect();

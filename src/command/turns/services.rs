@@ -4,7 +4,6 @@
 //! a word before it has been said), the final text at the end, both without any delay. So what is measured is the rule by which words
 //! interrupt, and not a model's hearing.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,19 +11,18 @@ use futures_util::{Stream, StreamExt, stream};
 use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::command::harness::signalling::phone_of;
+use crate::command::harness::Trouble;
+use crate::command::harness::serving::{self, Phones};
 use crate::command::harness::wire::unix_ns;
-use crate::command::harness::{Trouble, serving};
-use crate::proto::dialogue::v1::dialogue_server::{Dialogue, DialogueServer};
+use crate::proto::dialogue::v1::dialogue_server::Dialogue;
 use crate::proto::dialogue::v1::line_event::Event;
 use crate::proto::dialogue::v1::{Action, LineEvent};
 use crate::proto::speech::v1::capabilities_response::{Recognition, Synthesis, Voice};
 use crate::proto::speech::v1::recognize_request::Request as Heard;
 use crate::proto::speech::v1::recognize_response::{Final, Partial, Response as Answer};
-use crate::proto::speech::v1::speech_server::{Speech, SpeechServer};
+use crate::proto::speech::v1::speech_server::Speech;
 use crate::proto::speech::v1::{
     AudioFormat, CapabilitiesRequest, CapabilitiesResponse, Encoding, RecognizeRequest, RecognizeResponse,
     SynthesizeRequest, SynthesizeResponse, TextPiece, UtteranceStart,
@@ -57,8 +55,7 @@ struct Shared {
     /// What is said when text is to be spoken: 16-bit PCM.
     voice: Bytes,
     directors: Vec<mpsc::UnboundedSender<Told>>,
-    /// Which phone's a call is.
-    phones: Mutex<HashMap<String, usize>>,
+    phones: Phones,
     /// What each phone is saying.
     words: Mutex<Vec<String>>,
 }
@@ -70,11 +67,10 @@ impl Services {
         directors: Vec<mpsc::UnboundedSender<Told>>,
     ) -> Result<(Services, u16), Trouble> {
         let words = Mutex::new(vec![String::new(); directors.len()]);
-        let shared = Arc::new(Shared { voice: voice.into(), directors, phones: Mutex::default(), words });
+        let shared = Arc::new(Shared { voice: voice.into(), directors, phones: Phones::default(), words });
         let services = Services { shared };
-        let routes =
-            Routes::new(SpeechServer::new(services.clone())).add_service(DialogueServer::new(services.clone()));
-        Ok((services, serving::start(routes)?))
+        let port = serving::start(services.clone())?;
+        Ok((services, port))
     }
 
     /// What a phone says from now on, in words.
@@ -87,8 +83,7 @@ impl Services {
 
 impl Shared {
     fn words_of(&self, call_id: &str) -> String {
-        let phone = lock(&self.phones).get(call_id).copied();
-        phone.and_then(|phone| lock(&self.words).get(phone).cloned()).unwrap_or_default()
+        self.phones.of(call_id).and_then(|phone| lock(&self.words).get(phone).cloned()).unwrap_or_default()
     }
 }
 
@@ -185,9 +180,8 @@ impl Dialogue for Services {
             while let Ok(Some(LineEvent { event_id, event: Some(event), .. })) = events.message().await {
                 let at = unix_ns();
                 if let Event::Begin(begin) = &event
-                    && let Some(phone) = phone_of(&begin.caller)
+                    && let Some(phone) = shared.phones.begin(begin)
                 {
-                    lock(&shared.phones).insert(begin.call_id.clone(), phone);
                     director = shared.directors.get(phone);
                     let begun = Told::Begun { actions: actions.clone(), event_id };
                     director.map(|director| director.send(begun));
