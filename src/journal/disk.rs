@@ -336,6 +336,7 @@ impl Disk {
             Err(e) => {
                 let fault = format!("record: cannot be written in {}: {e}", self.folder.display());
                 self.count_fault(&finish.record.call_id, &fault);
+                finish.record.faults.push(fault.clone());
                 faults.push(fault);
                 None
             }

@@ -8,7 +8,7 @@
 //!
 //! It also watches the disk thread: one that does not come back from its work for [`STALL`] is counted and logged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(super) struct Over {
 
 /// What is written of it.
 pub(super) struct Written {
-    /// As it is in the file, with the places of both files.
+    /// As it is in the file, with the places of both files; and why there is none.
     pub record: CallRecord,
     pub at: Ms,
     pub wav: Option<PathBuf>,
@@ -123,7 +123,6 @@ pub(super) fn start(
         patience,
         stalled: None,
         waiting: HashMap::new(),
-        told: HashSet::new(),
         unrecorded: HashMap::new(),
         uploads,
         bus,
@@ -141,8 +140,6 @@ struct Ends {
     stalled: Option<Instant>,
     /// Calls that are over, until when their files are waited for.
     waiting: HashMap<String, (Box<Over>, Instant)>,
-    /// Calls whose end was told without.
-    told: HashSet<String>,
     /// Why calls are not recorded that were to be.
     unrecorded: HashMap<Arc<str>, String>,
     uploads: Option<UnboundedSender<ToUpload>>,
@@ -200,13 +197,9 @@ impl Ends {
     }
 
     fn written(&mut self, written: Written) {
-        let Written { mut record, at, wav, json, faults, json_url, upload } = written;
-        let reply = match self.waiting.remove(&record.call_id) {
-            Some((over, _)) => Some(over.reply),
-            // Its end was told, and what was to be said of it with that.
-            None if self.told.remove(&record.call_id) => None,
-            None => return,
-        };
+        let Written { record, at, wav, json, faults, json_url, upload } = written;
+        // Of one that is not waited for the end was told, and what was to be said of it with that.
+        let reply = self.waiting.remove(&record.call_id).map(|(over, _)| over.reply);
         self.unrecorded.remove(record.call_id.as_str());
         if wav.is_some() || json.is_some() {
             let wav_url = record.wav_url.clone();
@@ -215,7 +208,6 @@ impl Ends {
             self.tell(&record, at, ready);
         }
         if let Some(reply) = reply {
-            add(&mut record.faults, &faults);
             conclude(&self.bus, record, at, reply, Finished { wav, json, faults });
         }
         // After the call's last words: what is told of the upload comes behind them.
@@ -239,8 +231,7 @@ impl Ends {
         faults.extend(self.unrecorded.remove(call_id));
         warn!(call_id, "{}", faults[0]);
         self.metrics.disk_errors.inc();
-        self.told.insert(call_id.to_owned());
-        add(&mut record.faults, &faults);
+        record.faults.extend(faults.iter().cloned());
         conclude(&self.bus, record, at, reply, Finished { faults, ..Finished::default() });
     }
 
@@ -261,14 +252,6 @@ pub(super) fn conclude(
     let _ = bus.send(ToBus::Tell(Box::new(News::Call(ended))));
     // Nobody has to wait.
     let _ = reply.send(finished);
-}
-
-fn add(all: &mut Vec<String>, faults: &[String]) {
-    for fault in faults {
-        if !all.contains(fault) {
-            all.push(fault.clone());
-        }
-    }
 }
 
 /// A path as the world is told of it; empty: there is none.

@@ -737,8 +737,13 @@ impl Router {
 }
 
 fn tell(up: &Up, input: ToTask) -> Result<(), Refusal> {
+    room(up).map(|room| room.send(input))
+}
+
+/// For one more word to a call.
+fn room(up: &Up) -> Result<mpsc::Permit<'_, ToTask>, Refusal> {
     let full = |_| Refusal::WrongState(format!("call {} is too busy to listen; try again", up.state.call_id));
-    up.inbox.try_send(input).map_err(full)
+    up.inbox.try_reserve().map_err(full)
 }
 
 /// The record of a call that could not even be placed.

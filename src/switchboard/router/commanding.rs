@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::Permit;
+use tokio::sync::oneshot;
 
-use super::Router;
+use super::{Router, room};
 use crate::call::action::Action;
 use crate::media::Listener;
 use crate::switchboard::order::{Phase, Refusal, Sent};
@@ -22,15 +23,12 @@ impl Router {
         reply: oneshot::Sender<Result<Sent, Refusal>>,
     ) {
         match self.sendable(call_id, &action) {
-            Ok((sent, inbox)) => {
-                let command = |reply| ToTask::Command(Box::new(Command { request_id, action, sent, reply }));
-                pass(call_id, &inbox, reply, command);
-            }
+            Ok((sent, room)) => room.send(ToTask::Command(Box::new(Command { request_id, action, sent, reply }))),
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
-    fn sendable(&mut self, call_id: &str, action: &Action) -> Result<(Sent, mpsc::Sender<ToTask>), Refusal> {
+    fn sendable(&mut self, call_id: &str, action: &Action) -> Result<(Sent, Permit<'_, ToTask>), Refusal> {
         if let Action::Attach(name) = action
             && !self.settings.dialogues.contains(name)
         {
@@ -51,20 +49,17 @@ impl Router {
                 return Err(Refusal::WrongState(format!("{}: call {call_id} is {phase:?}: {before}", action.name())));
             }
         };
-        Ok((sent, up.inbox.clone()))
+        Ok((sent, room(up)?))
     }
 
     pub(super) fn listen(&mut self, call_id: &str, reply: oneshot::Sender<Result<Listener, Refusal>>) {
         match self.audible(call_id) {
-            Ok((counted, inbox)) => {
-                let listening = |reply| ToTask::Listen(Box::new(Listening { counted, reply }));
-                pass(call_id, &inbox, reply, listening);
-            }
+            Ok((counted, room)) => room.send(ToTask::Listen(Box::new(Listening { counted, reply }))),
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
-    fn audible(&mut self, call_id: &str) -> Result<(Arc<()>, mpsc::Sender<ToTask>), Refusal> {
+    fn audible(&mut self, call_id: &str) -> Result<(Arc<()>, Permit<'_, ToTask>), Refusal> {
         let counted = self.listening.clone();
         let up = self.up(call_id)?;
         if up.state.phase != Phase::Talking {
@@ -77,22 +72,6 @@ impl Router {
         if Arc::strong_count(&counted) - 2 >= MOST_LISTENERS {
             return Err(Refusal::Listeners(format!("{MOST_LISTENERS} listen in, and no more may at a time")));
         }
-        Ok((counted, up.inbox.clone()))
-    }
-}
-
-/// Passes something on to a call that answers for itself.
-fn pass<T>(
-    call_id: &str,
-    inbox: &mpsc::Sender<ToTask>,
-    reply: oneshot::Sender<Result<T, Refusal>>,
-    what: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> ToTask,
-) {
-    match inbox.try_reserve() {
-        Ok(room) => room.send(what(reply)),
-        Err(_) => {
-            let busy = format!("call {call_id} is too busy to listen; try again");
-            drop(reply.send(Err(Refusal::WrongState(busy))));
-        }
+        Ok((counted, room(up)?))
     }
 }
