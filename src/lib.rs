@@ -27,7 +27,7 @@
 //! which are reached over gRPC like anybody else's. [`command`] is the front door: it builds the floors and joins them.
 //!
 //! Beside the stairs stands what every floor may use: [`ms`], the unit of every time that a user sees; [`proto`], the three contracts as
-//! generated, spoken on floors 3 and 5 only; and `channel`, how the shells reach a gRPC service.
+//! generated, spoken on floors 3 and 5 only; `cache`, how memory is asked for ahead; and `channel`, how the shells reach a gRPC service.
 //!
 //! Three rules carry it. Cores are pure. The packet path never allocates, locks, awaits or logs once a call is up. Every state has one
 //! owner: the call's task the call, the media thread the leg, the journal's threads the events and the disk.
@@ -62,6 +62,7 @@ pub mod services;
 pub mod web;
 
 // Beside the stairs.
+mod cache;
 mod channel;
 pub mod ms;
 pub mod proto;

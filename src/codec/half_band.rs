@@ -23,10 +23,10 @@ const TAPS: [f32; 12] = [
 ];
 /// Samples of 16 kHz before a frame that a filter has to know.
 const BEFORE: usize = 46;
-/// Samples of 16 kHz by which sound is late that went down and up again.
-pub const THERE_AND_BACK: usize = 46;
 /// The same of 8 kHz.
 const BEFORE_UP: usize = BEFORE / 2;
+/// Samples of 16 kHz by which sound is late that went down and up again: half of the filter each way.
+pub const THERE_AND_BACK: usize = BEFORE;
 
 /// 16 kHz to 8 kHz.
 #[derive(Debug)]

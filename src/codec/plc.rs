@@ -18,6 +18,8 @@
 //! The same continuation serves two more joints: [`Concealer::splice`], where the jitter buffer has left out a packet, and
 //! [`Concealer::rest`], where the stream stops because its sender is silent.
 
+use crate::cache::touch;
+
 /// Pitch is sought between 66 and 200 Hz (section I.2.2). This and all that follows is in samples of 8 kHz.
 pub(super) const PITCH_MIN: usize = 40;
 pub(super) const PITCH_MAX: usize = 120;
@@ -26,8 +28,6 @@ pub const HISTORY: usize = 3 * PITCH_MAX + PITCH_MAX / 4;
 /// Samples over which the pitch is sought: 20 ms.
 const WINDOW: usize = 160;
 const MS_10: usize = 80;
-/// Samples in a line of the processor's cache, on most machines.
-const LINE: usize = 32;
 /// Nothing but the line's noise from here on: 60 ms.
 const FADED: usize = 6 * MS_10;
 /// A stream that stops is faded out in 5 ms, and comes back in 2 ms.
@@ -87,8 +87,12 @@ impl<const K: usize, const SOURCE: usize> Default for ConcealerOf<K, SOURCE> {
 impl<const K: usize, const SOURCE: usize> ConcealerOf<K, SOURCE> {
     /// Reads where the next audio goes.
     pub fn warm(&self) -> usize {
-        let place = self.heard[self.end..].iter().take(K * WINDOW).step_by(LINE);
-        self.made ^ place.fold(0, |sum, sample| sum ^ *sample as usize)
+        self.made ^ touch(&self.heard[self.end..(self.end + K * WINDOW).min(SOURCE)], |sample| sample as usize)
+    }
+
+    /// Takes audio that has come; `spliced`: it does not continue what was heard.
+    pub fn take(&mut self, frame: &mut [i16], spliced: bool) {
+        if spliced { self.splice(frame) } else { self.good(frame) }
     }
 
     /// Takes audio that has come, of any length, and smooths its beginning if something was lost before it.

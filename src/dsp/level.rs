@@ -11,12 +11,17 @@ pub fn dbfs(samples: &[i16]) -> f32 {
     if samples.is_empty() {
         return FLOOR_DB;
     }
-    let energy: i64 = samples.iter().map(|sample| i64::from(*sample) * i64::from(*sample)).sum();
+    let energy = energy(samples);
     if energy == 0 {
         return FLOOR_DB;
     }
     let mean = energy as f32 / samples.len() as f32;
     (10.0 * (mean / (32_768.0 * 32_768.0)).log10()).max(FLOOR_DB)
+}
+
+/// The sum of the squares.
+pub fn energy(samples: &[i16]) -> i64 {
+    samples.iter().map(|sample| i64::from(i32::from(*sample) * i32::from(*sample))).sum()
 }
 
 /// A factor for [`mix`] and [`scale`], made once from decibels.

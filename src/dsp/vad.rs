@@ -39,11 +39,11 @@ mod network;
 
 use webrtc_vad::{SampleRate, Vad as Gate, VadMode};
 
+use super::level::energy;
+use crate::cache::touch;
 use judge::Judge;
 
 const FRAME: usize = 160;
-/// Samples in a line of the processor's cache, on most machines.
-const LINE: usize = 32;
 /// Frames that are kept for the judge while the gate is closed.
 const CONTEXT: usize = 4;
 /// Frames for which the gate stays open after its last yes.
@@ -77,8 +77,8 @@ pub struct Vad {
     loudest: f32,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a box would have to be made in the packet path")]
 /// The second stage. One of the two at a time: a thousand detectors lie in no cache, and each holds a KiB less.
+#[expect(clippy::large_enum_variant, reason = "a box would have to be made in the packet path")]
 enum Second {
     /// While the gate is closed: the last frames, the oldest at `next`.
     Asleep {
@@ -114,9 +114,7 @@ impl Vad {
     /// Reads what the next frame meets.
     pub fn warm(&self) -> usize {
         let second = match &self.second {
-            Second::Asleep { context, next } => {
-                context[*next].iter().step_by(LINE).fold(0, |sum, sample| sum ^ *sample as usize)
-            }
+            Second::Asleep { context, next } => touch(&context[*next], |sample| sample as usize),
             Second::Awake(judge) => judge.warm(),
         };
         usize::from(self.open_for) ^ second
@@ -139,8 +137,7 @@ impl Vad {
 
     /// Whether a frame that the judge calls voice is more than its memory of one.
     fn is_heard(&mut self, frame: &[i16; FRAME]) -> bool {
-        let energy: i64 = frame.iter().map(|sample| i64::from(i32::from(*sample) * i32::from(*sample))).sum();
-        let energy = energy as f32;
+        let energy = energy(frame) as f32;
         self.loudest = (self.loudest * FADES).max(energy);
         energy * RANGE >= self.loudest
     }

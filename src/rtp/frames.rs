@@ -146,13 +146,7 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
                     if begin == 0 && codec.length(payload) == Some(Self::FRAME) =>
                 {
                     codec.decode(payload_type, payload, out);
-                    if spliced {
-                        self.concealer.splice(out)
-                    } else {
-                        self.concealer.good(out)
-                    }
-                    self.last = None;
-                    self.sound = Sound::Audio;
+                    self.concealer.take(out, spliced);
                     return self.said(wire, Sound::Audio);
                 }
                 Playout::Frame { payload, payload_type, wire, spliced, scale, .. } => {
@@ -172,11 +166,7 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
                             length
                         };
                         let audio = &mut self.queue[begin..begin + length];
-                        if spliced {
-                            self.concealer.splice(audio)
-                        } else {
-                            self.concealer.good(audio)
-                        }
+                        self.concealer.take(audio, spliced);
                         (Some(wire), Sound::Audio, length)
                     }
                 }

@@ -81,9 +81,7 @@ pub struct Reception {
 impl Reception {
     /// Reads what the next packet meets.
     pub fn warm(&self) -> usize {
-        let of = |source: &Source| {
-            (source.highest ^ source.reported_expected) as usize ^ source.fates.tally().packets as usize
-        };
+        let of = |source: &Source| (source.highest ^ source.reported_expected) as usize ^ source.fates.warm();
         usize::from(self.probation.is_some()) ^ self.source.as_ref().map_or(0, of)
     }
 

@@ -13,8 +13,8 @@ use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 use wide::{f32x4, f32x8};
 
-use super::LINE;
 use super::network::{BLOCKS, Memory, Network};
+use crate::cache::touch;
 
 /// Samples of a block: 16 ms.
 const BLOCK: usize = 128;
@@ -94,9 +94,8 @@ impl Judge {
 
     /// Reads what the next samples meet.
     pub(super) fn warm(&self) -> usize {
-        let heard = self.heard.iter().step_by(LINE).fold(self.fresh, |sum, sample| sum ^ *sample as usize);
-        let blocks = self.blocks.as_flattened().iter().step_by(LINE / 2);
-        heard ^ self.memory.warm() ^ blocks.fold(0, |sum, band| sum ^ band.to_bits() as usize)
+        let heard = self.fresh ^ touch(&self.heard, |sample| sample as usize);
+        heard ^ self.memory.warm() ^ touch(self.blocks.as_flattened(), |band| band.to_bits() as usize)
     }
 
     fn block(&mut self) -> f32 {

@@ -14,8 +14,8 @@ use std::sync::LazyLock;
 use pulp::x86::V3;
 use wide::{i16x8, i32x4};
 
-use super::LINE;
 use super::judge::{BANDS, Bands};
+use crate::cache::touch;
 
 /// Blocks that the first convolution looks at.
 pub(super) const BLOCKS: usize = 3;
@@ -124,7 +124,7 @@ pub(super) struct Memory([Cells; 2]);
 impl Memory {
     /// Reads all of it.
     pub(super) fn warm(&self) -> usize {
-        self.0.iter().flat_map(|cells| cells.0.iter().step_by(LINE)).fold(0, |sum, cell| sum ^ *cell as usize)
+        self.0.iter().fold(0, |sum, cells| sum ^ touch(&cells.0, |cell| cell as usize))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Slots as wide as the longest payload would need 40 KB a call, of which a call with 20 ms packets of G.711 would use an eighth. Blocks of
 //! 10 ms of G.711 hold 480 ms in 4 KB, whatever the packet time; who sends samples as they are gets more of them.
 
+use crate::cache::touch;
+
 /// The longest payload that is kept, in bytes: 40 ms of L16 at 16 kHz, and every packet of Opus.
 pub const MAX_PAYLOAD: usize = 1_280;
 /// How many packets fit, and how far ahead of the next one the newest may be.
@@ -64,8 +66,7 @@ impl Slots {
         let free = usize::from(self.free);
         let held = self.held[index(number)].map_or(0, |held| usize::from(held.length));
         let next = self.next.get(free).map_or(0, |next| usize::from(*next));
-        let lines = |block: &[u8; BLOCK]| block.iter().step_by(64).fold(0, |sum, byte| sum ^ usize::from(*byte));
-        held ^ next ^ self.blocks.get(free).map_or(0, lines)
+        held ^ next ^ self.blocks.get(free).map_or(0, |block| touch(block, usize::from))
     }
 
     /// The packet with this number.
