@@ -71,7 +71,7 @@ pub fn refuse_with(
         out = out.header(HeaderName::Allow, ALLOW);
     }
     if fault.code == 415 {
-        out = out.header(HeaderName::Accept, ACCEPT).header(HeaderName::AcceptEncoding, ACCEPT_ENCODING);
+        out = accepts(out);
     }
     for (name, value) in headers {
         out = out.header(*name, value);
@@ -120,12 +120,14 @@ pub(crate) fn unsupported(request: &Request) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join(", "))
 }
 
+/// What bodies we take, and how coded.
+pub(crate) fn accepts(out: Writer<StatusLine>) -> Writer<StatusLine> {
+    out.header(HeaderName::Accept, ACCEPT).header(HeaderName::AcceptEncoding, ACCEPT_ENCODING)
+}
+
 /// What OPTIONS asks for (§11.2).
 pub(crate) fn describe_options(out: Writer<StatusLine>, local: &Local) -> Writer<StatusLine> {
-    out.header(HeaderName::Contact, &local.contact_value())
-        .header(HeaderName::Allow, ALLOW)
-        .header(HeaderName::Accept, ACCEPT)
-        .header(HeaderName::AcceptEncoding, ACCEPT_ENCODING)
+    accepts(out.header(HeaderName::Contact, &local.contact_value()).header(HeaderName::Allow, ALLOW))
         .header(HeaderName::Supported, &SUPPORTED.join(", "))
         .header(HeaderName::Server, &local.user_agent)
 }

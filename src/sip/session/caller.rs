@@ -3,6 +3,7 @@
 use super::early::{Early, MAX_BRANCHES};
 use super::terms::RELIABLE;
 use super::*;
+use crate::sip::locate::Hop;
 
 /// How far a cancellation has got.
 #[derive(Debug)]
@@ -265,8 +266,7 @@ impl Session {
         let Side::Caller(caller) = &mut self.side else {
             return;
         };
-        caller.cseq += 1;
-        caller.early.clear();
+        caller.anew();
         self.send_invite(now);
     }
 
@@ -296,21 +296,27 @@ impl Session {
         match caller.dial.spares.next(unsent, by.as_ref(), &mut self.local.ways) {
             Some(Next::Other(hop)) => {
                 caller.dial.next_hop = Target::Addr(hop.address);
-                let towards = self.local.clone().towards(hop);
-                let v6 = towards.contact.is_ipv6();
-                caller.offerless = v6 != self.local.contact.is_ipv6();
-                self.local = towards;
-                if caller.offerless {
-                    self.timers.stop(Timer::Silent as usize);
-                    self.event(Event::OtherFamily { v6 });
-                    return true;
-                }
+                self.turn_to(now, hop);
             }
-            Some(Next::Same) => {}
+            Some(Next::Same) => self.send_invite(now),
             None => return false,
         }
-        self.send_invite(now);
         true
+    }
+
+    /// The INVITE goes that way from now on; where that is of the other IP family, with an offer that is asked for first.
+    pub(super) fn turn_to(&mut self, now: Instant, hop: Hop) {
+        let before = self.local.contact.is_ipv6();
+        self.local = self.local.clone().towards(hop);
+        let v6 = self.local.contact.is_ipv6();
+        if v6 == before {
+            return self.send_invite(now);
+        }
+        self.timers.stop(Timer::Silent as usize);
+        if let Some(caller) = self.caller() {
+            caller.offerless = true;
+        }
+        self.event(Event::OtherFamily { v6 });
     }
 
     pub(super) fn invite_there(&mut self, now: Instant, offer: Option<Vec<u8>>) {
@@ -389,6 +395,12 @@ impl Session {
 }
 
 impl Caller {
+    /// The next INVITE is another request of the same call: with the next CSeq, and of nobody who has rung.
+    pub(super) fn anew(&mut self) {
+        self.cseq += 1;
+        self.early.clear();
+    }
+
     fn invite(
         &self,
         call_id: &str,

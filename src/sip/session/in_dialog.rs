@@ -140,8 +140,8 @@ impl Session {
         let mut out = Writer::reply(&request, self.requests_in[at].source, fault.code, fault.reason, Some(&tag));
         out = match (fault.code, method) {
             (200, Method::Options) => {
-                let out = self.describe(out).header(HeaderName::Accept, ACCEPT);
-                out.header(HeaderName::AcceptEncoding, ACCEPT_ENCODING)
+                let out = self.describe(out);
+                stateless::accepts(out)
             }
             (200, Method::Update) => {
                 let out = self.describe(out);
@@ -150,7 +150,7 @@ impl Session {
                 if up { self.answer_timer(now, &request, out) } else { out }
             }
             (405 | 501, _) => out.header(HeaderName::Allow, ALLOW),
-            (415, _) => out.header(HeaderName::Accept, ACCEPT).header(HeaderName::AcceptEncoding, ACCEPT_ENCODING),
+            (415, _) => stateless::accepts(out),
             // RFC 6086 §4.2.2: with what is taken, which is none.
             (469, _) => out.header(HeaderName::RecvInfo, ""),
             (420, _) => out.header(HeaderName::Unsupported, &self.terms.unsupported(&request).unwrap_or_default()),

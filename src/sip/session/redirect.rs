@@ -28,21 +28,17 @@ impl Session {
         });
         let Some((way, uri)) = there else { return false };
         caller.redirected += 1;
-        caller.cseq += 1;
-        caller.early.clear();
+        caller.anew();
         caller.dial.request_uri = uri;
-        let mut v6 = self.local.contact.is_ipv6();
-        if let Some((transport, target)) = way {
-            let like = if let Target::Addr(at) = target { at } else { self.local.contact };
-            caller.dial.next_hop = target;
-            caller.dial.spares = Spares::default();
-            self.local = self.local.clone().towards(Hop { transport, address: like });
-            caller.offerless = std::mem::replace(&mut v6, self.local.contact.is_ipv6()) != v6;
-            self.event(Event::Redirected);
-        }
-        match self.caller().is_some_and(|caller| caller.offerless) {
-            true => self.event(Event::OtherFamily { v6: self.local.contact.is_ipv6() }),
-            false => self.send_invite(now),
+        match way {
+            None => self.send_invite(now),
+            Some((transport, target)) => {
+                let like = if let Target::Addr(at) = target { at } else { self.local.contact };
+                caller.dial.next_hop = target;
+                caller.dial.spares = Spares::default();
+                self.event(Event::Redirected);
+                self.turn_to(now, Hop { transport, address: like });
+            }
         }
         true
     }
