@@ -214,6 +214,17 @@ impl Media {
         self.of_format("rtpmap", payload_type).find_map(|encoding| Some((encoding.split('/').next()?, read(encoding)?)))
     }
 
+    /// Its formats that are payload types, in its order.
+    pub fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
+        self.formats.iter().filter_map(|format| format.parse().ok()).filter(|number| *number < 128)
+    }
+
+    /// The first payload type of this encoding and clock, by its `a=rtpmap`.
+    pub fn payload_type_of(&self, encoding: &str, clock: u32) -> Option<u8> {
+        let is = |(name, rate): (&str, u32)| name.eq_ignore_ascii_case(encoding) && rate == clock;
+        self.payload_types().find(|number| self.rtpmap(*number).is_some_and(is))
+    }
+
     /// The channels that its `a=rtpmap` says: one unless it says more.
     pub fn channels(&self, payload_type: u8) -> u32 {
         let said = self.of_format("rtpmap", payload_type).next().and_then(|encoding| encoding.split('/').nth(2));

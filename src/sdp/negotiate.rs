@@ -410,14 +410,11 @@ impl Negotiator {
         media: &Media,
         formats: &[AudioFormat],
     ) -> Result<Negotiated, NegotiationError> {
-        let types = || media.formats.iter().filter_map(|f| f.parse::<u8>().ok()).filter(|pt| *pt < 128);
-        let (codec, payload_type) = types()
+        let (codec, payload_type) = media
+            .payload_types()
             .find_map(|pt| AudioFormat::of(media, pt).filter(|f| formats.contains(f)).map(|f| (f, pt)))
             .ok_or(NegotiationError::NoCommonFormat)?;
-        let events = |clock: u32| {
-            let is = |(name, rate): (&str, u32)| name.eq_ignore_ascii_case("telephone-event") && rate == clock;
-            Some((types().find(|pt| media.rtpmap(*pt).is_some_and(is))?, clock))
-        };
+        let events = |clock: u32| Some((media.payload_type_of("telephone-event", clock)?, clock));
         // Many a phone has events of 8 kHz only, and sends them beside Opus all the same.
         let event = events(codec.clock_rate())
             .or_else(|| events(8_000))

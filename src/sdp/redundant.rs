@@ -24,9 +24,7 @@ pub(super) struct Redundant {
 impl Redundant {
     /// What an offer says of it: of the clock of the sound that was agreed on, and of the formats in it those that were. What it holds has to be said.
     pub(super) fn of(media: &Media, agreed: &Negotiated) -> Option<Redundant> {
-        let is = |(name, rate): (&str, u32)| name.eq_ignore_ascii_case("red") && rate == agreed.codec.clock_rate();
-        let types = media.formats.iter().filter_map(|format| format.parse::<u8>().ok()).filter(|number| *number < 128);
-        let number = types.into_iter().find(|number| media.rtpmap(*number).is_some_and(is))?;
+        let number = media.payload_type_of("red", agreed.codec.clock_rate())?;
         let known = [Some(agreed.payload_type), agreed.telephone_event];
         let holds = media.fmtp(number)?.split('/').filter_map(|format| format.trim().parse::<u8>().ok());
         let holds: Vec<u8> = holds.filter(|format| known.contains(&Some(*format))).collect();
