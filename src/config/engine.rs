@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::reader::{Found, Section, Source};
+use super::reader::{Found, Place, Section, Source};
 use super::sip::{self, Sip};
 use super::trunk::Services;
 use super::values::{Config, PortRange};
@@ -401,17 +401,17 @@ fn prompts(mut prompts: Section<'_>, base: &Path) -> (Option<PathBuf>, Option<St
         folder.place.wrong(format!("{} is not a folder", path.display()), "make it, or name another");
     } else {
         for file in [&fallback, &waiting].into_iter().flatten() {
-            if let Err(reason) = playable(&path.join(&file.value)) {
-                file.place.wrong(format!("{} {reason}", path.join(&file.value).display()), RECORDING);
-            }
+            has_to_play(&file.place, &path.join(&file.value));
         }
     }
     (Some(absolute(path)), fallback.map(|found| found.value), waiting.map(|found| found.value))
 }
 
 /// A recording that is played by name has to be there.
-fn playable(path: &Path) -> Result<(), String> {
-    prompts::check(path).map_err(|reason| format!("cannot be played: {reason}"))
+fn has_to_play(place: &Place<'_>, path: &Path) {
+    if let Err(reason) = prompts::check(path) {
+        place.wrong(format!("{} cannot be played: {reason}", path.display()), RECORDING);
+    }
 }
 
 /// What may be played.
@@ -495,11 +495,7 @@ fn background(knobs: &mut Section<'_>, prompts: Option<&Path>) -> Option<Backgro
     if let Some(file) = &file {
         match prompts.map(|folder| folder.join(&file.value)) {
             None => file.place.wrong("lies nowhere", "name the folder in which it lies: [prompts] folder"),
-            Some(path) => {
-                if let Err(reason) = playable(&path) {
-                    file.place.wrong(format!("{} {reason}", path.display()), RECORDING);
-                }
-            }
+            Some(path) => has_to_play(&file.place, &path),
         }
     }
     section.need("file", REMEDY);
@@ -536,11 +532,7 @@ fn bridging(section: &mut Section<'_>, prompts: Option<&Path>) -> Option<Arc<[pr
         let prompt::Source::File(file) = &phrase.value else { continue };
         match prompts.map(|folder| folder.join(file)) {
             None => phrase.place.wrong("is a recording, and there is no folder for them", "write prompts.folder"),
-            Some(path) => {
-                if let Err(reason) = playable(&path) {
-                    phrase.place.wrong(format!("{} {reason}", path.display()), RECORDING);
-                }
-            }
+            Some(path) => has_to_play(&phrase.place, &path),
         }
     }
     Some(phrases.into_iter().map(|found| found.value).collect())

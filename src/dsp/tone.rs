@@ -27,6 +27,11 @@ pub(super) const RATE: f32 = 8_000.0;
 /// The mean square of a sine of 0 dBm0 in 16-bit samples.
 pub(super) const ZERO_DBM0: f32 = 2.576e8;
 
+/// The amplitude of a sine of so many dBm0.
+pub(super) fn amplitude(dbm0: f32) -> f32 {
+    (2.0 * mean_square(dbm0)).sqrt()
+}
+
 /// The mean square of a sine of so many dBm0.
 pub(super) fn mean_square(dbm0: f32) -> f32 {
     ZERO_DBM0 * 10f32.powf(dbm0 / 10.0)

@@ -2,7 +2,7 @@
 
 use std::f32::consts::TAU;
 
-use super::{RATE, mean_square};
+use super::{RATE, amplitude};
 
 /// Samples of a rise or fall: 3 ms. Q.24 counts a tone from where it is at half.
 pub(super) const RAMP: u32 = 24;
@@ -27,7 +27,7 @@ pub struct Pair {
 impl Pair {
     /// A tone of one or two frequencies (Hz), each with its level (dBm0), for so many samples.
     pub fn new(sines: [(f32, f32); 2], samples: u32) -> Pair {
-        let sine = |(hz, dbm0): (f32, f32)| (TAU * hz / RATE, 0.0, (2.0 * mean_square(dbm0)).sqrt());
+        let sine = |(hz, dbm0): (f32, f32)| (TAU * hz / RATE, 0.0, amplitude(dbm0));
         Pair { sines: sines.map(sine), length: samples, done: 0 }
     }
 

@@ -5,7 +5,7 @@
 
 use std::f32::consts::TAU;
 
-use super::mean_square;
+use super::amplitude;
 use super::pair::{RAMP, rise};
 use crate::ms::Ms;
 
@@ -22,31 +22,31 @@ pub struct Signal {
     length_ms: u16,
 }
 
-/// Samples of a second.
+/// Samples of a second, and of a ms.
 const SECOND: u32 = 8_000;
+const PER_MS: u32 = SECOND / 1_000;
 
 impl Signal {
     /// A steady tone of one or two frequencies (Hz), each of so many dBm0; of at most 65 s.
     pub fn new(hz: u16, second: Option<u16>, dbm0: f32, length: Ms) -> Signal {
-        let length_ms = length.0.min(u16::MAX.into()) as u16;
-        let amplitude = (2.0 * mean_square(dbm0)).sqrt().round().min(32_767.0) as u16;
+        let length_ms = short(length);
+        let amplitude = amplitude(dbm0).round().min(32_767.0) as u16;
         Signal { hz: [hz, second.unwrap_or(0)], amplitude, on_ms: length_ms, off_ms: 0, length_ms }
     }
 
     /// The same, which sounds for so long, pauses, and sounds again, until its length is over.
     pub fn with_pauses(self, on: Ms, off: Ms) -> Signal {
-        let short = |ms: Ms| ms.0.min(u16::MAX.into()) as u16;
         Signal { on_ms: short(on).max(1), off_ms: short(off), ..self }
     }
 
     /// How many samples it has.
     pub fn samples(&self) -> u32 {
-        u32::from(self.length_ms) * 8
+        u32::from(self.length_ms) * PER_MS
     }
 
     /// Writes the samples from number `from` on, of those that it has; what is beyond is silence.
     pub fn write(&self, from: u32, out: &mut [i16]) {
-        let [on, off] = [self.on_ms, self.off_ms].map(|ms| u32::from(ms) * 8);
+        let [on, off] = [self.on_ms, self.off_ms].map(|ms| u32::from(ms) * PER_MS);
         for (sample, n) in out.iter_mut().zip(from..) {
             let into = n % (on + off).max(1);
             // The last one may be cut short: it ends softly there.
@@ -67,7 +67,11 @@ impl Signal {
     }
 }
 
-const _: () = assert!(RAMP < 20 * 8 / 2, "the shortest tone has a middle");
+fn short(ms: Ms) -> u16 {
+    ms.0.min(u16::MAX.into()) as u16
+}
+
+const _: () = assert!(RAMP < 20 * PER_MS / 2, "the shortest tone has a middle");
 
 #[cfg(test)]
 mod tests {
