@@ -57,7 +57,7 @@ pub enum What {
     },
     /// The call is up.
     Answered {
-        /// "PCMA" or "PCMU".
+        /// As `a=rtpmap` names it: PCMA, PCMU, G722, opus or L16.
         codec: &'static str,
         /// Where our media goes, as signalled.
         remote_media: SocketAddr,

@@ -6,6 +6,9 @@ use super::knobs::BargeIn;
 use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
 
+/// The longest text that is synthesised, in bytes.
+pub const LONGEST_TEXT: usize = 16 * 1024;
+
 /// Number of a prompt within its call, from 1, in the order in which they were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PromptNo(pub u32);

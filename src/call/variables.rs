@@ -9,11 +9,11 @@
 //!
 //! A name has 1 to 64 letters, digits, `_`, `-` and `.`. Values are said as they are: what looks like a variable in one is none.
 
+use super::prompt::LONGEST_TEXT;
+
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 64;
 const TOO_LONG: usize = LONGEST_NAME + 1;
-/// The longest text that is synthesised, in bytes; the contract's.
-const LONGEST_TEXT: usize = 16 * 1024;
 
 /// Whether a variable of this name can be filled in.
 pub fn is_variable(name: &str) -> bool {

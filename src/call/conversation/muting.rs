@@ -1,9 +1,7 @@
 //! Nothing is sent to the caller, as by the mute button of a phone: what is said runs on, and he does not hear it.
 
+use super::told::add_stretch;
 use super::*;
-
-/// Stretches that a record tells one by one.
-const MOST_MUTES: usize = 1_000;
 
 impl Conversation {
     /// Asks for it; what is so already is not asked for again.
@@ -30,10 +28,8 @@ impl Conversation {
     /// A mute, if there is one, ends.
     pub(super) fn mute_over(&mut self, stop: Ms) {
         let Some(start) = self.muted.take().filter(|start| *start < stop) else { return };
-        match self.told.mutes.len() {
-            MOST_MUTES => self.told.fault("mute: more stretches than the record tells".to_owned()),
-            more if more > MOST_MUTES => {}
-            _ => self.told.mutes.push(Pause { start, stop }),
+        if !add_stretch(&mut self.told.mutes, Pause { start, stop }) {
+            self.told.fault("mute: more stretches than the record tells".to_owned());
         }
     }
 }

@@ -4,10 +4,8 @@
 //! it was asked to be kept, what is said and pressed meanwhile goes to the dialogue, which has asked for it, and to nobody else. The record
 //! and the world are told that there was something: an `x` for each key, [`HIDDEN`] for each text.
 
+use super::told::add_stretch;
 use super::*;
-
-/// Paused stretches that a record tells one by one.
-const MOST_PAUSES: usize = 1_000;
 
 /// Hidden stretches that are known one by one; more are made one with what is between them.
 const MOST_HIDDEN: usize = 64;
@@ -93,10 +91,8 @@ impl Conversation {
         if hidden {
             self.recording.hide(start, stop);
         }
-        match self.told.pauses.len() {
-            MOST_PAUSES => self.told.fault("recording: more paused stretches than the record tells".to_owned()),
-            more if more > MOST_PAUSES => {}
-            _ => self.told.pauses.push(Pause { start, stop }),
+        if !add_stretch(&mut self.told.pauses, Pause { start, stop }) {
+            self.told.fault("recording: more paused stretches than the record tells".to_owned());
         }
     }
 

@@ -26,6 +26,18 @@ pub struct Told {
     pub mutes: Vec<Pause>,
 }
 
+/// Stretches of one kind that a record tells one by one.
+const MOST_STRETCHES: usize = 1_000;
+
+/// Adds one, if there is room for it.
+pub(super) fn add_stretch(stretches: &mut Vec<Pause>, stretch: Pause) -> bool {
+    let room = stretches.len() < MOST_STRETCHES;
+    if room {
+        stretches.push(stretch);
+    }
+    room
+}
+
 impl Told {
     pub(in crate::call) fn fault(&mut self, fault: String) {
         match self.faults.len() {

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::call::io::{HeardFrame, RecordedFrame};
     use crate::call::knobs::LegKnobs;
-    use crate::call::leg::{InbandKeys, LegEvent, Media, Outlet, Refused, SLOT, Setup, WallClock};
+    use crate::call::leg::{Command, InbandKeys, LegEvent, Media, Outlet, Refused, SLOT, Setup, WallClock};
     use crate::codec::g711::Law;
     use crate::ms::epoch;
     use crate::rtp::packet::{SequenceNumber, Ssrc};
@@ -205,5 +205,23 @@ mod tests {
             &packet(RED, 1, 160, &red(&[(EVENT, 160, &[5, 10, 0, 160])], (PayloadType::PCMA, &[]))),
         );
         assert_eq!(leg.refused(), Refused { payload_type: 1, ..Refused::default() });
+    }
+
+    #[test]
+    fn one_press_is_one_though_it_comes_by_rtp_and_by_info() {
+        let (mut leg, mut keys, start) = (leg(None), Keys::default(), epoch());
+        let mut pressed = packet(EVENT, 1, 800, &[5, 0x8a, 0, 160]);
+        // The marker.
+        pressed[1] |= 0x80;
+        leg.tick(start, &mut keys);
+        leg.receive(start + SLOT, far(), &pressed);
+        leg.tick(start + SLOT, &mut keys);
+        leg.command(Command::Pressed('5'), &mut keys);
+        leg.tick(start + SLOT * 2, &mut keys);
+        assert_eq!(keys.0, "5", "told twice, pressed once");
+        leg.command(Command::Pressed('5'), &mut keys);
+        leg.command(Command::Pressed('6'), &mut keys);
+        leg.tick(start + SLOT * 3, &mut keys);
+        assert_eq!(keys.0, "556", "the next press of the same key is another one");
     }
 }

@@ -427,7 +427,7 @@ pub struct Leg {
     // ears
     jitter: JitterBuffer,
     frames: Frames,
-    /// In a box, as what the keys are told by: a leg then fits 14 KiB, and the next size would be 16.
+    /// In a box, as what the keys are told by: a leg then fits 8 KiB, and the next size would be 10.
     events: Box<event::Receiver>,
     /// It has something to tell, or a key is held down.
     pressing: bool,
@@ -981,73 +981,5 @@ impl Leg {
             (false, None) if before => Voice { since, until: Some(at), spoke: true },
             (false, _) => self.voice,
         };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::g711::Law;
-    use crate::ms::epoch;
-    use crate::rtp::packet::Packet;
-
-    #[derive(Default)]
-    struct Keys(Vec<char>);
-
-    impl Outlet for Keys {
-        fn event(&mut self, event: LegEvent) {
-            if let LegEvent::Key { key, .. } = event {
-                self.0.push(key);
-            }
-        }
-        fn heard(&mut self, _: impl FnOnce() -> HeardFrame) {}
-        fn record(&mut self, _: impl FnOnce() -> RecordedFrame) {}
-        fn send(&mut self, _: SocketAddr, _: &[u8]) {}
-        fn report(&mut self, _: SocketAddr, _: &[u8]) {}
-    }
-
-    #[test]
-    fn one_press_is_one_though_it_comes_by_rtp_and_by_info() {
-        let start = epoch();
-        let remote = SocketAddr::from(([127, 0, 0, 1], 5_000));
-        let events = PayloadType::new(101);
-        let media = Media { telephone_event: events, telephone_event_in: events, ..Media::g711(Law::A, remote) };
-        let clock = WallClock { at: start, unix: Duration::ZERO };
-        let mut leg = Leg::new(Setup {
-            media,
-            srtp: None,
-            may_widen: false,
-            knobs: LegKnobs::default(),
-            inband_keys: InbandKeys::default(),
-            tones: None,
-            answerer: None,
-            rtp_timeout: Duration::from_secs(9),
-            seed: 1,
-            clock,
-        });
-        let mut keys = Keys::default();
-        let key = |n: u16, timestamp: u32| {
-            let packet = Packet {
-                marker: true,
-                payload_type: PayloadType::new(101).expect("below 128"),
-                sequence: crate::rtp::packet::SequenceNumber(n),
-                timestamp,
-                ssrc: crate::rtp::packet::Ssrc(7),
-                payload: &[5, 0x8a, 0, 160],
-            };
-            let mut datagram = [0; 64];
-            let length = packet.write_into(&mut datagram);
-            datagram[..length].to_vec()
-        };
-        leg.tick(start, &mut keys);
-        leg.receive(start + SLOT, remote, &key(1, 800));
-        leg.tick(start + SLOT, &mut keys);
-        leg.command(Command::Pressed('5'), &mut keys);
-        leg.tick(start + SLOT * 2, &mut keys);
-        assert_eq!(keys.0, ['5'], "told twice, pressed once");
-        leg.command(Command::Pressed('5'), &mut keys);
-        leg.command(Command::Pressed('6'), &mut keys);
-        leg.tick(start + SLOT * 3, &mut keys);
-        assert_eq!(keys.0, ['5', '5', '6'], "the next press of the same key is another one");
     }
 }

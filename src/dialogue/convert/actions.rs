@@ -8,13 +8,12 @@ use crate::call::action::{Action, Asked};
 use crate::call::collection::Collect;
 use crate::call::fillers::Fillers;
 use crate::call::knobs::{Background, BargeIn, KnobChange, OnBargeIn};
-use crate::call::prompt::{Prompt, Segment, Source, Text};
+use crate::call::prompt::{LONGEST_TEXT, Prompt, Segment, Source, Text};
 use crate::call::variables::is_variable;
 use crate::dsp::tone::signal::Signal;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 
-const MAX_TEXT: usize = 16 * 1024;
 const MOST_BRIDGING: usize = 16;
 const MOST_ATTEMPTS: u32 = 10;
 
@@ -155,7 +154,7 @@ fn text(path: &str, message: proto::Text, piece: bool) -> Result<Text, Refused> 
     if text.is_empty() || (!piece && text.trim().is_empty()) {
         return Err(Refused::invalid(format!("{path}.text"), "is empty"));
     }
-    if text.len() > MAX_TEXT {
+    if text.len() > LONGEST_TEXT {
         return Err(Refused::invalid(
             format!("{path}.text"),
             format!("has {} bytes, at most 16,384 are taken", text.len()),

@@ -47,11 +47,6 @@ impl Refused {
     pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Refused {
         Refused { kind: Kind::Invalid, field: field.into(), reason: reason.into() }
     }
-
-    /// A field whose feature is not built yet; `what` in the plural: "tones".
-    pub fn not_built(field: impl Into<String>, what: &str) -> Refused {
-        Refused { kind: Kind::NotBuilt, field: field.into(), reason: format!("{what} are not built yet") }
-    }
 }
 
 impl fmt::Display for Refused {
