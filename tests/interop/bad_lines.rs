@@ -15,7 +15,7 @@ use trunkline::proto::dialogue::v1::action::Action as Act;
 use trunkline::proto::dialogue::v1::line_event::Event as Line;
 use trunkline::sip::message::Method;
 
-use crate::rig::{Brain, Engine, Hearing, PATIENCE, Peer, Rig, Setup, Speaking, say};
+use crate::rig::{Brain, Engine, Hearing, PATIENCE, Peer, Rig, Setup, Speaking, media_port, say, sdp};
 
 /// Samples of 20 ms.
 const FRAME: usize = 160;
@@ -67,21 +67,11 @@ async fn a_talk_goes_on_over_a_line_that_delays_loses_and_reorders_and_the_recor
     let rig = Rig::start(setup).await;
     let peer = Peer::lab(&rig).await;
     let media = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let port = media.local_addr().expect("it is bound").port();
     let order = DialRequest { dialogue: "brain".into(), speech: "local".into(), ..rig.order() };
     let call_id = rig.dial(order).await;
     let invite = peer.request(&Method::Invite).await;
-    let offer = String::from_utf8_lossy(invite.session_body().sdp().expect("an offer")).into_owned();
-    let to: u16 = offer
-        .split("m=audio ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .and_then(|port| port.parse().ok())
-        .expect("a port");
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
-    );
-    peer.answer(&invite, 200, &[], &sdp).await;
+    let to = media_port(invite.session_body().sdp().expect("an offer"));
+    peer.answer(&invite, 200, &[], &sdp(&media)).await;
     peer.request(&Method::Ack).await;
     rig.answered(&call_id).await;
 
@@ -113,8 +103,7 @@ async fn a_talk_goes_on_over_a_line_that_delays_loses_and_reorders_and_the_recor
     assert_eq!(texts, ["utterance 1", "utterance 2"], "none is torn in two");
     rig.finished(&call_id, "answer 1").await;
     rig.hang_up(&call_id).await;
-    let bye = peer.request(&Method::Bye).await;
-    peer.answer(&bye, 200, &[], "").await;
+    peer.is_hung_up().await;
     let record = rig.ended(&call_id).await;
     drop(line);
     assert_eq!(record.outcome(), Outcome::Success);

@@ -12,7 +12,7 @@ use trunkline::proto::dialogue::v1::line_event::Event;
 use trunkline::proto::dialogue::v1::{File, Hangup, Refer, Segment, Transfer, UserToUser, segment};
 use trunkline::sip::message::Method;
 
-use crate::rig::{Brain, Engine, Happened, Hearing, Peer, Phone, Rig, Setup, Speaking, Trace, say, soon};
+use crate::rig::{Brain, Engine, Happened, Hearing, Peer, Phone, Rig, Setup, Speaking, Trace, say, sdp, soon};
 
 /// What the agent gets to know.
 const CONTEXT: &str = "sessionId=7;transType=1;transValue=8001;transIntent=Rechnung prüfen;transAddr=8001@127.0.0.1";
@@ -260,11 +260,7 @@ async fn both_hear_each_other_and_the_recording_hears_both() {
     rig.send(&call_id, Command::Transfer(transfer())).await;
     let invite = agent.request(&Method::Invite).await;
     agent.answer(&invite, 180, &[], "").await;
-    let port = media.local_addr().expect("it is bound").port();
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
-    );
-    agent.answer(&invite, 200, &[], &sdp).await;
+    agent.answer(&invite, 200, &[], &sdp(&media)).await;
     agent.request(&Method::Ack).await;
     // The agent hears the caller's speech, and says one loud value all the time.
     const LOUD: u8 = 0x2a;

@@ -11,7 +11,7 @@ use trunkline::proto::dialogue::v1::line_event::Event;
 use trunkline::proto::dialogue::v1::{Hangup, ReferAnswer};
 use trunkline::sip::message::{HeaderName, Method};
 
-use crate::rig::{Brain, Happened, PATIENCE, Peer, Phone, Rig, Setup, Trace, say};
+use crate::rig::{Brain, Happened, PATIENCE, Peer, Phone, Rig, Setup, Trace, say, sdp};
 
 /// Whoever is called by a REFER is at 127.0.0.2, on the port of the trunk's phone; nobody else is called.
 const FOLLOWS: &str = "[transfer]\ninbound_refer = \"follow\"\ninbound_refer_hosts = [\"127.0.0.2\"]";
@@ -184,12 +184,6 @@ async fn hears(socket: &UdpSocket) -> bool {
     tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut packet)).await.is_ok_and(|read| read.is_ok())
 }
 
-fn sdp(media: &UdpSocket) -> String {
-    let at = media.local_addr().expect("it is bound");
-    let (ip, port) = (at.ip(), at.port());
-    format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n")
-}
-
 #[tokio::test]
 async fn media_go_to_the_target_and_its_dialog_is_the_call_s() {
     let rig = Rig::start(Setup { trunk: FOLLOWS, ..Setup::default() }).await;
@@ -226,8 +220,7 @@ async fn media_go_to_the_target_and_its_dialog_is_the_call_s() {
         last = String::from_utf8_lossy(notify.body()).into_owned();
         first.answer(&notify, 200, &[], "").await;
     }
-    let bye = first.request(&Method::Bye).await;
-    first.answer(&bye, 200, &[], "").await;
+    first.is_hung_up().await;
     // Its dialog is what GetCall tells, and its requests are taken although it is none of the trunk's sources.
     let state = trunkline::proto::control::v1::GetCallRequest { call_id: call_id.clone() };
     let state = rig.control().get_call(state).await.expect("it is up").into_inner().call.expect("a call");
@@ -259,8 +252,7 @@ async fn while_the_target_is_called_it_takes_a_channel() {
     assert_eq!(first.response().await.code(), 202);
     assert_eq!(rig.followed(&call_id).await.last(), Some(&(Stage::Failed, 503)));
     rig.hang_up(&call_id).await;
-    let bye = first.request(&Method::Bye).await;
-    first.answer(&bye, 200, &[], "").await;
+    first.is_hung_up().await;
     let record = rig.ended(&call_id).await;
     assert!(record.transfers[0].reason.contains("channels = 1"), "{record:?}");
     rig.idle().await;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use trunkline::proto::control::v1::send_request::{Command, Hold};
 use trunkline::proto::control::v1::{CallRecord, GetCallRequest, Outcome};
 use trunkline::proto::dialogue::v1::Hangup;
-use trunkline::sip::message::Method;
 
 use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, SDP, Setup, Trace, soon};
 
@@ -284,8 +283,7 @@ async fn a_hold_of_the_far_end_is_seen_in_the_state_while_it_lasts() {
         soon("it is seen", PATIENCE, async || held(&rig, &call_id).await == (false, by_far_end)).await;
     }
     rig.hang_up(&call_id).await;
-    let bye = lab.request(&Method::Bye).await;
-    lab.answer(&bye, 200, &[], "").await;
+    lab.is_hung_up().await;
     rig.ended(&call_id).await;
     rig.idle().await;
 }

@@ -9,7 +9,7 @@ use trunkline::proto::control::v1::Outcome;
 use trunkline::proto::control::v1::send_request::{Command as Order, SendKeys};
 use trunkline::sip::message::Method;
 
-use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, Setup};
+use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, Setup, sdp};
 
 /// The first day's recogniser, in this process.
 #[cfg(feature = "speech")]
@@ -86,14 +86,10 @@ async fn keys_that_we_send_as_tones_are_read_by_another_decoder() {
     let rig = Rig::start(Setup::default()).await;
     let peer = Peer::lab(&rig).await;
     let media = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let port = media.local_addr().expect("it is bound").port();
     let call_id = rig.dial(rig.order()).await;
     let invite = peer.request(&Method::Invite).await;
     // No telephone-event, and no INFO.
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
-    );
-    peer.answer(&invite, 200, &[("Allow", "INVITE, ACK, BYE, CANCEL")], &sdp).await;
+    peer.answer(&invite, 200, &[("Allow", "INVITE, ACK, BYE, CANCEL")], &sdp(&media)).await;
     peer.request(&Method::Ack).await;
     rig.answered(&call_id).await;
     rig.send(&call_id, Order::SendKeys(SendKeys { keys: KEYS.into() })).await;
@@ -110,8 +106,7 @@ async fn keys_that_we_send_as_tones_are_read_by_another_decoder() {
     let first = audio.first().expect("audio").0;
     audio.sort_by_key(|(sequence, _)| sequence.wrapping_sub(first));
     rig.send(&call_id, Order::Hangup(Default::default())).await;
-    let bye = peer.request(&Method::Bye).await;
-    peer.answer(&bye, 200, &[], "").await;
+    peer.is_hung_up().await;
     rig.ended(&call_id).await;
 
     let [coded, plain] = ["keys.al", "keys.raw"].map(|name| rig.folder().join(name));

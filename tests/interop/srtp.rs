@@ -75,8 +75,7 @@ async fn on_the_wire_there_is_nothing_but_srtp_and_nothing_else_is_heard() {
         })
         .await;
         rig.hang_up(&call_id).await;
-        let bye = peer.request(&Method::Bye).await;
-        peer.answer(&bye, 200, &[], "").await;
+        peer.is_hung_up().await;
         let record = rig.ended(&call_id).await;
         assert_eq!((record.outcome(), record.srtp.as_str()), (Outcome::Success, suite.name()));
         assert_eq!(record.quality.expect("how the line was").received, 40);
@@ -99,8 +98,7 @@ async fn where_srtp_is_required_nothing_goes_without() {
     let invite = peer.request(&Method::Invite).await;
     peer.answer(&invite, 200, &[], SDP).await;
     peer.request(&Method::Ack).await;
-    let bye = peer.request(&Method::Bye).await;
-    peer.answer(&bye, 200, &[], "").await;
+    peer.is_hung_up().await;
     let record = rig.ended(&call_id).await;
     assert_eq!(record.end_reason, "SDP answer: SRTP is required: RTP/SAVP with a=crypto");
     assert_eq!((record.srtp.as_str(), record.quality.unwrap_or_default().sent), ("", 0));

@@ -70,11 +70,9 @@ async fn a_trunk_that_is_silent_is_passed_over_and_told_goodbye_when_it_answers_
     rig.answered(&call_id).await;
     lab.answer(&late, 200, &[], SDP).await;
     lab.request(&Method::Ack).await;
-    let bye = lab.request(&Method::Bye).await;
-    lab.answer(&bye, 200, &[], "").await;
+    lab.is_hung_up().await;
     rig.hang_up(&call_id).await;
-    let bye = spare.request(&Method::Bye).await;
-    spare.answer(&bye, 200, &[], "").await;
+    spare.is_hung_up().await;
     let record = rig.ended(&call_id).await;
     assert_eq!(
         (record.outcome(), record.trunk.as_str(), record.end_reason.as_str()),
@@ -148,8 +146,7 @@ async fn when_all_fail_it_ends_as_the_last_one_did_and_says_why_there_was_no_oth
     assert_eq!((record.sip_code, record.trunk.as_str()), (503, "lab"));
     assert_eq!(record.end_reason, "503 By hand; no other way: no_channel: trunk spare: [limits] channels = 1");
     rig.hang_up(&busy).await;
-    let bye = spare.request(&Method::Bye).await;
-    spare.answer(&bye, 200, &[], "").await;
+    spare.is_hung_up().await;
     rig.idle().await;
 }
 
@@ -185,8 +182,7 @@ async fn a_full_member_is_passed_over_before_anything_is_sent() {
     assert_eq!(placed(&rig, &second, 1).await, ["dialling over spare"]);
     for (call_id, peer) in [(&first, &lab), (&second, &spare)] {
         rig.hang_up(call_id).await;
-        let bye = peer.request(&Method::Bye).await;
-        peer.answer(&bye, 200, &[], "").await;
+        peer.is_hung_up().await;
         rig.ended(call_id).await;
     }
     rig.idle().await;
@@ -224,8 +220,7 @@ async fn limits_of_numbers_and_of_the_rate_are_named() {
     lab.refuses(486).await;
     rig.ended(&second).await;
     rig.hang_up(&first).await;
-    let bye = lab.request(&Method::Bye).await;
-    lab.answer(&bye, 200, &[], "").await;
+    lab.is_hung_up().await;
     rig.ended(&first).await;
 }
 
@@ -301,8 +296,7 @@ async fn a_trunk_that_flaps_is_told_and_the_other_one_does_not_notice() {
     assert!(!down.up && !down.reason.is_empty(), "{down:?}");
 
     rig.hang_up(&call_id).await;
-    let bye = spare.request(&Method::Bye).await;
-    spare.answer(&bye, 200, &[], "").await;
+    spare.is_hung_up().await;
     assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Success);
     let mut seen = Vec::new();
     let ended = |event: &Event| event.call_id == call_id && matches!(event.event, Some(Happened::Ended(_)));
@@ -498,9 +492,8 @@ async fn calls_pass_the_proxies_that_profile_and_registrar_name_and_a_drain_take
     lab.answer(&gone, 200, &[], "").await;
     // The call goes on.
     rig.hang_up(&call_id).await;
-    let bye = lab.request(&Method::Bye).await;
+    let bye = lab.is_hung_up().await;
     assert_eq!(bye.list(HeaderName::Route).count(), 0, "the route set of a dialog is what Record-Route said");
-    lab.answer(&bye, 200, &[], "").await;
     assert_eq!(rig.ended(&call_id).await.end_reason, "enough");
 }
 
@@ -510,8 +503,7 @@ async fn a_call_ends_when_it_has_lasted_long_enough() {
     let lab = Peer::lab(&rig).await;
     let call_id = rig.dial(rig.order()).await;
     lab.takes().await;
-    let bye = lab.request(&Method::Bye).await;
-    lab.answer(&bye, 200, &[], "").await;
+    lab.is_hung_up().await;
     let record = rig.ended(&call_id).await;
     assert_eq!((record.hung_up_by.as_str(), record.end_reason.as_str()), ("network", "max_call_s is over"));
     assert!((1_000..3_000).contains(&record.talk_ms), "{record:?}");

@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use trunkline::codec::g711::Law;
 use trunkline::sip::message::{HeaderName, Message, Method, Request, Writer, parse};
 
+use crate::rig::{media_port, sdp};
+
 /// Silence after which the robot has finished: the pauses of the waiting sound are shorter.
 const FINISHED: u32 = 1_800;
 /// Louder than this is sound.
@@ -95,16 +97,11 @@ async fn pick_up(
     told: mpsc::UnboundedSender<Heard>,
 ) -> Line {
     let media = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-    let at = media.local_addr().expect("it is bound").port();
-    let sdp =
-        format!("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {at} RTP/AVP 8\r\n");
     let answer = Writer::reply(invite, from, 200, "OK", Some("phone"))
         .copy(invite, HeaderName::RecordRoute)
         .header(HeaderName::Contact, &format!("<sip:100@127.0.0.1:{port}>"))
-        .finish("application/sdp", sdp.as_bytes());
-    let offer = String::from_utf8_lossy(invite.body()).into_owned();
-    let theirs = offer.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio");
-    let theirs: u16 = theirs.split(' ').next().and_then(|port| port.parse().ok()).expect("a port");
+        .finish("application/sdp", sdp(&media).as_bytes());
+    let theirs = media_port(invite.body());
     let (hang_up, hung_up) = oneshot::channel();
     let caller = Caller { heard: Heard { sip_call_id, ..Heard::default() }, ..Caller::default() };
     tokio::spawn(caller.talk(Arc::new(media), theirs, hung_up, told));

@@ -17,6 +17,7 @@ mod sipp;
 mod speech;
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,7 +39,7 @@ pub use dns::{Zone, a, record, srv};
 pub use events::Happened;
 pub use kamailio::Kamailio;
 pub use linphone::{Linphone, Plays};
-pub use peer::{Peer, SDP};
+pub use peer::{Peer, SDP, media_port, sdp, sdp_at};
 pub use pjsip::Pjsip;
 pub use ports::Ports;
 pub use rtpengine::RtpEngine;
@@ -456,9 +457,7 @@ async fn ask_on(rig: &Rig, socket: &UdpSocket, callee: &str, media: u16, more: &
              Contact: <sip:200@127.0.0.1:{port}>\r\nMax-Forwards: 70\r\n"
         )
     };
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {media} RTP/AVP 8\r\n"
-    );
+    let sdp = sdp_at(Ipv4Addr::LOCALHOST.into(), media);
     let to = format!("<sip:{callee}@127.0.0.1>");
     let length = sdp.len();
     let invite =

@@ -12,6 +12,23 @@ use super::{PATIENCE, Rig};
 pub const SDP: &str =
     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n";
 
+/// The same, with media at a socket.
+pub fn sdp(media: &UdpSocket) -> String {
+    let at = media.local_addr().expect("it is bound");
+    sdp_at(at.ip(), at.port())
+}
+
+pub fn sdp_at(ip: IpAddr, port: u16) -> String {
+    format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n")
+}
+
+/// The port of the audio in a description.
+pub fn media_port(sdp: &[u8]) -> u16 {
+    let sdp = String::from_utf8_lossy(sdp);
+    let audio = sdp.lines().find_map(|line| line.strip_prefix("m=audio ")).expect("audio");
+    audio.split(' ').next().and_then(|port| port.parse().ok()).expect("a port")
+}
+
 /// The far end of a trunk, played by hand.
 #[derive(Debug)]
 pub struct Peer {
@@ -129,6 +146,13 @@ impl Peer {
         self.answer(&invite, 200, &[], SDP).await;
         self.request(&Method::Ack).await;
         invite
+    }
+
+    /// Answers the next BYE.
+    pub async fn is_hung_up(&self) -> Request {
+        let bye = self.request(&Method::Bye).await;
+        self.answer(&bye, 200, &[], "").await;
+        bye
     }
 
     /// Calls us, with more headers.
