@@ -101,22 +101,16 @@ async fn ended(rig: &Rig, call_id: &str, by: &str) -> CallRecord {
     record
 }
 
-/// Waits for the n-th hold that is told, from 0: held by us, by it.
-async fn held(rig: &Rig, call_id: &str, n: usize) -> (bool, bool) {
-    let hold = rig.hold(call_id, n).await;
-    (hold.by_us, hold.by_far_end)
-}
-
 /// It holds and resumes, is held and resumed.
 async fn holds_all_ways(rig: &Rig, far: &mut Far, call_id: &str) {
     far.is_told("hold", "").await;
-    assert_eq!(held(rig, call_id, 0).await, (false, true));
+    assert_eq!(rig.held(call_id, 0).await, (false, true));
     far.is_told("resume", "").await;
-    assert_eq!(held(rig, call_id, 1).await, (false, false));
+    assert_eq!(rig.held(call_id, 1).await, (false, false));
     rig.send(call_id, Command::Hold(Hold { on: true })).await;
-    assert_eq!(held(rig, call_id, 2).await, (true, false));
+    assert_eq!(rig.held(call_id, 2).await, (true, false));
     rig.send(call_id, Command::Hold(Hold { on: false })).await;
-    assert_eq!(held(rig, call_id, 3).await, (false, false));
+    assert_eq!(rig.held(call_id, 3).await, (false, false));
 }
 
 /// It wants to transfer us; that is refused, and then it hangs up by itself.
@@ -164,12 +158,7 @@ async fn a_baresip_that_calls_is_heard_presses_keys_holds_and_refers_in_vain() {
     let call_id = far.calls(&rig, "100", rig.ports.sip()).await;
     heard(&rig).await;
     far.phone.press("5#").await.expect("it has keys");
-    let mut keys = 0;
-    rig.find(&call_id, |event| {
-        keys += usize::from(matches!(event.event, Some(Happened::Key(_))));
-        (keys == 2).then_some(())
-    })
-    .await;
+    rig.keys(&call_id, 2).await;
     holds_all_ways(&rig, &mut far, &call_id).await;
     refers_in_vain(&rig, &mut far, &call_id).await;
     assert_eq!(ended(&rig, &call_id, "caller").await.keys, "5#");
@@ -238,9 +227,9 @@ async fn reports(mux: &str, shared: bool) {
         };
         measured(&rig, &call_id).await;
         rig.send(&call_id, Command::Hold(Hold { on: true })).await;
-        assert_eq!(held(&rig, &call_id, 0).await, (true, false));
+        assert_eq!(rig.held(&call_id, 0).await, (true, false));
         rig.send(&call_id, Command::Hold(Hold { on: false })).await;
-        assert_eq!(held(&rig, &call_id, 1).await, (false, false));
+        assert_eq!(rig.held(&call_id, 1).await, (false, false));
         rig.hang_up(&call_id).await;
         far.sees("CALL_CLOSED").await;
         let quality = ended(&rig, &call_id, "operator").await.quality.expect("how the line was");

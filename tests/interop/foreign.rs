@@ -466,17 +466,7 @@ async fn a_call_goes_on_whatever_is_asked_within_it_and_its_media_follow() {
     // Asked for our offer, in the call: all that we have; the answer comes in the ACK.
     let whole = within(&peer, &answer, "INVITE", 14, "", "").await;
     assert_eq!((whole.code(), streams(&whole).len()), (200, 1));
-    let keys = async || {
-        let mut keys = String::new();
-        rig.find(&call_id, |event| {
-            if let Some(crate::rig::Happened::Key(key)) = &event.event {
-                keys.push_str(&key.key);
-            }
-            (keys.len() == 2).then(|| keys.clone())
-        })
-        .await
-    };
-    assert_eq!(keys().await, "5#");
+    assert_eq!(rig.keys(&call_id, 2).await, "5#");
     hung_up(&peer, &answer, 15).await;
     let record = rig.ended(&call_id).await;
     assert_eq!(record.hung_up_by, "caller", "{record:?}");

@@ -85,7 +85,7 @@ async fn a_linphone_that_calls_acknowledges_the_183_is_heard_presses_a_key_and_h
     assert_eq!((phone.lines("RSeq: "), phone.lines("PRACK sip:")), (1, 1));
     heard(&rig, 50.0).await;
     phone.types("5").await;
-    rig.find(&call_id, |event| matches!(event.event, Some(Happened::Key(_))).then_some(())).await;
+    rig.keys(&call_id, 1).await;
     assert_eq!(hangs_up(&rig, &mut phone, &call_id).await.keys, "5");
 }
 
@@ -147,29 +147,23 @@ async fn a_linphone_declines() {
     rig.idle().await;
 }
 
-/// Waits for the n-th hold that is told, from 0: held by us, by it.
-async fn held(rig: &Rig, call_id: &str, n: usize) -> (bool, bool) {
-    let hold = rig.hold(call_id, n).await;
-    (hold.by_us, hold.by_far_end)
-}
-
 async fn holds_and_resumes(rig: &Rig, phone: &mut Linphone, call_id: &str) {
     phone.types("pause").await;
     phone.says("is now paused").await;
-    let (by_us, by_it) = held(rig, call_id, 0).await;
+    let (by_us, by_it) = rig.held(call_id, 0).await;
     assert!(!by_us && by_it);
     phone.types("resume 1").await;
     phone.says("Media streams established").await;
-    assert_eq!(held(rig, call_id, 1).await, (false, false));
+    assert_eq!(rig.held(call_id, 1).await, (false, false));
 }
 
 async fn is_held_and_resumed(rig: &Rig, phone: &mut Linphone, call_id: &str, n: usize) {
     rig.send(call_id, Command::Hold(Hold { on: true })).await;
     phone.says("has been paused by").await;
-    assert_eq!(held(rig, call_id, n).await, (true, false));
+    assert_eq!(rig.held(call_id, n).await, (true, false));
     rig.send(call_id, Command::Hold(Hold { on: false })).await;
     phone.says("Media streams established").await;
-    assert_eq!(held(rig, call_id, n + 1).await, (false, false));
+    assert_eq!(rig.held(call_id, n + 1).await, (false, false));
 }
 
 #[tokio::test]
@@ -191,10 +185,10 @@ async fn a_linphone_that_is_called_holds_and_is_held() {
     is_held_and_resumed(&rig, &mut phone, &call_id, 0).await;
     phone.types("pause").await;
     phone.says("is now paused").await;
-    assert_eq!(held(&rig, &call_id, 2).await, (false, true));
+    assert_eq!(rig.held(&call_id, 2).await, (false, true));
     phone.types("resume 1").await;
     phone.says("Media streams established").await;
-    assert_eq!(held(&rig, &call_id, 3).await, (false, false));
+    assert_eq!(rig.held(&call_id, 3).await, (false, false));
     hangs_up(&rig, &mut phone, &call_id).await;
 }
 

@@ -211,7 +211,7 @@ async fn a_hang_up_before_the_answer_cancels() {
     let rig = Rig::start(Setup::default()).await;
     let phone = rig.phone(Phone::new("uas_never_answers_cancelled")).await;
     let call_id = rig.dial(rig.order()).await;
-    rig.find(&call_id, |event| matches!(event.event, Some(Happened::Ringing(_))).then_some(())).await;
+    rig.ringing(&call_id).await;
     let command =
         Some(Command::Hangup(Hangup { now: false, reason: "thought better of it".into(), ..Default::default() }));
     let request = SendRequest { call_id: call_id.clone(), command, ..Default::default() };

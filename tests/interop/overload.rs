@@ -207,11 +207,7 @@ async fn without_a_file_to_open_the_way_out_is_not_to_widen_the_ports() {
     let (answer, _) = ask(&rig, "100").await;
     assert!(answer.starts_with("SIP/2.0 503 "), "{answer}");
     let call_id = rig.dial(rig.order()).await;
-    let ended = rig.find(&call_id, |event| match &event.event {
-        Some(crate::rig::Happened::Ended(ended)) => ended.record.clone(),
-        _ => None,
-    });
-    let record = ended.await;
+    let record = rig.told_record(&call_id).await;
     prlimit(Some(pid), Resource::Nofile, before).expect("it is ours");
     assert_eq!(record.outcome(), Outcome::NoChannel);
     assert!(record.end_reason.contains("ulimit -n") && !record.end_reason.contains("widen"), "{}", record.end_reason);

@@ -42,7 +42,7 @@ async fn takes(rig: &Rig, phone: &mut Pjsip, order: DialRequest, headers: Value)
     let call_id = rig.dial(order).await;
     phone.tells("incoming call").await;
     phone.does("answer", json!({ "code": 180 })).await;
-    rig.find(&call_id, |event| matches!(event.event, Some(Happened::Ringing(_))).then_some(())).await;
+    rig.ringing(&call_id).await;
     phone.does("answer", json!({ "code": 200, "headers": headers })).await;
     phone.tells("confirmed").await;
     rig.answered(&call_id).await;
@@ -85,37 +85,19 @@ async fn hangs_up(rig: &Rig, mut phone: Pjsip, call_id: &str) -> CallRecord {
     record
 }
 
-/// Waits until so many keys have been told; all of them.
-async fn keys(rig: &Rig, call_id: &str, count: usize) -> String {
-    let mut keys = String::new();
-    rig.find(call_id, |event| {
-        if let Some(Happened::Key(key)) = &event.event {
-            keys.push_str(&key.key);
-        }
-        (keys.len() == count).then(|| keys.clone())
-    })
-    .await
-}
-
-/// Waits for the n-th hold that is told, from 0: by us, by it.
-async fn held(rig: &Rig, call_id: &str, n: usize) -> (bool, bool) {
-    let hold = rig.hold(call_id, n).await;
-    (hold.by_us, hold.by_far_end)
-}
-
 /// It holds and resumes, is held and resumed.
 async fn holds_all_ways(rig: &Rig, phone: &mut Pjsip, call_id: &str) {
     phone.does("hold", json!({})).await;
-    assert_eq!(held(rig, call_id, 0).await, (false, true));
+    assert_eq!(rig.held(call_id, 0).await, (false, true));
     phone.tells_that("media", |media| media["held"] == "by us").await;
     phone.does("resume", json!({})).await;
-    assert_eq!(held(rig, call_id, 1).await, (false, false));
+    assert_eq!(rig.held(call_id, 1).await, (false, false));
     phone.tells_that("media", |media| media["active"] == true).await;
     rig.send(call_id, Command::Hold(Hold { on: true })).await;
-    assert_eq!(held(rig, call_id, 2).await, (true, false));
+    assert_eq!(rig.held(call_id, 2).await, (true, false));
     phone.tells_that("media", |media| media["held"] == "by it").await;
     rig.send(call_id, Command::Hold(Hold { on: false })).await;
-    assert_eq!(held(rig, call_id, 3).await, (false, false));
+    assert_eq!(rig.held(call_id, 3).await, (false, false));
     phone.tells_that("media", |media| media["active"] == true).await;
 }
 
@@ -136,9 +118,9 @@ async fn a_pjsip_that_requires_100rel_and_timers_calls_hears_the_early_media_and
     phone.does("update", json!({})).await;
     phone.line("UPDATE sip:").await;
     phone.does("keys", json!({ "keys": "5#" })).await;
-    assert_eq!(keys(&rig, &call_id, 2).await, "5#");
+    assert_eq!(rig.keys(&call_id, 2).await, "5#");
     phone.does("keys", json!({ "keys": "7", "info": true })).await;
-    assert_eq!(keys(&rig, &call_id, 3).await, "5#7");
+    assert_eq!(rig.keys(&call_id, 3).await, "5#7");
     talk(&rig, &call_id).await;
     assert_eq!(hangs_up(&rig, phone, &call_id).await.keys, "5#7");
 }
@@ -204,7 +186,7 @@ async fn a_pjsip_that_rings_is_cancelled() {
     let call_id = rig.dial(rig.order()).await;
     phone.tells("incoming call").await;
     phone.does("answer", json!({ "code": 180 })).await;
-    rig.find(&call_id, |event| matches!(event.event, Some(Happened::Ringing(_))).then_some(())).await;
+    rig.ringing(&call_id).await;
     rig.hang_up(&call_id).await;
     assert_eq!(phone.tells("disconnected").await["code"], 487);
     assert_eq!(rig.ended(&call_id).await.outcome(), Outcome::Cancelled);

@@ -131,15 +131,6 @@ async fn a_process_that_is_killed_leaves_files_that_play_in_both_forms() {
     }
 }
 
-/// The record as it was told: on a full disk there is no other.
-async fn told_record(rig: &Rig, call_id: &str) -> CallRecord {
-    rig.find(call_id, |event| match &event.event {
-        Some(Happened::Ended(ended)) => ended.record.clone(),
-        _ => None,
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_disk_that_is_full_harms_no_call_and_the_next_one_is_recorded_when_there_is_room() {
     let rig = Rig::on_small_disk("512k", Setup { record: true, ..Setup::default() }).await;
@@ -156,7 +147,7 @@ async fn a_disk_that_is_full_harms_no_call_and_the_next_one_is_recorded_when_the
     rig.finished(&call_id, "long").await;
     assert!(rig.metric("trunkline_journal_disk_errors_total").await >= 1.0);
     rig.send(&call_id, Order::Hangup(Default::default())).await;
-    let record = told_record(&rig, &call_id).await;
+    let record = rig.told_record(&call_id).await;
     phone.done().await;
     // All of the prompt went out, and no frame waited for the disk: the ring never was full.
     let sent = record.quality.as_ref().expect("there was media").sent;
@@ -181,7 +172,7 @@ async fn a_disk_that_is_full_harms_no_call_and_the_next_one_is_recorded_when_the
     rig.answered(&call_id).await;
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     rig.send(&call_id, Order::Hangup(Default::default())).await;
-    let record = told_record(&rig, &call_id).await;
+    let record = rig.told_record(&call_id).await;
     phone.done().await;
     assert_eq!(record.faults, [""; 0]);
     assert!(play(&call_id) + 8_000 * 3 / 10 > record.talk_ms * 8, "all of it is there");
@@ -239,7 +230,7 @@ async fn a_disk_that_stands_still_harms_no_call_and_is_told_in_record_and_metric
     rig.finished(&first, "long").await;
     rig.send(&first, Order::Hangup(Default::default())).await;
     // Its end is told, though there is no file.
-    let record = told_record(&rig, &first).await;
+    let record = rig.told_record(&first).await;
     assert!(record.faults.iter().any(|fault| fault.contains("has not answered for ")), "{:?}", record.faults);
     let said = record.turns.iter().find(|turn| turn.id == "long").expect("it was said");
     let (length, quality) = (said.stop_ms - said.start_ms, record.quality.as_ref().expect("there was media"));

@@ -66,7 +66,7 @@ async fn before_the_answer_and_after_the_end_no_command_is_done_and_each_says_wh
     let rig = Rig::start(Setup { record: true, ..Setup::default() }).await;
     let phone = rig.phone(Phone::new("uas_never_answers_cancelled")).await;
     let call_id = rig.dial(rig.order()).await;
-    rig.find(&call_id, |event| matches!(event.event, Some(Happened::Ringing(_))).then_some(())).await;
+    rig.ringing(&call_id).await;
     for (field, command) in commands() {
         let (code, message) = refused(&rig, &call_id, "", command).await;
         assert_eq!(code, Code::FailedPrecondition, "{field}: {message}");

@@ -78,6 +78,24 @@ impl Rig {
         .await
     }
 
+    /// The same: whether we hold then, and whether it does.
+    pub async fn held(&self, call_id: &str, n: usize) -> (bool, bool) {
+        let hold = self.hold(call_id, n).await;
+        (hold.by_us, hold.by_far_end)
+    }
+
+    /// Waits until so many keys have been told; all of them.
+    pub async fn keys(&self, call_id: &str, count: usize) -> String {
+        let mut keys = String::new();
+        self.find(call_id, |event| {
+            if let Some(Happened::Key(key)) = &event.event {
+                keys.push_str(&key.key);
+            }
+            (keys.len() == count).then(|| keys.clone())
+        })
+        .await
+    }
+
     /// Waits for the result of a transfer by REFER; all that was told of it, with the codes.
     pub async fn transferred(&self, call_id: &str) -> Vec<(Stage, u32)> {
         let mut told = Vec::new();
@@ -87,6 +105,11 @@ impl Rig {
             matches!(transfer.stage(), Stage::Answered | Stage::Failed).then(|| std::mem::take(&mut told))
         })
         .await
+    }
+
+    /// Waits until it rings.
+    pub async fn ringing(&self, call_id: &str) {
+        self.find(call_id, |event| matches!(event.event, Some(Happened::Ringing(_))).then_some(())).await;
     }
 
     /// Waits for the answer.
@@ -113,6 +136,15 @@ impl Rig {
             let Some(Happened::Incoming(incoming)) = &event.event else { return None };
             count += 1;
             (count > n).then(|| (event.call_id.clone(), incoming.clone()))
+        })
+        .await
+    }
+
+    /// The record as it is told: where nothing can be written there is no other.
+    pub async fn told_record(&self, call_id: &str) -> CallRecord {
+        self.find(call_id, |event| match &event.event {
+            Some(Happened::Ended(ended)) => ended.record.clone(),
+            _ => None,
         })
         .await
     }
