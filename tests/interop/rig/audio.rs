@@ -69,6 +69,15 @@ impl Wav {
         let window = self.rate as usize / 10;
         samples.chunks_exact(window).filter(|part| loud(part) && at_pitch(part, self.rate, hz) > share).count()
     }
+
+    /// Whether somebody speaks in the n-th channel. Of 20 ms frames: some are loud, and not nearly all, as noise would be.
+    pub fn has_a_voice(&self, channel: usize) -> bool {
+        let frames = self.channels[channel].chunks(160);
+        let peaks: Vec<u16> = frames.map(|frame| frame.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0)).collect();
+        let loud = peaks.iter().filter(|peak| **peak > 2_000).count();
+        let deafening = peaks.iter().filter(|peak| **peak > 30_000).count();
+        loud > 10 && deafening * 2 < peaks.len()
+    }
 }
 
 fn energy(samples: &[i16]) -> f64 {

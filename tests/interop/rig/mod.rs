@@ -321,6 +321,13 @@ impl Rig {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// No media have been dropped for these reasons.
+    pub async fn none_dropped(&self, reasons: &[&str]) {
+        for reason in reasons {
+            assert_eq!(self.metric_of("trunkline_media_dropped_total", reason).await, 0.0, "{reason}");
+        }
+    }
+
     /// Waits until no call has left anything behind but signalling that may have to repeat itself.
     pub async fn idle(&self) {
         for name in ["trunkline_calls", "trunkline_media_ports_used", "trunkline_media_legs"] {
