@@ -82,7 +82,7 @@ async fn hangs_up(rig: &Rig, phone: &mut Linphone, call_id: &str) -> CallRecord 
 async fn a_linphone_that_calls_acknowledges_the_183_is_heard_presses_a_key_and_hangs_up() {
     let (rig, mut phone) = stage(RELIABLE).await;
     let call_id = calls(&rig, &mut phone, "300", rig.ports.sip()).await;
-    assert_eq!((phone.lines("RSeq: "), phone.lines("PRACK sip:")), (1, 1));
+    assert_eq!((phone.log.lines("RSeq: "), phone.log.lines("PRACK sip:")), (1, 1));
     heard(&rig, 50.0).await;
     phone.types("5").await;
     rig.keys(&call_id, 1).await;
@@ -116,14 +116,14 @@ async fn a_linphone_is_called_hears_our_keys_sees_user_to_user_and_is_hung_up() 
     let uui = |byte| vec![UserToUser { bytes: vec![4, byte], ..Default::default() }];
     let order = DialRequest { user_to_user_values: uui(0x68), ..rig.order() };
     let call_id = takes(&rig, &mut phone, order).await;
-    assert_eq!(phone.lines("User-to-User: 0468;encoding=hex"), 1);
+    assert_eq!(phone.log.lines("User-to-User: 0468;encoding=hex"), 1);
     heard(&rig, 50.0).await;
     rig.send(&call_id, Command::SendKeys(SendKeys { keys: "7".into() })).await;
     phone.says("Receiving tone 7").await;
     let hangup = Hangup { now: true, user_to_user: uui(0x69), ..Default::default() };
     rig.send(&call_id, Command::Hangup(hangup)).await;
     phone.says("ended (").await;
-    assert_eq!(phone.lines("User-to-User: 0469;encoding=hex"), 1);
+    assert_eq!(phone.log.lines("User-to-User: 0469;encoding=hex"), 1);
     assert_eq!(ended(&rig, &call_id).await.hung_up_by, "operator");
 }
 
@@ -200,9 +200,9 @@ async fn a_session_with_a_linphone_is_refreshed() {
     let (rig, mut phone) = stage(SHORT).await;
     let order = rig.order();
     let call_id = takes(&rig, &mut phone, order).await;
-    phone.line("UPDATE sip:").await;
+    phone.log.line("UPDATE sip:").await;
     // Not shorter than our own shortest, from then on: in the UPDATE and in its answer.
-    soon("a refresh", PATIENCE, async || phone.lines("Session-Expires: 90;refresher=uac") > 1).await;
+    soon("a refresh", PATIENCE, async || phone.log.lines("Session-Expires: 90;refresher=uac") > 1).await;
     hung_up(&rig, &mut phone, &call_id).await;
 }
 
@@ -210,7 +210,7 @@ async fn a_session_with_a_linphone_is_refreshed() {
 async fn a_linphone_whose_session_is_too_short_for_us_asks_again_after_the_422() {
     let (rig, mut phone) = stage(SHORT).await;
     let call_id = calls(&rig, &mut phone, "100", rig.ports.sip()).await;
-    assert_eq!((phone.lines("SIP/2.0 422 "), phone.lines("Session-Expires: 90")), (1, 2));
+    assert_eq!((phone.log.lines("SIP/2.0 422 "), phone.log.lines("Session-Expires: 90")), (1, 2));
     heard(&rig, 50.0).await;
     hung_up(&rig, &mut phone, &call_id).await;
 }
@@ -267,7 +267,7 @@ async fn the_transfers_of_a_linphone_are_refused_and_the_calls_go_on() {
     let first = calls(&rig, &mut phone, "100", rig.ports.sip()).await;
     phone.types("transfer 1 sip:900@127.0.0.1").await;
     assert!(refer_refused(&rig, &first).await.starts_with("sip:900@127.0.0.1"));
-    phone.line("SIP/2.0 603 ").await;
+    phone.log.line("SIP/2.0 603 ").await;
     heard(&rig, 50.0).await;
     // Attended: a second call, with the first one on hold.
     phone.types("pause").await;
@@ -293,7 +293,7 @@ async fn registered() -> (Rig, Kamailio, Linphone) {
     let kamailio = Kamailio::start(&rig).await;
     let (mut phone, _) = Linphone::another(&rig, RELIABLE).await;
     phone.types(&format!("register sip:300@kamailio.test sip:127.0.0.1:{} secret", rig.ports.proxy())).await;
-    phone.line("SIP/2.0 200 ").await;
+    phone.log.line("SIP/2.0 200 ").await;
     rig.registered().await;
     (rig, kamailio, phone)
 }
@@ -302,7 +302,7 @@ async fn registered() -> (Rig, Kamailio, Linphone) {
 async fn a_registered_linphone_calls_through_kamailio_with_prack_and_holds() {
     let (rig, _kamailio, mut phone) = registered().await;
     let call_id = calls(&rig, &mut phone, "300", rig.ports.proxy()).await;
-    assert_eq!(phone.lines("PRACK sip:"), 1);
+    assert_eq!(phone.log.lines("PRACK sip:"), 1);
     heard(&rig, 50.0).await;
     holds_and_resumes(&rig, &mut phone, &call_id).await;
     is_held_and_resumed(&rig, &mut phone, &call_id, 2).await;
@@ -315,7 +315,7 @@ async fn a_registered_linphone_is_called_through_kamailio_and_follows_a_refer() 
     let uui = vec![UserToUser { bytes: vec![4, 0x68], ..Default::default() }];
     let order = DialRequest { callee: "300".into(), user_to_user_values: uui, ..rig.order() };
     let call_id = takes(&rig, &mut phone, order).await;
-    assert_eq!(phone.lines("User-to-User: 0468;encoding=hex"), 1);
+    assert_eq!(phone.log.lines("User-to-User: 0468;encoding=hex"), 1);
     heard(&rig, 50.0).await;
     is_held_and_resumed(&rig, &mut phone, &call_id, 0).await;
     // Its call to the target goes the way of all its calls: by the proxy, and that brings it to us.

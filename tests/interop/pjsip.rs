@@ -48,6 +48,11 @@ async fn takes(rig: &Rig, phone: &mut Pjsip, order: DialRequest, headers: Value)
     call_id
 }
 
+/// It calls us, or is called.
+async fn up(rig: &Rig, phone: &mut Pjsip, calls_us: bool) -> String {
+    if calls_us { calls(rig, phone, "100", json!({})).await } else { takes(rig, phone, rig.order(), json!({})).await }
+}
+
 /// We say something to the end, while it speaks all the time.
 async fn talk(rig: &Rig, call_id: &str) {
     rig.send(call_id, Command::Say(say("hello", &["human-hello.wav", "~200", "human-thank-you.wav"]))).await;
@@ -110,10 +115,10 @@ async fn a_pjsip_that_requires_100rel_and_timers_calls_hears_the_early_media_and
     let call_id = calls(&rig, &mut phone, "300", uui).await;
     let (_, incoming) = rig.incoming(0).await;
     assert_eq!(incoming.user_to_user, "0468;encoding=hex");
-    assert_eq!((phone.lines("SIP/2.0 183 "), phone.lines("RSeq: "), phone.lines("PRACK sip:")), (1, 1, 1));
-    assert!(phone.lines("Session-Expires: 90") >= 2, "asked for and agreed on");
+    assert_eq!((phone.log.lines("SIP/2.0 183 "), phone.log.lines("RSeq: "), phone.log.lines("PRACK sip:")), (1, 1, 1));
+    assert!(phone.log.lines("Session-Expires: 90") >= 2, "asked for and agreed on");
     phone.does("update", json!({})).await;
-    phone.line("UPDATE sip:").await;
+    phone.log.line("UPDATE sip:").await;
     phone.does("keys", json!({ "keys": "5#" })).await;
     assert_eq!(rig.keys(&call_id, 2).await, "5#");
     phone.does("keys", json!({ "keys": "7", "info": true })).await;
@@ -137,7 +142,7 @@ async fn a_pjsip_is_called_with_100rel_and_timers_required_and_user_to_user_pass
     let (rig, mut phone) = stage("[session]\nreliable = \"required\"", options).await;
     let order = DialRequest { user_to_user_values: user_to_user(0x68), ..rig.order() };
     let call_id = takes(&rig, &mut phone, order, json!({ "User-to-User": "0469;encoding=hex" })).await;
-    assert_eq!((phone.lines("PRACK sip:"), phone.lines("User-to-User: 0468;encoding=hex")), (1, 1));
+    assert_eq!((phone.log.lines("PRACK sip:"), phone.log.lines("User-to-User: 0468;encoding=hex")), (1, 1));
     let values = rig.find(&call_id, |event| match &event.event {
         Some(Happened::UserToUser(told)) => Some((told.carrier.clone(), told.values.len())),
         _ => None,
@@ -151,7 +156,7 @@ async fn a_pjsip_is_called_with_100rel_and_timers_required_and_user_to_user_pass
     talk(&rig, &call_id).await;
     let hangup = Hangup { now: true, user_to_user: user_to_user(0x6a), ..Default::default() };
     rig.send(&call_id, Command::Hangup(hangup)).await;
-    phone.line("User-to-User: 046a;encoding=hex").await;
+    phone.log.line("User-to-User: 046a;encoding=hex").await;
     ended(&rig, phone, &call_id).await;
 }
 
@@ -236,7 +241,7 @@ async fn a_pjsip_that_calls_a_guarded_trunk_shows_its_password() {
     let guarded = "[inbound_auth]\nuser = \"pbx\"\npassword = \"secret\"\nrealm = \"robot\"";
     let (rig, mut phone) = stage(guarded, json!({ "user": "pbx", "password": "secret" })).await;
     let call_id = calls(&rig, &mut phone, "100", json!({})).await;
-    assert_eq!(phone.lines("SIP/2.0 401 "), 1);
+    assert_eq!(phone.log.lines("SIP/2.0 401 "), 1);
     talk(&rig, &call_id).await;
     hung_up(&rig, phone, &call_id).await;
 }
@@ -246,12 +251,7 @@ async fn encrypted(ours: &str, its: &str, [caller, called]: [&str; 2]) {
     let sections = format!("[media]\nsrtp = {ours:?}");
     for (calls_us, agreed) in [(true, caller), (false, called)] {
         let (rig, mut phone) = stage(&sections, json!({ "srtp": its })).await;
-        let call_id = if calls_us {
-            calls(&rig, &mut phone, "100", json!({})).await
-        } else {
-            let order = rig.order();
-            takes(&rig, &mut phone, order, json!({})).await
-        };
+        let call_id = up(&rig, &mut phone, calls_us).await;
         talk(&rig, &call_id).await;
         assert_eq!(hung_up(&rig, phone, &call_id).await.srtp, agreed, "it calls: {calls_us}");
     }
@@ -280,12 +280,7 @@ async fn with_a_pjsip_of_g722_both_are_heard() {
     let g722 = json!({ "codecs": ["G722/16000/1"] });
     for calls_us in [true, false] {
         let (rig, mut phone) = stage("[media]\ncodecs = [\"G722\", \"PCMA\"]", g722.clone()).await;
-        let call_id = if calls_us {
-            calls(&rig, &mut phone, "100", json!({})).await
-        } else {
-            let order = rig.order();
-            takes(&rig, &mut phone, order, json!({})).await
-        };
+        let call_id = up(&rig, &mut phone, calls_us).await;
         talk(&rig, &call_id).await;
         hung_up(&rig, phone, &call_id).await;
     }

@@ -25,12 +25,6 @@ pub struct Service {
 /// How many requests are taken without a signature: those by which the key is made.
 const FREE: &str = "3";
 
-fn program() -> PathBuf {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let ours = home.join(".cache/trunkline/peers/bin/moto_server");
-    if ours.is_file() { ours } else { "moto_server".into() }
-}
-
 impl Service {
     /// Starts it; from then on every request has to be signed.
     pub async fn start(port: u16, folder: &Path) -> Service {
@@ -44,7 +38,7 @@ impl Service {
 
     async fn start_as(port: u16, folder: &Path, files: Option<[PathBuf; 3]>) -> Service {
         let log = File::create(folder.join("moto.log")).expect("a file for its log");
-        let child = Command::new(program())
+        let child = Command::new(super::of_pypi("moto_server"))
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .args(files.iter().flat_map(|[_, own, key]| {
                 ["--ssl".as_ref(), "--ssl-cert".as_ref(), own.as_os_str(), "--ssl-key".as_ref(), key.as_os_str()]

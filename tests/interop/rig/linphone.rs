@@ -10,6 +10,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 
+use super::log::Log;
 use super::{PATIENCE, Rig, soon};
 
 /// `ipv6_migration_done`: without it the line before it is forgotten. `bind_address` of both: by itself it names eth0's in SDP.
@@ -33,6 +34,7 @@ pub struct Linphone {
     child: Child,
     keyboard: ChildStdin,
     folder: PathBuf,
+    pub log: Log,
     /// How much of what it said has been looked at.
     read: usize,
 }
@@ -80,7 +82,8 @@ impl Linphone {
         let mut child =
             child.unwrap_or_else(|error| panic!("linphonec: {error}; Debian has it in the package linphone-cli"));
         let keyboard = child.stdin.take().expect("it is piped");
-        let mut linphone = Linphone { child, keyboard, folder, read: 0 };
+        let log = Log { whose: "linphone", file: folder.join("log") };
+        let mut linphone = Linphone { child, keyboard, folder, log, read: 0 };
         linphone.types("soundcard use files").await;
         linphone.says("Using wav files").await;
         let speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/human-hello.wav");
@@ -107,17 +110,6 @@ impl Linphone {
             found.is_some()
         })
         .await;
-    }
-
-    /// How many messages of the wire, received or sent, have a line that begins so.
-    pub fn lines(&self, start: &str) -> usize {
-        let log = fs::read(self.folder.join("log")).expect("its log");
-        String::from_utf8_lossy(&log).lines().filter(|line| line.starts_with(start)).count()
-    }
-
-    /// Waits until there is such a line on the wire.
-    pub async fn line(&self, start: &str) {
-        soon(&format!("linphone sends or receives {start:?}"), PATIENCE, async || self.lines(start) > 0).await;
     }
 
     /// Ends it in good order: it takes back its registration.

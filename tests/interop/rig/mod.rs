@@ -9,6 +9,7 @@ mod dns;
 mod events;
 mod kamailio;
 mod linphone;
+mod log;
 mod peer;
 mod pjsip;
 mod ports;
@@ -487,6 +488,13 @@ pub async fn received(socket: &UdpSocket) -> String {
     let mut buffer = vec![0; 65_535];
     let length = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await.expect("in time").expect("it is read");
     String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+/// A program where `scripts/setup test` has put it; else the system may have it.
+fn of_pypi(program: &str) -> PathBuf {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let ours = home.join(".cache/trunkline/peers/bin").join(program);
+    if ours.is_file() { ours } else { program.into() }
 }
 
 /// Runs the binary to its end.

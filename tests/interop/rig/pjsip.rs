@@ -9,7 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::audio::Wav;
-use super::{PATIENCE, Rig, soon};
+use super::log::Log;
+use super::{PATIENCE, Rig, of_pypi};
 
 /// A pjsip that runs. It is killed when it is dropped.
 #[derive(Debug)]
@@ -18,13 +19,7 @@ pub struct Pjsip {
     orders: ChildStdin,
     told: Lines<BufReader<ChildStdout>>,
     folder: PathBuf,
-}
-
-/// Where `scripts/setup test` has put it; else the system's Python may have it.
-fn python() -> PathBuf {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let ours = home.join(".cache/trunkline/peers/bin/python");
-    if ours.is_file() { ours } else { "python3".into() }
+    pub log: Log,
 }
 
 impl Pjsip {
@@ -37,7 +32,7 @@ impl Pjsip {
         let mut all = json!({ "sip": rig.ports.phone(), "media": media, "folder": folder, "speech": speech });
         all.as_object_mut().expect("it is one").append(&mut options.as_object().expect("an object").clone());
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/rig/pjsip.py");
-        let mut child = Command::new(python())
+        let mut child = Command::new(of_pypi("python3"))
             .arg(driver)
             .arg(all.to_string())
             .stdin(Stdio::piped())
@@ -48,7 +43,8 @@ impl Pjsip {
             .expect("python3 is there");
         let orders = child.stdin.take().expect("it is piped");
         let told = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let mut pjsip = Pjsip { child, orders, told, folder };
+        let log = Log { whose: "pjsip", file: folder.join("log") };
+        let mut pjsip = Pjsip { child, orders, told, folder, log };
         pjsip.tells("ready").await;
         pjsip
     }
@@ -83,17 +79,6 @@ impl Pjsip {
             let errors = fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
             panic!("pjsip never told {what:?}, but\n{}\n{errors}\n(scripts/setup test installs it)", before.join("\n"))
         })
-    }
-
-    /// How many messages of the wire, received or sent, have a line that begins so.
-    pub fn lines(&self, start: &str) -> usize {
-        let log = fs::read(self.folder.join("log")).expect("its log");
-        String::from_utf8_lossy(&log).lines().filter(|line| line.starts_with(start)).count()
-    }
-
-    /// Waits until there is such a line on the wire.
-    pub async fn line(&self, start: &str) {
-        soon(&format!("pjsip sends or receives {start:?}"), PATIENCE, async || self.lines(start) > 0).await;
     }
 
     /// Ends it; what it has heard.
