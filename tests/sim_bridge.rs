@@ -10,7 +10,7 @@ use sim::{Order, Scenario, Seen};
 use trunkline::call::action::Action;
 use trunkline::call::event::{Stage, StoppedBy, What};
 use trunkline::call::io::{FromDialogue, Input, ToRecogniser};
-use trunkline::call::line::{Fault, HungUpBy, Line};
+use trunkline::call::line::{HungUpBy, Line};
 use trunkline::call::prompt::{Segment, Source};
 use trunkline::call::record::{Outcome, Role};
 use trunkline::call::second_leg::{News, SecondLeg, ToSecond};
@@ -307,11 +307,7 @@ fn one_at_a_time_and_none_after_the_answer() {
         _ => Vec::new(),
     });
     let seen = scenario.run(1);
-    let fault = seen.line.iter().find_map(|(_, event)| match &event.what {
-        Line::Fault(Fault::Action { reason, .. }) => Some(reason.as_str()),
-        _ => None,
-    });
-    assert_eq!(fault, Some("transfer: another transfer has no result yet"));
+    assert_eq!(seen.faults().first(), Some(&"transfer: another transfer has no result yet"));
 }
 
 #[test]

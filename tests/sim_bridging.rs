@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sim::phone::Act;
-use sim::services::{answering, prompt, understands};
+use sim::services::{answering, prompt, text, understands};
 use sim::{Scenario, Seen, voice};
 use trunkline::call::action::Action;
 use trunkline::call::event::{StoppedBy, What};
 use trunkline::call::knobs::Knobs;
 use trunkline::call::line::{Fault, Line};
-use trunkline::call::prompt::{Source, Text};
+use trunkline::call::prompt::Source;
 use trunkline::call::record::{Role, Turn};
 use trunkline::ms::Ms;
 
 const PHRASE: &str = "Let me see, that will take but a moment";
 
 fn bridging(phrases: &[&str]) -> Knobs {
-    let text = |text: &&str| Source::Text(Text { text: (*text).into(), ..Text::default() });
-    let bridging: Arc<[Source]> = phrases.iter().map(text).collect();
+    let bridging: Arc<[Source]> = phrases.iter().map(|phrase| text(phrase)).collect();
     Knobs { no_input: Ms(0), filler_after: Ms(600), bridging, ..Knobs::default() }
 }
 

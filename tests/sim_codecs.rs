@@ -160,10 +160,14 @@ fn sine(hz: f64, amplitude: f64, n: usize, rate: f64) -> f64 {
     amplitude * (std::f64::consts::TAU * hz * n as f64 / rate).sin()
 }
 
-/// A tone below 4 kHz and one above, as a recording of 16 kHz.
+/// A tone below 4 kHz and one above, at 16 kHz.
+fn wide_samples(samples: usize) -> Vec<i16> {
+    (0..samples).map(|n| (sine(HZ, 6_000.0, n, 16_000.0) + sine(HIGH, 4_000.0, n, 16_000.0)) as i16).collect()
+}
+
+/// The same as a recording.
 fn wide_sound(samples: usize) -> Sound {
-    let sound = (0..samples).map(|n| (sine(HZ, 6_000.0, n, 16_000.0) + sine(HIGH, 4_000.0, n, 16_000.0)) as i16);
-    Sound::SharedWide(sound.collect())
+    Sound::SharedWide(wide_samples(samples).into())
 }
 
 /// The amplitude of a frequency.
@@ -287,8 +291,7 @@ fn what_is_said_at_16_khz_arrives_whole_where_the_line_has_16_khz() {
 
 #[test]
 fn sound_of_16_khz_is_not_touched_on_its_way_to_a_line_of_16_khz() {
-    let sound: Vec<i16> =
-        (0..32_000).map(|n| (sine(HZ, 6_000.0, n, 16_000.0) + sine(HIGH, 4_000.0, n, 16_000.0)) as i16).collect();
+    let sound = wide_samples(32_000);
     let mut line = Line::saying(Sound::Wide(sound.clone()), Coding::L16(Band::Wide), [20, 20], 0.0);
     line.run(150);
     let (heard, _) = recognised(&line.told[1].heard);

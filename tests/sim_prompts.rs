@@ -3,22 +3,18 @@
 mod sim;
 
 use sim::phone::Act;
-use sim::services::{Reply, act, length_of, spoken};
+use sim::services::{Reply, act, length_of, spoken, text};
 use sim::{Scenario, Seen};
 use trunkline::call::action::Action;
 use trunkline::call::event::What;
-use trunkline::call::line::{Fault, Line};
-use trunkline::call::prompt::{Prompt, Segment, Source, Text};
+use trunkline::call::line::Line;
+use trunkline::call::prompt::{Prompt, Segment, Source};
 use trunkline::call::record::Role;
 use trunkline::dsp::tone::signal::Signal;
 use trunkline::ms::Ms;
 
-fn text(text: &str) -> Source {
-    Source::Text(Text { text: text.into(), ..Text::default() })
-}
-
 /// A prompt whose segments are marked by their numbers.
-fn prompt_of(sources: Vec<Source>) -> Prompt {
+fn numbered(sources: Vec<Source>) -> Prompt {
     let marked = sources.into_iter().enumerate().map(|(n, source)| Segment { source, mark: n.to_string() });
     Prompt { id: "p".to_owned(), segments: marked.collect(), ..Prompt::text("") }
 }
@@ -52,7 +48,7 @@ fn marks(seen: &Seen) -> Vec<(String, Ms)> {
 fn a_tone_is_joined_to_what_is_before_and_after_it_and_runs_on_in_phase() {
     let ringing = Signal::new(425, None, -10.0, Ms(2_030)).with_pauses(Ms(700), Ms(300));
     let prompt =
-        move || prompt_of(vec![text("Hello."), Source::Tone(ringing), Source::Silence(Ms(35)), text("Here I am.")]);
+        move || numbered(vec![text("Hello."), Source::Tone(ringing), Source::Silence(Ms(35)), text("Here I am.")]);
     for seed in 0..3 {
         let seen = says(move || vec![act(Action::Say(prompt()))]).run(seed);
         let [turn] = seen.turns(Role::Speech)[..] else { panic!("{:?}", seen.talk()) };
@@ -75,7 +71,7 @@ fn a_tone_is_joined_to_what_is_before_and_after_it_and_runs_on_in_phase() {
 fn a_tone_is_stopped_like_any_prompt_and_nothing_of_it_is_left() {
     let stop = || act(Action::Stop).after(1_500);
     let tone = || Source::Tone(Signal::new(440, Some(480), -13.0, Ms(60_000)));
-    let seen = says(move || vec![act(Action::Say(prompt_of(vec![tone(), text("Never said.")]))), stop()]).run(7);
+    let seen = says(move || vec![act(Action::Say(numbered(vec![tone(), text("Never said.")]))), stop()]).run(7);
     let [(_, heard, _)] = seen.interruptions()[..] else { panic!("{:?}", seen.interruptions()) };
     assert_eq!((heard.segment, heard.characters), (0, 0));
     let [turn] = seen.turns(Role::Speech)[..] else { panic!("{:?}", seen.talk()) };
@@ -90,22 +86,14 @@ fn named(replies: impl FnMut() -> Vec<Reply> + 'static) -> Scenario {
     Scenario { variables: vec![("name".to_owned(), "Ann".to_owned())], ..says(replies) }
 }
 
-fn faults(seen: &Seen) -> Vec<String> {
-    let fault = |(_, event): &(_, trunkline::call::line::LineEvent)| match &event.what {
-        Line::Fault(Fault::Action { reason, .. }) => Some(reason.clone()),
-        _ => None,
-    };
-    seen.line.iter().filter_map(fault).collect()
-}
-
 #[test]
 fn variables_are_said_by_their_values_and_heard_is_counted_in_what_was_said() {
-    let prompt = || prompt_of(vec![text("Hello ${name}, write $${name}."), text("${name}")]);
+    let prompt = || numbered(vec![text("Hello ${name}, write $${name}."), text("${name}")]);
     let seen = named(move || vec![act(Action::Say(prompt()))]).run(1);
     let [turn] = seen.turns(Role::Speech)[..] else { panic!("{:?}", seen.talk()) };
     assert_eq!(turn.text, "Hello Ann, write ${name}. Ann");
     assert_eq!(turn.length_ms, length_of("Hello Ann, write ${name}.Ann"), "the synthesiser was asked for that");
-    assert!(faults(&seen).is_empty() && seen.record().faults.is_empty());
+    assert!(seen.faults().is_empty() && seen.record().faults.is_empty());
     let stop = || act(Action::Stop).after(1_200);
     let seen = named(move || vec![act(Action::Say(prompt())), stop()]).run(2);
     let [(_, heard, _)] = seen.interruptions()[..] else { panic!("{:?}", seen.interruptions()) };
@@ -115,12 +103,12 @@ fn variables_are_said_by_their_values_and_heard_is_counted_in_what_was_said() {
 #[test]
 fn a_variable_that_the_call_does_not_have_is_named_once_and_the_prompt_goes_on() {
     let prompt =
-        |id: &str| Prompt { id: id.to_owned(), ..prompt_of(vec![text("Dear ${nmae}, hello."), text("${nmae}")]) };
+        |id: &str| Prompt { id: id.to_owned(), ..numbered(vec![text("Dear ${nmae}, hello."), text("${nmae}")]) };
     let seen = named(move || vec![act(Action::Say(prompt("p"))), act(Action::Say(prompt("q"))).after(60)]).run(3);
     let said: Vec<_> = seen.turns(Role::Speech).iter().map(|turn| turn.text.clone()).collect();
     assert_eq!(said, ["Dear , hello."; 2]);
     let reason = "${nmae} is no variable of the call: nothing is said for it";
-    assert_eq!(faults(&seen), [format!("say: {reason}")]);
+    assert_eq!(seen.faults(), [format!("say: {reason}")]);
     assert_eq!(seen.record().faults, [format!("say: {reason}")]);
     let done = |(_, event): &(_, trunkline::call::line::LineEvent)| match &event.what {
         Line::PromptDone { prompt_id, fault, .. } => Some((prompt_id.clone(), fault.clone())),
@@ -148,7 +136,7 @@ fn a_variable_may_be_torn_between_two_messages_of_a_text_that_goes_on() {
 fn later_segments_are_made_while_earlier_ones_play_so_that_a_late_engine_leaves_no_gap() {
     const PARTS: [&str; 4] =
         ["The first of the parts.", "The second one, a bit longer.", "The third.", "The last of them all."];
-    let mut scenario = says(|| vec![act(Action::Say(prompt_of(PARTS.map(text).into())))]);
+    let mut scenario = says(|| vec![act(Action::Say(numbered(PARTS.map(text).into())))]);
     // Half a second to the first sound of each: four gaps, if each were asked for at the end of the one before.
     scenario.synthesiser = Box::new(|place, wanted, _| spoken(place, wanted, 500));
     let seen = scenario.run(5);

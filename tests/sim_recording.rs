@@ -5,13 +5,13 @@ mod sim;
 use std::time::Duration;
 
 use sim::phone::Act;
-use sim::services::{act, final_text, partial, say, talks};
+use sim::services::{act, final_text, partial, plain_collect, say, talks};
 use sim::{Order, Scenario, Seen, voice};
 use trunkline::call::action::Action;
 use trunkline::call::conversation::Rules;
 use trunkline::call::event::What;
 use trunkline::call::io::ToRecogniser;
-use trunkline::call::line::{Fault, Line};
+use trunkline::call::line::Line;
 use trunkline::call::record::Pause;
 use trunkline::ms::Ms;
 
@@ -92,11 +92,7 @@ fn a_call_that_is_not_recorded_cannot_be_paused_and_says_so() {
     }
     .run(3);
     assert_eq!(told(&seen), []);
-    let fault = seen.line.iter().find_map(|(_, event)| match &event.what {
-        Line::Fault(Fault::Action { reason, .. }) => Some(reason.as_str()),
-        _ => None,
-    });
-    assert_eq!(fault, Some("record_pause: the call is not recorded"));
+    assert_eq!(seen.faults().first(), Some(&"record_pause: the call is not recorded"));
     assert_paused_in(&seen, &[]);
 }
 
@@ -183,16 +179,7 @@ fn what_is_said_and_pressed_while_it_is_paused_is_seen_by_the_dialogue_alone() {
 
 #[test]
 fn the_digits_of_a_collection_of_which_one_was_pressed_meanwhile_are_all_hidden() {
-    let collect = trunkline::call::collection::Collect {
-        max_digits: 3,
-        timeout: Ms(60_000),
-        attempts: 1,
-        terminator: None,
-        inter_digit: None,
-        allowed: String::new(),
-        prompts: Vec::new(),
-        masked: false,
-    };
+    let collect = plain_collect(3, Ms(60_000));
     let collect = Action::Collect(Some(Box::new(collect)));
     let seen = Scenario {
         dialogue: Box::new(move |event| match &event.what {

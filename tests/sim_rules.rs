@@ -5,7 +5,7 @@ mod sim;
 use std::time::Duration;
 
 use sim::phone::Act;
-use sim::services::{act, hang_up, length_of, prompt, prompt_of, say, understands};
+use sim::services::{act, hang_up, length_of, plain_collect, prompt, prompt_of, say, text, understands};
 use sim::{Order, Scenario, Seen, voice};
 use trunkline::call::action::Action;
 use trunkline::call::event::What;
@@ -13,7 +13,7 @@ use trunkline::call::io::{Label, ToRecogniser};
 use trunkline::call::knobs::OnBargeIn;
 use trunkline::call::leg::LegEvent;
 use trunkline::call::line::Line;
-use trunkline::call::prompt::{Prompt, Segment, Source, Text};
+use trunkline::call::prompt::{Prompt, Segment, Source};
 use trunkline::ms::Ms;
 
 /// A dialogue that takes note and says nothing, for as long as a test needs.
@@ -166,7 +166,6 @@ fn a_pause_is_decided_within_verdict_ms() {
 
 #[test]
 fn segments_of_every_kind_are_joined_without_a_gap() {
-    let text = |text: &str| Source::Text(Text { text: text.into(), ..Text::default() });
     let parts = [text("Your parcel comes"), Source::File("a.wav".into()), Source::Silence(Ms(333)), text("at nine.")];
     let segments = parts.into_iter().map(|source| Segment { source, mark: String::new() }).collect();
     let all = Prompt { segments, ..prompt("parcel") };
@@ -312,16 +311,7 @@ fn a_prompt_that_is_stopped_cancels_what_is_being_made_of_it() {
 
 #[test]
 fn a_collection_and_a_hang_up_that_are_asked_for_after_a_prompt_wait_for_its_last_sample() {
-    let collect = trunkline::call::collection::Collect {
-        max_digits: 1,
-        timeout: Ms(2_000),
-        attempts: 1,
-        terminator: None,
-        inter_digit: None,
-        allowed: String::new(),
-        prompts: Vec::new(),
-        masked: false,
-    };
+    let collect = plain_collect(1, Ms(2_000));
     let scenario = Scenario {
         dialogue: Box::new(move |event| match &event.what {
             Line::Begin(_) => vec![

@@ -14,7 +14,7 @@ use trunkline::call::hints::Hints;
 use trunkline::call::io::{FromSpeech, ToRecogniser};
 use trunkline::call::knobs::{BargeIn, KnobChange};
 use trunkline::call::leg::LegEvent;
-use trunkline::call::line::{Fault, Line, Quality, Utterance};
+use trunkline::call::line::{Line, Quality, Utterance};
 use trunkline::call::record::{Pause, Role};
 use trunkline::ms::Ms;
 
@@ -51,14 +51,6 @@ fn ends_early(answer: &'static str) -> Scenario {
 fn told(seen: &Seen) -> Vec<(Ms, Utterance)> {
     let one = |(_, event): &(Duration, trunkline::call::line::LineEvent)| match &event.what {
         Line::Utterance(utterance) => Some((event.at, utterance.clone())),
-        _ => None,
-    };
-    seen.line.iter().filter_map(one).collect()
-}
-
-fn faults(seen: &Seen) -> Vec<String> {
-    let one = |(_, event): &(Duration, trunkline::call::line::LineEvent)| match &event.what {
-        Line::Fault(Fault::Action { reason, .. }) => Some(reason.clone()),
         _ => None,
     };
     seen.line.iter().filter_map(one).collect()
@@ -171,7 +163,7 @@ fn what_is_over_or_has_not_begun_or_has_been_ended_cannot_be_ended_and_the_fault
     scenario.talk = vec![(1_000, Act::Speak(voice::recorded("human-thank-you"))), (9_000, Act::HangUp)];
     let seen = scenario.run(1);
     assert_eq!(
-        faults(&seen),
+        seen.faults(),
         [
             "end_turn.utterance_id: utterance 7 is not under way: it is over, or has not begun",
             "end_turn.utterance_id: the turn of utterance 1 has been ended already",
@@ -257,7 +249,7 @@ fn hints_where_nobody_recognises_are_a_fault_that_names_the_field() {
         _ => Vec::new(),
     });
     let seen = scenario.run(1);
-    assert_eq!(faults(&seen), ["expect.phrases: nobody recognises on this call"]);
+    assert_eq!(seen.faults(), ["expect.phrases: nobody recognises on this call"]);
     assert_eq!(seen.talk(), ["robot: Hello."]);
 }
 

@@ -11,7 +11,7 @@ use trunkline::call::action::Action;
 use trunkline::call::event::{Stage, What};
 use trunkline::call::io::FromDialogue;
 use trunkline::call::knobs::KnobChange;
-use trunkline::call::line::{Fault, HungUpBy, Line};
+use trunkline::call::line::{HungUpBy, Line};
 use trunkline::call::record::Outcome;
 use trunkline::call::transfer::{Handed, Refer};
 use trunkline::ms::Ms;
@@ -199,11 +199,7 @@ fn the_orchestrator_refers_too_and_one_at_a_time() {
         _ => Vec::new(),
     });
     let seen = Scenario { dialogue, ..scenario(takes(&[ANSWERS])) }.run(1);
-    let fault = seen.line.iter().find_map(|(_, event)| match &event.what {
-        Line::Fault(Fault::Action { reason, .. }) => Some(reason.as_str()),
-        _ => None,
-    });
-    assert_eq!(fault, Some("refer: another transfer has no result yet"));
+    assert_eq!(seen.faults().first(), Some(&"refer: another transfer has no result yet"));
     assert_eq!(seen.transfer().outcome, Handed::Transferred);
 }
 

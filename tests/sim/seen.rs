@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use trunkline::call::event::{Stage, StoppedBy, What};
 use trunkline::call::io::{HeardFrame, RecordedFrame, ToRecogniser};
 use trunkline::call::leg::LegEvent;
-use trunkline::call::line::{Heard, Line, LineEvent, Utterance};
+use trunkline::call::line::{Fault, Heard, Line, LineEvent, Utterance};
 use trunkline::call::prompt::PromptNo;
 use trunkline::call::record::{CallRecord, Role, Transfer, Turn};
 use trunkline::call::second_leg::{News, SecondLeg, ToSecond};
@@ -167,6 +167,15 @@ impl Seen {
             _ => None,
         };
         self.line.iter().filter_map(one).collect()
+    }
+
+    /// What the dialogue asked for in vain, as it was told: the reasons.
+    pub fn faults(&self) -> Vec<&str> {
+        let faults = self.line.iter().filter_map(|(_, event)| match &event.what {
+            Line::Fault(Fault::Action { reason, .. }) => Some(reason.as_str()),
+            _ => None,
+        });
+        faults.collect()
     }
 
     /// The one transfer of the record.

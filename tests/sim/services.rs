@@ -2,6 +2,7 @@
 //! after a while.
 
 use trunkline::call::action::{Action, Asked};
+use trunkline::call::collection::Collect;
 use trunkline::call::io::{FromDialogue, FromSpeech, ToRecogniser, Wanted};
 use trunkline::call::knobs::KnobChange;
 use trunkline::call::line::{Line, LineEvent};
@@ -44,15 +45,33 @@ pub fn prompt(text: &str) -> Prompt {
     Prompt { id: text.to_owned(), ..Prompt::text(text) }
 }
 
+/// A part of a prompt.
+pub fn text(text: &str) -> Source {
+    Source::Text(Text { text: text.into(), ..Text::default() })
+}
+
 /// A prompt of several texts.
 pub fn prompt_of(id: &str, texts: &[&str]) -> Prompt {
-    let source = |text: &&str| Source::Text(Text { text: (*text).into(), ..Text::default() });
-    let segments = texts.iter().map(|text| Segment { source: source(text), mark: format!("mark {text}") });
+    let segments = texts.iter().map(|part| Segment { source: text(part), mark: format!("mark {part}") });
     Prompt { segments: segments.collect(), ..prompt(id) }
 }
 
 pub fn say(text: &str) -> Reply {
     act(Action::Say(prompt(text)))
+}
+
+/// A collection of one attempt, of any keys, that nothing but their number and the time ends.
+pub fn plain_collect(max_digits: usize, timeout: Ms) -> Collect {
+    Collect {
+        max_digits,
+        timeout,
+        attempts: 1,
+        terminator: None,
+        inter_digit: None,
+        allowed: String::new(),
+        prompts: Vec::new(),
+        masked: false,
+    }
 }
 
 pub fn set(change: KnobChange) -> Reply {
