@@ -41,7 +41,6 @@ async fn rig(victims: &[Victim]) -> Rig {
         record: true,
         fallback: true,
         knobs: "endpoint_ms = 500",
-        limits: "drain_s = 0",
         speech: "SPEECH".to_owned(),
         dialogue: "DIALOGUE".to_owned(),
         ..Setup::default()
@@ -59,12 +58,10 @@ async fn rig(victims: &[Victim]) -> Rig {
 }
 
 /// Records as the calls end.
-fn records(rig: &Rig) -> mpsc::UnboundedReceiver<CallRecord> {
+async fn records(rig: &Rig) -> mpsc::UnboundedReceiver<CallRecord> {
     let (told, records) = mpsc::unbounded_channel();
-    let mut control = rig.control();
+    let mut events = rig.watch("").await;
     tokio::spawn(async move {
-        let all = trunkline::proto::control::v1::WatchRequest { from_oldest: true, ..Default::default() };
-        let mut events = control.watch(all).await.expect("events").into_inner();
         while let Ok(Some(event)) = events.message().await {
             if let Some(Happened::Ended(ended)) = event.event {
                 let _ = told.send(ended.record.expect("a record"));
@@ -126,7 +123,7 @@ async fn services_that_are_killed_frozen_and_slowed_silence_no_call() {
     let rig = rig(&victims).await;
     soon("ready", PATIENCE, async || rig.http("/readyz").await.contains(" 200 OK")).await;
     let mut phones = Phones::answer(rig.ports.phone()).await;
-    let mut ended = records(&rig);
+    let mut ended = records(&rig).await;
     let torment = torment::begin(victims, seed);
     let begun = Instant::now();
     let (mut up, mut dialled, mut records) = (0, 0, Vec::new());
