@@ -12,9 +12,7 @@ use trunkline::proto::control::v1::send_request::{Command, SendKeys};
 use trunkline::proto::control::v1::*;
 use trunkline::proto::dialogue::v1::{Collect, Header, Knobs, Say, Segment, Text};
 
-use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, Setup, say, soon};
-
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+use crate::rig::{ANSWERED, Happened, PATIENCE, Peer, Phone, Rig, Setup, say, soon};
 
 /// A call is up while something is done to us, and does not mind: its audio comes and goes, and it ends as it should.
 async fn meanwhile(rig: &Rig, does: impl AsyncFnOnce(&str)) -> CallRecord {

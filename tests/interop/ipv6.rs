@@ -8,18 +8,24 @@ use hickory_resolver::proto::rr::rdata::AAAA;
 use tokio::net::UdpSocket;
 use trunkline::proto::control::v1::{CallRecord, Outcome};
 
-use crate::rig::{Folder, Peer, Phone, Ports, Rig, Setup, Sipp, Trace, Zone, a, received, record, srv};
+use crate::rig::{
+    ANSWERED, Folder, GROUP, Peer, Phone, Ports, Rig, Setup, Sipp, Trace, Zone, a, received, record, srv,
+};
 
-const ROUTES: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+/// Whether the machine has no `::1`; then there is a word about it.
+async fn no_ipv6() -> bool {
+    let Err(error) = UdpSocket::bind("[::1]:0").await else { return false };
+    eprintln!("NOT TESTED: IPv6, for this machine has no ::1: {error}");
+    true
+}
 
-/// A Trunkline at these addresses whose trunk is at `::1`; none, and a word about it, where there is no IPv6.
+/// A Trunkline at these addresses whose trunk is at `::1`; none where there is no IPv6.
 async fn rig(listen: &'static [&'static str], peer: &str) -> Option<Rig> {
-    if let Err(error) = UdpSocket::bind("[::1]:0").await {
-        eprintln!("NOT TESTED: IPv6, for this machine has no ::1: {error}");
+    if no_ipv6().await {
         return None;
     }
     let peer = format!("sources = [\"::1\", \"127.0.0.1\"]\n{peer}");
-    Some(Rig::start(Setup { listen, host: "[::1]", peer, trunk: ROUTES, ..Setup::default() }).await)
+    Some(Rig::start(Setup { listen, host: "[::1]", peer, trunk: ANSWERED, ..Setup::default() }).await)
 }
 
 /// What we wrote of where our media is, and that it flowed both ways.
@@ -103,13 +109,11 @@ async fn fails_over(rig: &Rig, refuser: Peer, phone: Sipp, families: [&str; 2]) 
 
 const ANSWERS: Phone = Phone::new("uas_hangs_up_after_a_while").pause_ms(2_000);
 const BOTH: &[&str] = &["127.0.0.1", "[::1]"];
-const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
-                     [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
 
 /// The trunk `lab` at one address refuses, the trunk `spare` at the other one answers.
 async fn from_trunk_to_trunk(lab: (&'static str, &'static str), spare: (&'static str, &'static str)) {
-    if UdpSocket::bind("[::1]:0").await.is_err() {
-        return eprintln!("NOT TESTED: IPv6, for this machine has no ::1");
+    if no_ipv6().await {
+        return;
     }
     let (ports, folder) = (Ports::take(), Folder::new());
     let peer = format!("address = \"{}\"", SocketAddr::new(lab.0.parse().expect("an address"), ports.phone()));
@@ -134,8 +138,8 @@ async fn a_call_that_fails_over_from_an_ipv6_trunk_to_an_ipv4_trunk_has_media_of
 
 /// One trunk, whose name leads to both families.
 async fn within_a_name(first: (&'static str, &'static str), second: (&'static str, &'static str)) {
-    if UdpSocket::bind("[::1]:0").await.is_err() {
-        return eprintln!("NOT TESTED: IPv6, for this machine has no ::1");
+    if no_ipv6().await {
+        return;
     }
     let (ports, folder) = (Ports::take(), Folder::new());
     let host = |of: &str| if of == V6 { "six.trunk.test." } else { "four.trunk.test." };

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use trunkline::proto::control::v1::{DialRequest, Outcome};
 
-use crate::rig::{Phone, Rig, Setup, soon};
+use crate::rig::{ANSWERED, Phone, Rig, Setup, soon};
 
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 /// RFC 3261 §17: no transaction lives longer than 64·T1; a little is added for a busy machine.
 const LINGER: Duration = Duration::from_secs(45);
 

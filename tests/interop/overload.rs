@@ -11,9 +11,8 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 use trunkline::proto::control::v1::{DrainRequest, Outcome};
 
-use crate::rig::{PATIENCE, Phone, Rig, Setup, ask, ask_from, soon};
+use crate::rig::{ANSWERED, PATIENCE, Phone, Rig, Setup, ask, ask_from, soon};
 
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 const REFUSED: &str = "trunkline_calls_refused_total";
 
 /// A call by hand, that is up: its id, and the sequence numbers and timestamps of what it hears until it is told to stop.

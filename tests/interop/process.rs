@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use trunkline::proto::control::v1::{ListTrunksRequest, Outcome, TrunkState};
 
-use crate::rig::{Folder, Phone, Ports, Rig, Setup, received, run, signal, soon};
+use crate::rig::{ANSWERED, Folder, Phone, Ports, Rig, Setup, received, run, signal, soon};
 
 const REGISTERED: &str = "[auth]\nuser = \"robot\"\npassword = \"secret\"\n[registration]\n";
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
 
 async fn trunk(rig: &Rig) -> TrunkState {
     let trunks = rig.control().list_trunks(ListTrunksRequest {}).await.expect("an answer");

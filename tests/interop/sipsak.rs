@@ -2,9 +2,7 @@
 
 use tokio::process::Command;
 
-use crate::rig::{PATIENCE, Phone, Rig, Setup};
-
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+use crate::rig::{ANSWERED, PATIENCE, Phone, Rig, Setup};
 
 /// Runs it; whether it is satisfied, and what it said.
 async fn sipsak(rig: &Rig, args: &[&str]) -> (bool, String) {

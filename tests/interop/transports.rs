@@ -12,9 +12,7 @@ use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, 
 use trunkline::proto::dialogue::v1::Header;
 use trunkline::sip::message::Method;
 
-use crate::rig::{Folder, PATIENCE, Peer, Phone, Ports, Rig, SDP, Setup, Zone, certificates, soon, srv};
-
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+use crate::rig::{ANSWERED, Folder, PATIENCE, Peer, Phone, Ports, Rig, SDP, Setup, Zone, certificates, soon, srv};
 
 /// Dials, talks for a moment, and hangs up.
 async fn talked(rig: &Rig, order: DialRequest) -> CallRecord {

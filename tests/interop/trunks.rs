@@ -10,11 +10,7 @@ use trunkline::proto::dialogue::v1::{Hangup, Header};
 use trunkline::sip::auth::{Authenticator, Credentials};
 use trunkline::sip::message::{HeaderName, Method};
 
-use crate::rig::{Happened, PATIENCE, Peer, Phone, Rig, SDP, Setup, ask, soon};
-
-const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
-                     [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
-const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+use crate::rig::{ANSWERED, GROUP, Happened, PATIENCE, Peer, Phone, Rig, SDP, Setup, ask, soon};
 
 async fn group(trunk: &'static str, spare: &'static str) -> Rig {
     Rig::start(Setup { trunk, spare, main: GROUP, ..Setup::default() }).await

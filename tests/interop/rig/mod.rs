@@ -52,6 +52,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// An endpoint at which nobody listens: port 1 is nobody's.
 pub const NOBODY: &str = "http://127.0.0.1:1";
 
+/// Whoever calls is answered, and nobody talks to him: lines of a profile.
+pub const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
+/// `out` is the trunk `lab`, and `spare` if that fails: lines of the main file.
+pub const GROUP: &str = "[[group]]\nname = \"out\"\n[[group.member]]\ntrunk = \"lab\"\n\
+                     [[group.member]]\ntrunk = \"spare\"\npriority = 2\n";
+
 /// What differs from test to test: lines of the configuration, and who serves it.
 #[derive(Debug, Clone)]
 pub struct Setup {
