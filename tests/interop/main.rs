@@ -18,13 +18,17 @@
 //! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
-//! | `recording` | recordings: paused, in the other form, left behind by a process that was killed, refused by the disk |
+//! | `recording` | recordings: from early media on, paused, left behind by a process that was killed in both forms; a disk that is full, one that stands still |
+//! | `uploads` | recordings on their way to a store that checks signatures, and what becomes of those that it does not take |
 //! | `bridge` | handing over by a second leg: an agent who answers, is busy, rings out, hangs up; audio both ways; fall-back from REFER |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
+//! | `refers` | REFERs of the far end: followed, told to the dialogue, refused; whose the call is then |
 //! | `transports` | calls over TCP and TLS, and to peers that are names |
 //! | `trunks` | groups and failover, trunks that go and come back, limits, numbers, identity, passwords of callers, strangers |
 //! | `turns` | the conversation bench itself, on a small scale: who interrupts, who is cut off |
 //! | `wire` | our RTP, as tshark sees it |
+//! | `srtp` | encrypted media: each packet, looked at by hand; baresip, over TLS too, and linphone |
+//! | `sounds` | what is in the audio itself: announcements and tones before the answer, keys that are tones, both ways |
 //! | `bad_lines` | delay, loss and reordering on real sockets: the talk goes on, and the record says what they were |
 //! | `listening` | who listens in: both sides, their times, what is lost, who is one too many; a caller who is muted |
 //! | `wrong_state` | every action and command where it cannot be done |
@@ -34,7 +38,8 @@
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
 //! SIPp, sipsak, tshark, baresip, linphone, Kamailio and rtpengine come from Debian's `sip-tester`, `sipsak`, `tshark`, `baresip-core`,
-//! `linphone-cli`, `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`; pjsip from PyPI's `pjsua2-python`.
+//! `linphone-cli`, `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`, openssl, sox, multimon-ng and strace from packages of these
+//! names; pjsip and moto, the store of `uploads`, from PyPI's `pjsua2-python` and `moto`. `scripts/setup test` installs them all.
 
 mod bad_input;
 mod bad_lines;
