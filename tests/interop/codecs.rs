@@ -131,16 +131,13 @@ pub async fn has_heard_the_robot(what: &str, mut heard: impl FnMut() -> Vec<Wav>
 /// A call of a baresip that is called, or calls.
 async fn with_baresip(codec: Codec, [ours, theirs]: [u32; 2], is_called: bool, srtp: bool) -> CallRecord {
     let (rig, engine) = stage(codec, ours, if srtp { "required" } else { "off" }).await;
-    let more = format!("sip_listen 127.0.0.1:{}\n", rig.ports.phone());
     let encrypted = if srtp { ";mediaenc=srtp-mand" } else { "" };
     let parameters = format!("audio_codecs={};ptime={theirs}{encrypted}", codec.baresip);
-    let dial = format!("/dial sip:100@127.0.0.1:{}", rig.ports.sip());
     let terms = Terms {
-        account: if is_called { "<sip:100@127.0.0.1>" } else { "<sip:200@127.0.0.1>" },
+        calls: (!is_called).then(|| rig.ports.sip()),
         parameters: &parameters,
         speech: Some(speech(&rig, codec, codec.rate, codec.channels)),
-        more: &more,
-        arguments: if is_called { &[] } else { &["-e", &dial] },
+        tls: None,
     };
     let phone = Baresip::start(&rig, terms).await;
     let call_id = if is_called { rig.dial(order(&rig)).await } else { rig.incoming(0).await.0 };

@@ -21,14 +21,11 @@ async fn relayed(ours: &str, is_called: bool) -> CallRecord {
     let relay = RtpEngine::start(&rig).await;
     let _kamailio = Kamailio::start_with_media(&rig, &relay, ours).await;
     rig.registered().await;
-    let more = format!("sip_listen 127.0.0.1:{}\n", rig.ports.phone());
-    let dial = format!("/dial sip:100@127.0.0.1:{}", rig.ports.proxy());
     let terms = Terms {
-        account: if is_called { "<sip:100@127.0.0.1>" } else { "<sip:200@127.0.0.1>" },
+        calls: (!is_called).then(|| rig.ports.proxy()),
         parameters: "audio_codecs=PCMU/8000/1",
         speech: Some(speech(&rig, PCMU, 8_000, 1)),
-        more: &more,
-        arguments: if is_called { &[] } else { &["-e", &dial] },
+        tls: None,
     };
     let phone = Baresip::start(&rig, terms).await;
     let call_id = if is_called { rig.dial(order(&rig)).await } else { rig.incoming(0).await.0 };

@@ -1,7 +1,5 @@
 //! Encrypted media: a far end by hand that looks at each packet, and baresip (Debian's `baresip-core`, module `srtp`), linphone.
 
-use std::fs;
-
 use tokio::net::UdpSocket;
 use trunkline::call::call::srtp;
 use trunkline::proto::control::v1::send_request::Command as Order;
@@ -131,22 +129,13 @@ async fn talk(rig: &Rig, phone: &Baresip, call_id: &str) -> CallRecord {
 #[tokio::test]
 async fn a_baresip_is_called_over_tls_and_both_are_heard_encrypted() {
     let (ports, folder) = (Ports::take(), Folder::new());
-    let [ca, certificate, key] = certificates(&folder.0, 4096);
+    let files = certificates(&folder.0, 4096);
+    let [ca, certificate, key] = &files;
     let (listen, _) = ports.caller();
     let sip = format!("[sip.tls]\nlisten = \"127.0.0.1:{listen}\"\ncertificate = {certificate:?}\nkey = {key:?}\n");
     let peer = format!("address = \"127.0.0.1:{}\"\ntransport = \"tls\"\n[tls]\nca = {ca:?}", ports.phone());
     let rig = Rig::at(ports, folder, Setup { sip, peer, trunk: REQUIRED, record: true, ..Setup::default() }).await;
-    let both = rig.folder().join("both.pem");
-    let text = [&certificate, &key].map(|file| fs::read_to_string(file).expect("written before")).concat();
-    fs::write(&both, text).expect("written");
-    let more = format!(
-        "sip_listen 127.0.0.1:{}\nsip_certificate {}\nsip_cafile {}\n",
-        rig.ports.phone() - 1,
-        both.display(),
-        ca.display()
-    );
-    let account = "<sip:100@127.0.0.1;transport=tls>";
-    let terms = Terms { account, parameters: "mediaenc=srtp-mand", more: &more, ..Terms::default() };
+    let terms = Terms { parameters: "mediaenc=srtp-mand", tls: Some(&files), ..Terms::default() };
     let phone = Baresip::start(&rig, terms).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
@@ -160,10 +149,7 @@ async fn a_baresip_is_called_over_tls_and_both_are_heard_encrypted() {
 async fn baresips_that_call_are_heard_encrypted_with_rtp_savp_and_with_rtp_avp() {
     for (parameters, trunk) in [("mediaenc=srtp-mand", REQUIRED), ("mediaenc=srtp", PREFERRED)] {
         let rig = Rig::start(Setup { trunk, record: true, ..Setup::default() }).await;
-        let more = format!("sip_listen 127.0.0.1:{}\n", rig.ports.phone());
-        let dial = format!("/dial sip:100@127.0.0.1:{}", rig.ports.sip());
-        let arguments = &["-e", &dial];
-        let terms = Terms { account: "<sip:200@127.0.0.1>", parameters, more: &more, arguments, ..Terms::default() };
+        let terms = Terms { calls: Some(rig.ports.sip()), parameters, ..Terms::default() };
         let phone = Baresip::start(&rig, terms).await;
         let (call_id, _) = rig.incoming(0).await;
         rig.answered(&call_id).await;

@@ -1,7 +1,7 @@
 //! Calls over TCP and TLS, and to peers that are names: SIPp, baresip and OpenSSL at the other end.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use trunkline::proto::control::v1::{CallRecord, DialRequest, ListTrunksRequest, 
 use trunkline::proto::dialogue::v1::Header;
 use trunkline::sip::message::Method;
 
+use crate::rig::baresip::{Baresip, Terms};
 use crate::rig::{ANSWERED, Folder, PATIENCE, Peer, Phone, Ports, Rig, SDP, Setup, Zone, certificates, soon, srv};
 
 /// Dials, talks for a moment, and hangs up.
@@ -308,44 +309,13 @@ async fn openssl_is_answered_over_tls() {
 /// A real phone over TLS: it answers by itself, and we hang up.
 #[tokio::test]
 async fn baresip_is_called_over_tls() {
-    let (rig, [ca, certificate, key], _) = secure("").await;
-    let folder = rig.folder().join("baresip");
-    fs::create_dir_all(&folder).expect("a folder");
-    let both = [&certificate, &key].map(|file| fs::read_to_string(file).expect("written before")).concat();
-    fs::write(folder.join("both.pem"), both).expect("written");
-    let config = format!(
-        "sip_listen 127.0.0.1:{plain}\nsip_certificate {both}\nsip_cafile {ca}\ncall_local_timeout 120\n\
-         audio_player aufile,{dump}\naudio_source aufile,{speech}\naudio_alert aufile,{dump}\nausrc_srate 8000\nauplay_srate 8000\n\
-         rtp_ports {media}-{last}\nmodule_path /usr/lib/baresip/modules\nmodule g711.so\nmodule aufile.so\n\
-         module_app account.so\nmodule_app menu.so\n",
-        plain = rig.ports.phone() - 1,
-        both = folder.join("both.pem").display(),
-        ca = ca.display(),
-        speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/greeting.wav").display(),
-        dump = folder.join("heard.wav").display(),
-        media = rig.ports.caller().1,
-        last = rig.ports.caller().1 + 19,
-    );
-    fs::write(folder.join("config"), config).expect("written");
-    let account = "<sip:100@127.0.0.1;transport=tls>;regint=0;answermode=auto\n";
-    fs::write(folder.join("accounts"), account).expect("written");
-    let log = fs::File::create(folder.join("log")).expect("a file");
-    let mut phone = Command::new("baresip")
-        .arg("-f")
-        .arg(&folder)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a file"))
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("baresip: {error}; Debian has it in the package baresip-core"));
-    let said = || fs::read_to_string(folder.join("log")).unwrap_or_default();
-    crate::rig::soon("baresip is ready", PATIENCE, async || said().contains("baresip is ready")).await;
+    let (rig, files, _) = secure("").await;
+    let phone = Baresip::start(&rig, Terms { tls: Some(&files), ..Terms::default() }).await;
     let record = talked(&rig, rig.order()).await;
-    assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{}\n{}", said(), rig.log());
+    assert_eq!((record.outcome(), record.sip_code), (Outcome::Success, 200), "{}\n{}", phone.log(), rig.log());
     assert_eq!(rig.metric("trunkline_sip_datagrams_sent_total").await, 0.0);
     assert!(rig.metric_of("trunkline_sip_stream_messages_sent_total", "tls").await >= 3.0);
-    phone.kill().await.expect("it is ours");
+    phone.end().await;
     rig.idle().await;
 }
 

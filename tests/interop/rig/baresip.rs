@@ -14,16 +14,14 @@ use super::{PATIENCE, Rig, soon};
 /// How one is set up.
 #[derive(Debug, Default)]
 pub struct Terms<'a> {
-    /// Its address, with what belongs to it.
-    pub account: &'a str,
+    /// The port that it calls; none: it is called.
+    pub calls: Option<u16>,
     /// Parameters of the account: codecs, length of packets, encryption.
     pub parameters: &'a str,
     /// What it plays; none: the demo's greeting. It has to have exactly the rate and the channels of the codec.
     pub speech: Option<PathBuf>,
-    /// More lines of its configuration: where it listens, more modules.
-    pub more: &'a str,
-    /// Of its command line.
-    pub arguments: &'a [&'a str],
+    /// It is called over TLS, with these files.
+    pub tls: Option<&'a [PathBuf; 3]>,
 }
 
 /// A baresip that speaks. Killed when it is dropped.
@@ -35,13 +33,26 @@ pub struct Baresip {
 
 impl Baresip {
     pub async fn start(rig: &Rig, terms: Terms<'_>) -> Baresip {
-        let Terms { account, parameters, speech, more, arguments } = terms;
+        let Terms { calls, parameters, speech, tls } = terms;
         let folder = rig.folder().join("baresip");
         fs::create_dir_all(folder.join("audio")).expect("a folder");
         let speech = speech.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/greeting.wav"));
         let media = rig.ports.caller().1;
+        let user = if calls.is_some() { "200" } else { "100" };
+        let (account, listens) = match tls {
+            None => (format!("<sip:{user}@127.0.0.1>"), format!("sip_listen 127.0.0.1:{}", rig.ports.phone())),
+            Some([ca, certificate, key]) => {
+                let both = folder.join("both.pem");
+                let text = [certificate, key].map(|file| fs::read_to_string(file).expect("written before")).concat();
+                fs::write(&both, text).expect("written");
+                // TLS has the port above the one that it is told.
+                let port = rig.ports.phone() - 1;
+                let files = format!("sip_certificate {}\nsip_cafile {}", both.display(), ca.display());
+                (format!("<sip:{user}@127.0.0.1;transport=tls>"), format!("sip_listen 127.0.0.1:{port}\n{files}"))
+            }
+        };
         let config = format!(
-            "{more}\ncall_local_timeout 120\naudio_player aubridge,nil\naudio_source aufile,{speech}\naudio_alert aubridge,nil\n\
+            "{listens}\ncall_local_timeout 120\naudio_player aubridge,nil\naudio_source aufile,{speech}\naudio_alert aubridge,nil\n\
              audio_path /nonexistent\nausrc_format s16\nauplay_format s16\nauenc_format s16\naudec_format s16\n\
              net_interface 127.0.0.1\nrtp_ports {media}-{last}\njitter_buffer_delay 0-0\nsnd_path {heard}\n\
              module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule g722.so\nmodule opus.so\nmodule l16.so\n\
@@ -58,7 +69,7 @@ impl Baresip {
         let child = Command::new("baresip")
             .arg("-f")
             .arg(&folder)
-            .args(arguments)
+            .args(calls.into_iter().flat_map(|port| ["-e".to_owned(), format!("/dial sip:100@127.0.0.1:{port}")]))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
