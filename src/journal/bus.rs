@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 use std::vec;
 
 use tokio::sync::oneshot;
@@ -174,6 +175,9 @@ pub(super) fn start(keep: usize, metrics: Metrics) -> io::Result<Sender<ToBus>> 
     Ok(to_bus)
 }
 
+/// How long one who tells or asks something may wait for the others.
+const BREATH: Duration = Duration::from_millis(2);
+
 struct Bus {
     ring: Ring,
     waiting: HashMap<u64, oneshot::Sender<Answer>>,
@@ -185,6 +189,10 @@ impl Bus {
     fn run(mut self, inbox: &Receiver<ToBus>) {
         while let Ok(asked) = inbox.recv() {
             self.handle(asked);
+            // To wake this thread costs whoever tells something more than the telling. Nobody does while it is not waiting, and what has come
+            // meanwhile is handled in one go.
+            thread::sleep(BREATH);
+            inbox.try_iter().for_each(|asked| self.handle(asked));
         }
     }
 
