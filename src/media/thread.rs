@@ -95,8 +95,9 @@ impl Live {
 
     /// Touches what the leg's slot meets: a thousand legs are in no cache, and what is asked for together comes in the time of one.
     fn warm(&self) -> usize {
-        let rings = self.wiring.heard.as_ref().map_or(0, |ring| ring.slots()) ^ usize::from(self.bridge.is_some());
-        self.leg.warm() ^ rings ^ self.refused.malformed as usize
+        // Not how full the recogniser's ring is: that stands where its reader writes.
+        let wires = usize::from(self.wiring.heard.is_some() ^ self.bridge.is_some());
+        self.leg.warm() ^ wires ^ self.refused.malformed as usize
     }
 }
 
