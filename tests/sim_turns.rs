@@ -50,10 +50,10 @@ fn an_utterance_ends_when_the_endpoint_says_and_not_20_ms_later() {
             let mut scenario = if poor { scenario.over_poor_network() } else { scenario };
             scenario.knobs.endpoint = Ms(ms);
             let seen = scenario.run(seed);
-            // What the jitter buffer keeps back comes on top.
-            let buffer = if poor { 120 } else { 60 };
+            // What is in the jitter buffer is known of before its turn comes. What comes late or not at all is not.
+            let late = if poor { 120 } else { 0 };
             let last = *waits(&seen).last().expect("he spoke");
-            assert!((ms..=ms + 20 + buffer).contains(&last), "endpoint {ms}, poor {poor}: {last}");
+            assert!((ms..ms + 20 + late).contains(&last), "endpoint {ms}, poor {poor}: {last}");
             if ms >= 500 && !poor {
                 let [utterance] = seen.asked()[..] else { panic!("{:?}", seen.asked()) };
                 let (first, last) = seen.word(0, &words);

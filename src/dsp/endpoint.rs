@@ -159,6 +159,19 @@ impl Endpointer {
         self.stretch = None;
     }
 
+    /// Whether the next frame ends the utterance, whatever it holds: with it the silence is long enough, and a voice that begins in it is a
+    /// flicker. Who knows that it has come need not wait for its turn.
+    pub fn lacks_one(&self) -> bool {
+        let silent = self.told - self.stop;
+        let is_late = silent > Ms(self.knobs.endpoint.as_u32() / 2);
+        self.phase == Phase::Speech && self.stretch.is_none() && is_late && silent + FRAME >= self.knobs.endpoint
+    }
+
+    /// Ends the utterance that [lacks one](Self::lacks_one) frame, as that frame will.
+    pub fn end_early(&mut self) -> Boundary {
+        self.end(false)
+    }
+
     fn before_speech(&mut self, voiced: bool, at: Ms, end: Ms, new: Ms) -> Option<Boundary> {
         if self.phase == Phase::Maybe && end - self.stop > BRIDGE + if voiced { FRAME } else { Ms::ZERO } {
             self.reset();
@@ -246,6 +259,28 @@ mod tests {
 
     fn ended(start: u32, stop: u32) -> Boundary {
         Boundary::Ended { start: Ms(start), stop: Ms(stop), too_long: false }
+    }
+
+    #[test]
+    fn the_frame_that_an_utterance_lacks_ends_it_whatever_it_holds() {
+        for endpoint in (200..=2_000).step_by(50) {
+            let silent = (endpoint as usize).div_ceil(20) - 1;
+            for last in ['.', '#', '~'] {
+                let mut endpointer = with(endpoint, 100);
+                assert_eq!(run(&mut endpointer, &format!("{}{}", "#".repeat(20), ".".repeat(silent - 1))).len(), 1);
+                assert!(!endpointer.lacks_one(), "{endpoint}: another one would not do");
+                let at = Ms(400 + silent as u32 * 20 - 20);
+                assert_eq!(endpointer.push(false, false, at), None);
+                assert!(endpointer.lacks_one(), "{endpoint}");
+                let mut early = endpointer.clone();
+                let end = endpointer.push(last != '.', last == '#', at + FRAME);
+                assert_eq!((end, early.end_early()), (Some(ended(0, 400)), ended(0, 400)), "{endpoint} {last}");
+                assert!(!early.lacks_one());
+            }
+        }
+        let mut stretch = with(200, 100);
+        run(&mut stretch, "########........#");
+        assert!(!stretch.lacks_one(), "a second voiced frame would prolong it");
     }
 
     #[test]

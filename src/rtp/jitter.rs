@@ -28,7 +28,7 @@
 mod delay;
 mod slots;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bursts::Tally;
 use super::clock::WireClock;
@@ -409,6 +409,20 @@ impl JitterBuffer {
     /// The longest target delay.
     pub fn longest(&self) -> Ms {
         Ms(u32::try_from(self.delay.max() / 1000).unwrap_or(0))
+    }
+
+    /// Whether so much of what comes next waits, without a gap.
+    pub fn holds(&self, span: Duration) -> bool {
+        let wanted = span.as_micros() as i64;
+        let mut samples = 0;
+        for number in self.next_number.. {
+            let Some(held) = self.slots.at(number) else { return false };
+            samples += i64::from(held.samples);
+            if self.clock.span(samples) >= wanted {
+                return true;
+            }
+        }
+        false
     }
 
     /// How many packets wait.

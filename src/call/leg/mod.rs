@@ -817,7 +817,11 @@ impl Leg {
         {
             outlet.event(LegEvent::Answerer { verdict, at });
         }
-        let boundary = self.endpointer.push(self.voiced, voice_heard, at);
+        let mut boundary = self.endpointer.push(self.voiced, voice_heard, at);
+        // The caller has been silent for long enough when the frame that shows it is here, not when its turn comes.
+        if boundary.is_none() && self.endpointer.lacks_one() && self.jitter.holds(SLOT) {
+            boundary = Some(self.endpointer.end_early());
+        }
         if self.mouth.playing() {
             self.voiced_under += self.echo.counts(self.voiced, &samples, self.knobs.echo_guard_db);
         } else {
