@@ -123,11 +123,11 @@ async fn reload_on_hang_up(net: net::Net) {
     }
 }
 
-/// A call takes two sockets and, while it is recorded, a file; shells often allow 1,024 of all together.
+/// A call takes three sockets and, while it is recorded, a file; shells often allow 1,024 of all together.
 fn raise_file_limit(calls: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = 3 * calls as u64 + 256;
+    let wanted = 4 * calls as u64 + 256;
     let Some(now) = limit.current.filter(|now| *now < wanted) else { return };
     let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
     let raised = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(most), ..limit });

@@ -107,7 +107,7 @@ pub enum NoPort {
     Exhausted(usize),
     /// The process may open no more files, and sockets are files.
     #[error(
-        "no more files may be opened, and a call takes two sockets; raise the limit (ulimit -n, LimitNOFILE=) or lower [limits] calls"
+        "no more files may be opened, and a call takes three sockets; raise the limit (ulimit -n, LimitNOFILE=) or lower [limits] calls"
     )]
     NoFiles,
     /// The media threads are gone.

@@ -1,8 +1,12 @@
-//! The two sockets of a call, and how they are read.
+//! The sockets of a call, and how they are read.
 //!
 //! RTP is read when its leg's slot comes. RTCP comes once in five seconds, so looking for it in every slot would be a system call in vain
-//! 249 times of 250; one `epoll` a thread tells in one call which of all its RTCP sockets have something, and as it is asked every tick, a
+//! 249 times of 250; one `epoll` a thread tells in one call which of all its other sockets have something, and as it is asked every tick, a
 //! report's arrival is known to the millisecond, which the round-trip time needs.
+//!
+//! The RTP socket is connected to where the leg's packets go: the kernel need not find the way for each of them, and finds the socket for those
+//! that come sooner, which saves an eighth of all that it does for a call. What comes from elsewhere is not lost by that: it comes to a second
+//! socket of the same port. So a far end behind a NAT is found, and somebody else is refused and counted.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -10,7 +14,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::net::connect_unspec;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::metrics::Sums;
 
@@ -18,28 +23,76 @@ use super::metrics::Sums;
 pub(super) const READ: usize = 16;
 /// Larger datagrams are no telephone audio; they are cut, and fail to parse or to play.
 const MTU: usize = 1_500;
-/// Sockets with reports that are told in one tick; the others are told in the next.
-const REPORTS: usize = 64;
+/// Sockets that are told of in one tick; more are told of in the next.
+const TOLD: usize = 64;
 
 /// A port in use, and the one above it.
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) rtp: UdpSocket,
+    /// RTP from elsewhere than where ours goes, on the same port.
+    pub(super) strangers: UdpSocket,
     /// RFC 3550 §11.
     pub(super) rtcp: UdpSocket,
+    /// Where our packets go, as it was told last.
+    far_end: Option<SocketAddr>,
+    /// The RTP socket is connected to it.
+    connected: bool,
 }
 
 impl Pair {
-    /// Binds both; fails when somebody else on this machine holds one of them.
+    /// Binds them; fails when somebody else on this machine holds one of the ports.
     pub(super) fn bind(address: IpAddr, port: u16) -> std::io::Result<Pair> {
-        Ok(Pair { rtp: bind(address, port)?, rtcp: bind(address, port + 1)? })
+        let (rtp, rtcp) = (bind(address, port, false)?, bind(address, port + 1, false)?);
+        // Nobody else may share the port, so it is shared for this moment only.
+        SockRef::from(&rtp).set_reuse_address(true)?;
+        let strangers = bind(address, port, true)?;
+        for socket in [&rtp, &strangers] {
+            SockRef::from(socket).set_reuse_address(false)?;
+        }
+        Ok(Pair { rtp, strangers, rtcp, far_end: None, connected: false })
+    }
+
+    /// Those that are told of by [`Others`], with what they bring.
+    pub(super) fn others(&self) -> [(&UdpSocket, Other); 2] {
+        [(&self.strangers, Other::Strangers), (&self.rtcp, Other::Reports)]
+    }
+
+    /// Our packets go there from now on.
+    pub(super) fn face(&mut self, far_end: SocketAddr) {
+        if self.far_end == Some(far_end) {
+            return;
+        }
+        self.far_end = Some(far_end);
+        // To connect to no address would be to connect to this machine.
+        let is_somewhere = !far_end.ip().is_unspecified() && far_end.port() != 0;
+        self.connected = is_somewhere && self.rtp.connect(far_end).is_ok();
+        if !self.connected {
+            // Where the kernel knows no way, each packet is refused and counted, as without a connection.
+            let _ = connect_unspec(&self.rtp);
+        }
+    }
+
+    /// Sends a packet.
+    pub(super) fn send(&self, packet: &[u8], to: SocketAddr) -> std::io::Result<usize> {
+        if !(self.connected && self.far_end == Some(to)) {
+            return self.rtp.send_to(packet, to);
+        }
+        match self.rtp.send(packet) {
+            // It is about an earlier packet, which found nobody there; this one was not sent for that.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => self.rtp.send(packet),
+            sent => sent,
+        }
     }
 }
 
-fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+fn bind(address: IpAddr, port: u16, shared: bool) -> std::io::Result<UdpSocket> {
     let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    if shared {
+        socket.set_reuse_address(true)?;
+    }
     // RFC 4594: telephony is Expedited Forwarding. A machine that does not let us mark packets still lets us send them.
     if address.is_ipv4() {
         let _ = socket.set_tos_v4(46 << 2);
@@ -70,7 +123,11 @@ impl Reader {
         mut take: impl FnMut(SocketAddr, &[u8]),
     ) -> usize {
         let mut taken = 0;
-        for _ in 0..most {
+        // One time more than that, for an error.
+        for _ in 0..=most {
+            if taken == most {
+                break;
+            }
             match socket.recv_from(&mut *self.buffer) {
                 Ok((length, from)) => {
                     taken += 1;
@@ -95,39 +152,150 @@ impl Reader {
     }
 }
 
-/// What [`Reports`] asks; fails when the system has no more file descriptors.
+/// What [`Others`] asks; fails when the system has no more file descriptors.
 pub(super) fn epoll() -> std::io::Result<OwnedFd> {
     Ok(epoll::create(epoll::CreateFlags::CLOEXEC)?)
 }
 
-/// Which RTCP sockets have something.
-pub(super) struct Reports {
+/// What has come, and is not what a slot reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Other {
+    /// To [`Pair::strangers`].
+    Strangers,
+    /// To [`Pair::rtcp`].
+    Reports,
+}
+
+/// Which sockets have something that no slot looks for.
+pub(super) struct Others {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
-impl Reports {
-    pub(super) fn new(epoll: OwnedFd) -> Reports {
-        Reports { epoll, events: Vec::with_capacity(REPORTS) }
+impl Others {
+    pub(super) fn new(epoll: OwnedFd) -> Others {
+        Others { epoll, events: Vec::with_capacity(TOLD) }
     }
 
-    /// Looks at a socket from now on, by this number.
-    pub(super) fn watch(&self, socket: &UdpSocket, number: usize) -> std::io::Result<()> {
-        Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?)
+    /// Looks at a port's sockets from now on, by this number.
+    pub(super) fn watch(&self, pair: &Pair, number: usize) -> std::io::Result<()> {
+        for (socket, other) in pair.others() {
+            let data = epoll::EventData::new_u64((number as u64) << 1 | u64::from(other == Other::Reports));
+            epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?;
+        }
+        Ok(())
     }
 
-    /// Looks at it no longer.
-    pub(super) fn forget(&self, socket: &UdpSocket) {
-        // One that was never looked at need not be forgotten.
-        let _ = epoll::delete(&self.epoll, socket);
+    /// Looks at them no longer.
+    pub(super) fn forget(&self, pair: &Pair) {
+        for (socket, _) in pair.others() {
+            // One that was never looked at need not be forgotten.
+            let _ = epoll::delete(&self.epoll, socket);
+        }
     }
 
     /// The numbers of those that have something now.
-    pub(super) fn ready(&mut self) -> impl Iterator<Item = usize> {
+    pub(super) fn ready(&mut self) -> impl Iterator<Item = (usize, Other)> {
         self.events.clear();
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         // It can only be interrupted, and is asked again in the next tick.
         let _ = epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&now));
-        self.events.iter().map(|event| event.data.u64() as usize)
+        self.events.iter().map(|event| {
+            let data = event.data.u64();
+            ((data >> 1) as usize, if data & 1 == 1 { Other::Reports } else { Other::Strangers })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A pair on ports that are free.
+    fn pair() -> Pair {
+        (0..100)
+            .find_map(|_| {
+                let port = UdpSocket::bind((HERE, 0)).ok()?.local_addr().ok()?.port() & !1;
+                Pair::bind(HERE, port).ok()
+            })
+            .expect("two free ports")
+    }
+
+    fn phone() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind((HERE, 0)).expect("a free port");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+        let address = socket.local_addr().expect("bound");
+        (socket, address)
+    }
+
+    /// What has come to a socket. On loopback it is there when it is sent.
+    fn come(socket: &UdpSocket) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        Reader::new().read(socket, READ, &mut Sums::default(), |_, datagram| all.push(datagram.to_vec()));
+        all
+    }
+
+    #[test]
+    fn who_is_faced_is_heard_apart_from_all_others() {
+        let mut pair = pair();
+        let ours = pair.rtp.local_addr().expect("bound");
+        let ((one, here), (other, there)) = (phone(), phone());
+        for (from, to, stranger) in [(&one, here, &other), (&other, there, &one)] {
+            pair.face(to);
+            from.send_to(b"known", ours).expect("sent");
+            stranger.send_to(b"strange", ours).expect("sent");
+            assert_eq!((come(&pair.rtp), come(&pair.strangers)), (vec![b"known".to_vec()], vec![b"strange".to_vec()]));
+            pair.send(b"answer", to).expect("sent");
+            let mut room = [0; 16];
+            assert_eq!(from.recv_from(&mut room).expect("it comes"), (6, ours));
+            pair.send(b"elsewhere", stranger.local_addr().expect("bound")).expect("sent");
+            assert_eq!(stranger.recv_from(&mut room).expect("it comes"), (9, ours));
+        }
+    }
+
+    #[test]
+    fn no_address_is_no_connection_and_everybody_is_heard() {
+        let mut pair = pair();
+        let ours = pair.rtp.local_addr().expect("bound");
+        let (phone, there) = phone();
+        for to in [there, SocketAddr::from(([0, 0, 0, 0], 0)), SocketAddr::from(([0, 0, 0, 0], 4_000))] {
+            pair.face(to);
+            assert_eq!(pair.connected, to == there);
+            phone.send_to(b"hello", ours).expect("sent");
+            assert_eq!(come(&pair.rtp).len() + come(&pair.strangers).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_far_end_that_is_gone_for_a_while_costs_no_packet_of_its_return() {
+        let mut pair = pair();
+        let (phone, there) = phone();
+        pair.face(there);
+        drop(phone);
+        for _ in 0..3 {
+            pair.send(b"for nobody", there).expect("the word about an earlier one is none about this one");
+        }
+        let phone = UdpSocket::bind(there).expect("free again");
+        phone.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+        pair.send(b"for him", there).expect("sent");
+        let mut room = [0; 16];
+        assert_eq!(phone.recv(&mut room).expect("it comes"), 7);
+        phone.send_to(b"one", pair.rtp.local_addr().expect("bound")).expect("sent");
+        let mut read = 0;
+        Reader::new().read(&pair.rtp, 1, &mut Sums::default(), |_, _| read += 1);
+        assert_eq!(read, 1, "an error takes nobody's turn");
+    }
+
+    #[test]
+    fn a_port_in_use_is_nobody_elses() {
+        let pair = pair();
+        let port = pair.rtp.local_addr().expect("bound").port();
+        assert!(Pair::bind(HERE, port).is_err());
+        assert!(bind(HERE, port, true).is_err(), "nor of one who would share it");
     }
 }

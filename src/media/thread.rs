@@ -19,7 +19,7 @@ use super::inbox::Inbox;
 use super::lateness::Lateness;
 use super::listen::{self, Ear, Ears};
 use super::metrics::{Metrics, Sums};
-use super::sockets::{Pair, READ, Reader, Reports};
+use super::sockets::{Other, Others, Pair, READ, Reader};
 use super::wheel::{SLOTS, Wheel};
 use super::{Bridge, EventSink, LegId, MediaEvent, Wiring};
 use crate::call::io::{HeardFrame, RecordedFrame};
@@ -111,7 +111,7 @@ pub(super) struct Thread {
     free: Vec<usize>,
     wheel: Wheel,
     reader: Reader,
-    reports: Reports,
+    others: Others,
     outbox: Outbox,
     generation: u64,
     sums: Sums,
@@ -121,7 +121,7 @@ impl Thread {
     pub(super) fn new(
         ports: VecDeque<u16>,
         orders: UnboundedReceiver<Order>,
-        reports: OwnedFd,
+        others: OwnedFd,
         metrics: Arc<Metrics>,
         lateness: Lateness,
     ) -> Thread {
@@ -134,7 +134,7 @@ impl Thread {
             free: Vec::new(),
             wheel: Wheel::default(),
             reader: Reader::new(),
-            reports: Reports::new(reports),
+            others: Others::new(others),
             outbox: Outbox::new(),
             generation: 0,
             sums: Sums::default(),
@@ -287,30 +287,27 @@ impl Thread {
             (wiring.events)(MediaEvent::Closed(Box::default()));
             return;
         };
+        let leg = Leg::new(setup);
+        place.pair.face(leg.far_end());
         // What came before the answer waited in the kernel, and its time is not known.
-        self.reader.discard(&place.pair.rtp);
-        self.reader.discard(&place.pair.rtcp);
-        if self.reports.watch(&place.pair.rtcp, id.place).is_err() {
+        for socket in [&place.pair.rtp, &place.pair.strangers, &place.pair.rtcp] {
+            self.reader.discard(socket);
+        }
+        if self.others.watch(&place.pair, id.place).is_err() {
             self.sums.unwatched += 1;
         }
         place.slot = self.wheel.add(id.place);
-        place.live = Some(Box::new(Live {
-            leg: Leg::new(setup),
-            wiring,
-            bridge: None,
-            ears: None,
-            refused: Refused::default(),
-            read: 0,
-        }));
+        place.live =
+            Some(Box::new(Live { leg, wiring, bridge: None, ears: None, refused: Refused::default(), read: 0 }));
         self.metrics.legs.inc();
     }
 
     fn close(&mut self, id: LegId) {
-        let Thread { wheel, places, sums, outbox, reports, metrics, .. } = self;
+        let Thread { wheel, places, sums, outbox, others, metrics, .. } = self;
         let Some(place) = find(places, id) else { return };
         let Some(mut live) = place.live.take() else { return };
         wheel.remove(place.slot, id.place);
-        reports.forget(&place.pair.rtcp);
+        others.forget(&place.pair);
         let Live { leg, wiring, bridge, ears, .. } = &mut *live;
         let shared = leg.shares_port();
         leg.farewell(
@@ -334,12 +331,20 @@ impl Thread {
     }
 
     fn serve(&mut self, tick: u64, nominal: Instant) {
-        let Thread { wheel, places, sums, reader, reports, outbox, lateness, .. } = self;
+        let Thread { wheel, places, sums, reader, others, outbox, lateness, .. } = self;
         let now = Instant::now();
         lateness.add(now.saturating_duration_since(nominal));
-        for number in reports.ready() {
-            let Some((place, live)) = live(places, number) else { continue };
-            reader.read(&place.rtcp, READ, sums, |from, datagram| live.leg.receive_report(now, from, datagram));
+        for (number, other) in others.ready() {
+            let Some((pair, live)) = live(places, number) else { continue };
+            let leg = &mut live.leg;
+            match other {
+                Other::Reports => {
+                    reader.read(&pair.rtcp, READ, sums, |from, datagram| leg.receive_report(now, from, datagram))
+                }
+                Other::Strangers => {
+                    reader.read(&pair.strangers, READ, sums, |from, datagram| leg.receive(now, from, datagram))
+                }
+            };
         }
         let legs = wheel.legs(tick);
         for (n, number) in legs.iter().enumerate() {
@@ -358,6 +363,7 @@ impl Thread {
             let Live { leg, wiring, bridge, ears, refused: before, .. } = live;
             let shared = leg.shares_port();
             leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, bridge, ears, sums, outbox });
+            pair.face(leg.far_end());
             let refused = leg.refused();
             sums.malformed += refused.malformed - before.malformed;
             sums.payload_type += refused.payload_type - before.payload_type;
@@ -368,7 +374,7 @@ impl Thread {
         }
         for packet in outbox.packets.drain(..) {
             let Some((pair, _)) = live(places, packet.number) else { continue };
-            sums.sent_to(pair.rtp.send_to(&outbox.bytes[packet.bytes], packet.to));
+            sums.sent_to(pair.send(&outbox.bytes[packet.bytes], packet.to));
         }
         outbox.bytes.clear();
     }
@@ -379,7 +385,7 @@ fn find(places: &mut [Option<Place>], id: LegId) -> Option<&mut Place> {
 }
 
 /// A leg with media, and its sockets.
-fn live(places: &mut [Option<Place>], number: usize) -> Option<(&Pair, &mut Live)> {
+fn live(places: &mut [Option<Place>], number: usize) -> Option<(&mut Pair, &mut Live)> {
     let Place { pair, live, .. } = places.get_mut(number)?.as_mut()?;
     Some((pair, live.as_deref_mut()?))
 }

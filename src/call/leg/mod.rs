@@ -701,6 +701,11 @@ impl Leg {
         }
     }
 
+    /// Where RTP goes, and should come from.
+    pub fn far_end(&self) -> SocketAddr {
+        self.latch.remote()
+    }
+
     fn rtcp(&self) -> SocketAddr {
         if self.media.rtcp_mux {
             return self.latch.remote();
