@@ -385,6 +385,9 @@ mod tests {
         assert_eq!((text.data(), text.bytes()), ("a \"b\", c;d", None));
         assert_eq!(read("token").bytes(), None);
         assert_eq!(read("abc;encoding=hex").bytes(), None, "half a byte");
+        // Found by fuzzing: a blank that is none of ASCII's was lost when what was read was written and read again.
+        let blanks = read("ue=a@b:253plue=a@3;transValu\u{a0}\u{a0}\u{a0}\u{a0};");
+        assert_eq!(read(&blanks.to_string()), blanks);
         for wrong in ["", ";encoding=hex", "\"open", "a b", "a;=x", "a\u{7}b", "\"a\rb\"", "\"a\\\u{0}b\""] {
             assert_eq!(Uui::parse(wrong), None, "{wrong:?}");
         }

@@ -92,7 +92,8 @@ impl Params {
     /// Reads `;a=b;c`, with blanks where RFC 3261 allows them. `None` on an empty parameter, an empty
     /// name or an unbalanced quote. One trailing `;` is let pass: it is common and means nothing.
     pub fn parse(text: &str) -> Option<Params> {
-        let text = text.trim();
+        // ASCII's blanks alone, as `split` has it: another one is part of a name, at the end as within.
+        let text = text.trim_ascii();
         if text.is_empty() {
             return Some(Params::default());
         }
@@ -104,7 +105,7 @@ impl Params {
                 break;
             }
             let (name, value) = match piece.split_once('=') {
-                Some((name, value)) => (name.trim(), Some(value.trim())),
+                Some((name, value)) => (name.trim_ascii(), Some(value.trim_ascii())),
                 None => (piece, None),
             };
             if name.is_empty() || name.bytes().any(|b| b.is_ascii_whitespace() || b"\"<>,".contains(&b)) {
