@@ -11,7 +11,7 @@ use sim::{Order, Scenario, Seen, voice};
 use trunkline::call::action::Action;
 use trunkline::call::event::{StoppedBy, What};
 use trunkline::call::io::{FromSpeech, ToRecogniser};
-use trunkline::call::knobs::{BargeIn, KnobChange, Knobs};
+use trunkline::call::knobs::{BargeIn, KnobChange, Knobs, OnBargeIn};
 use trunkline::call::leg::LegEvent;
 use trunkline::call::line::Line;
 use trunkline::call::prompt::Prompt;
@@ -135,6 +135,35 @@ fn a_word_shorter_than_min_speech_does_not_stop_a_prompt() {
             let seen = scenario.run(seed);
             assert_eq!(seen.interruptions().len(), usize::from(stops), "min_speech {min_speech}");
             assert_eq!(seen.asked()[0].during_prompt, !stops);
+        }
+    }
+}
+
+#[test]
+fn music_neither_stops_a_prompt_nor_makes_it_pause_and_does_where_no_second_opinion_is_asked() {
+    for on_barge_in in [OnBargeIn::Stop, OnBargeIn::Pause] {
+        for (second_opinion, goes_on) in [(true, true), (false, false)] {
+            let mut scenario = interrupted_by(voice::music(Ms(4_000)), prompt(LONG));
+            scenario.recogniser = understands(&[""], 150);
+            scenario.knobs = Knobs { second_opinion, on_barge_in, ..scenario.knobs };
+            let seen = scenario.run(1);
+            let held = seen.turns(Role::Speech)[0].interrupted
+                || seen.told.iter().any(|(_, _, what)| matches!(what, What::PromptPaused { .. }));
+            assert_eq!(held, !goes_on, "second opinion {second_opinion}, {on_barge_in:?}");
+        }
+    }
+}
+
+#[test]
+fn a_voice_stops_the_prompt_all_the_same_also_right_after_music() {
+    let words = voice::recorded("caller-stop");
+    let after_music = [voice::music(Ms(2_000)), vec![0; 8_000], words.clone()].concat();
+    for (sound, begins) in [(words, Ms(0)), (after_music, Ms(3_000))] {
+        for seed in 0..4 {
+            let seen = interrupted_by(sound.clone(), prompt(LONG)).run(seed);
+            let (_, end) = stopped(&seen);
+            let began = seen.media(seen.spoke[0]) + begins;
+            assert!(end > began && end < began + Ms(1_000), "seed {seed}: stopped at {end}, he began after {began}");
         }
     }
 }

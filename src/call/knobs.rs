@@ -50,6 +50,8 @@ pub struct Knobs {
     pub min_speech: Ms,
     /// The first part of a prompt that cannot be stopped, 0–60 s.
     pub protect: Ms,
+    /// A second opinion is asked on a voice that would stop a prompt, or make it pause: music and noises do not.
+    pub second_opinion: bool,
     /// A key stops the prompt.
     pub key_barge_in: bool,
     /// How many words that are not in `ignore` stop a prompt, 1–20.
@@ -79,6 +81,8 @@ pub struct LegKnobs {
     pub max_utterance: Ms,
     /// See [`Knobs::min_speech`].
     pub min_speech: Ms,
+    /// See [`Knobs::second_opinion`].
+    pub second_opinion: bool,
     /// See [`Knobs::key_barge_in`].
     pub key_barge_in: bool,
     /// See [`Knobs::on_barge_in`].
@@ -104,6 +108,7 @@ impl Default for Knobs {
             barge_in: BargeIn::Speech,
             min_speech: Ms(200),
             protect: Ms(0),
+            second_opinion: true,
             key_barge_in: true,
             min_words: 1,
             ignore: Fillers::usual(),
@@ -149,6 +154,8 @@ pub struct KnobChange {
     pub min_speech: Option<Ms>,
     /// See [`Knobs::protect`].
     pub protect: Option<Ms>,
+    /// See [`Knobs::second_opinion`].
+    pub second_opinion: Option<bool>,
     /// See [`Knobs::key_barge_in`].
     pub key_barge_in: Option<bool>,
     /// See [`Knobs::min_words`].
@@ -194,6 +201,7 @@ impl Knobs {
             speech_start: self.speech_start,
             max_utterance: self.max_utterance,
             min_speech: self.min_speech,
+            second_opinion: self.second_opinion,
             key_barge_in: self.key_barge_in,
             on_barge_in: self.on_barge_in,
             // Within its range, 60 at most.
@@ -237,6 +245,7 @@ impl Knobs {
         self.bridging = change.bridging.clone().unwrap_or_else(|| self.bridging.clone());
         self.on_barge_in = change.on_barge_in.unwrap_or(self.on_barge_in);
         self.barge_in = change.barge_in.unwrap_or(self.barge_in);
+        self.second_opinion = change.second_opinion.unwrap_or(self.second_opinion);
         self.key_barge_in = change.key_barge_in.unwrap_or(self.key_barge_in);
         clamps
     }

@@ -455,6 +455,7 @@ fn knobs(mut section: Section<'_>, prompts: Option<&Path>) -> (Knobs, Option<Bac
         barge_in: section.parsed("barge_in", written::barge_in).map(|f| f.value),
         min_speech: ms[5],
         protect: ms[6],
+        second_opinion: section.flag("second_opinion").map(|f| f.value),
         key_barge_in: section.flag("key_barge_in").map(|f| f.value),
         on_barge_in: section.parsed("on_barge_in", written::on_barge_in).map(|f| f.value),
         verdict: ms[7],

@@ -1,4 +1,4 @@
-//! Whether somebody is speaking, in two stages.
+//! Whether somebody is speaking, in two stages; and a second opinion where that matters most ([`Opinion`]).
 //!
 //! The gate is `webrtc-vad` at 8 kHz in its strictest mode: cheap, and it misses hardly any speech, but noise opens it. While it
 //! is open, and 300 ms beyond, the judge listens: the small recurrent network of `earshot`, in blocks of 16 ms. Only
@@ -36,12 +36,16 @@
 
 mod judge;
 mod network;
+mod opinion;
+mod silero;
+mod transform;
 
 use webrtc_vad::{SampleRate, Vad as Gate, VadMode};
 
 use super::level::energy;
 use crate::cache::touch;
 use judge::Judge;
+pub use opinion::Opinion;
 
 const FRAME: usize = 160;
 /// Frames that are kept for the judge while the gate is closed.
@@ -92,6 +96,7 @@ impl Default for Vad {
     fn default() -> Vad {
         // Otherwise the first call that is spoken in would have them made, in the packet path.
         Judge::prepare();
+        Opinion::prepare();
         Vad {
             gate: Gate::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive),
             second: Second::Asleep { context: [[0; FRAME]; CONTEXT], next: 0 },
@@ -108,6 +113,14 @@ impl std::fmt::Debug for Vad {
 }
 
 impl Vad {
+    /// What was heard last, up to now, while it may be speech: 32 to 48 ms. Nothing while it is quiet.
+    pub fn lately(&self) -> &[i16] {
+        match &self.second {
+            Second::Asleep { .. } => &[],
+            Second::Awake(judge) => judge.heard(),
+        }
+    }
+
     /// Bytes that a detector holds, the heap included (the gate's 700 or so as its C source has them).
     pub const BYTES: usize = size_of::<Vad>() + 736;
 

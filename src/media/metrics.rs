@@ -14,12 +14,19 @@ pub(super) struct Reason {
     pub(super) reason: &'static str,
 }
 
+/// What a second opinion was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Said {
+    pub(super) said: &'static str,
+}
+
 /// The counters of all media threads.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub(super) received: Counter,
     pub(super) sent: Counter,
     pub(super) dropped: Family<Reason, Counter>,
+    pub(super) second_opinions: Family<Said, Counter>,
     pub(super) slots_missed: Counter,
     pub(super) late_ticks: Counter,
     pub(super) lateness: Told,
@@ -36,6 +43,11 @@ impl Metrics {
             "media_dropped",
             "Datagrams and frames dropped: malformed, payload_type, source (RTP refused), unauthentic, replayed (SRTP refused), send (socket error), recogniser, recorder and listener (ring full), bridge (a frame for the other leg of a transfer that waited too long), unwatched (a call whose RTCP cannot be read)",
             self.dropped.clone(),
+        );
+        registry.register(
+            "media_second_opinions",
+            "Voices under prompts that would have stopped them or made them pause, by what was said of them: voice, other (the prompt was not stopped for it), and nobody (there was nobody to ask, and it counted as a voice)",
+            self.second_opinions.clone(),
         );
         registry.register("media_slots_missed", "20 ms slots that a thread overslept", self.slots_missed.clone());
         registry.register("media_ticks_late", "1 ms ticks that came more than 1 ms late", self.late_ticks.clone());
@@ -61,6 +73,9 @@ pub(super) struct Sums {
     pub(super) listener: u64,
     pub(super) bridge: u64,
     pub(super) unwatched: u64,
+    pub(super) voices: u64,
+    pub(super) no_voices: u64,
+    pub(super) not_asked: u64,
     pub(super) slots_missed: u64,
     pub(super) late_ticks: u64,
 }
@@ -81,6 +96,9 @@ impl Sums {
         metrics.sent.inc_by(sums.sent);
         metrics.slots_missed.inc_by(sums.slots_missed);
         metrics.late_ticks.inc_by(sums.late_ticks);
+        for (said, count) in [("voice", sums.voices), ("other", sums.no_voices), ("nobody", sums.not_asked)] {
+            metrics.second_opinions.get_or_create(&Said { said }).inc_by(count);
+        }
         let drops = [
             ("send", sums.send_errors),
             ("malformed", sums.malformed),

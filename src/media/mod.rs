@@ -11,6 +11,7 @@ mod inbox;
 mod lateness;
 mod listen;
 mod metrics;
+mod opinions;
 mod ports;
 mod priority;
 mod sockets;

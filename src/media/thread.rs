@@ -19,11 +19,13 @@ use super::inbox::Inbox;
 use super::lateness::Lateness;
 use super::listen::{self, Ear, Ears};
 use super::metrics::{Metrics, Sums};
+use super::opinions::Opinions;
 use super::sockets::{Other, Others, Pair, READ, Reader};
 use super::wheel::{SLOTS, Wheel};
 use super::{Bridge, EventSink, LegId, MediaEvent, Wiring};
 use crate::call::io::{HeardFrame, RecordedFrame};
 use crate::call::leg::{Command, FRAME, LARGEST_PACKET, Leg, LegEvent, Outlet, Refused, Setup};
+use crate::dsp::vad::Opinion;
 
 /// Ports tried for one call: the legs that are up do not wait for longer than that.
 const TRIES: usize = 16;
@@ -113,6 +115,7 @@ pub(super) struct Thread {
     reader: Reader,
     others: Others,
     outbox: Outbox,
+    opinions: Opinions,
     generation: u64,
     sums: Sums,
 }
@@ -136,6 +139,7 @@ impl Thread {
             reader: Reader::new(),
             others: Others::new(others),
             outbox: Outbox::new(),
+            opinions: Opinions::new(),
             generation: 0,
             sums: Sums::default(),
         }
@@ -222,7 +226,7 @@ impl Thread {
             }
             Order::Open { leg, setup, wiring } => self.open(leg, *setup, wiring),
             Order::Command { leg, command } => {
-                let Thread { places, sums, outbox, .. } = self;
+                let Thread { places, sums, outbox, opinions, .. } = self;
                 if let Some(place) = find(places, leg)
                     && let Some(live) = &mut place.live
                 {
@@ -230,7 +234,17 @@ impl Thread {
                     let shared = ears_and_mouth.shares_port();
                     ears_and_mouth.command(
                         command,
-                        &mut Wires { number: leg.place, pair: &place.pair, shared, wiring, bridge, ears, sums, outbox },
+                        &mut Wires {
+                            number: leg.place,
+                            pair: &place.pair,
+                            shared,
+                            wiring,
+                            bridge,
+                            ears,
+                            sums,
+                            outbox,
+                            opinions,
+                        },
                     );
                 }
             }
@@ -303,7 +317,7 @@ impl Thread {
     }
 
     fn close(&mut self, id: LegId) {
-        let Thread { wheel, places, sums, outbox, others, metrics, .. } = self;
+        let Thread { wheel, places, sums, outbox, opinions, others, metrics, .. } = self;
         let Some(place) = find(places, id) else { return };
         let Some(mut live) = place.live.take() else { return };
         wheel.remove(place.slot, id.place);
@@ -312,7 +326,7 @@ impl Thread {
         let shared = leg.shares_port();
         leg.farewell(
             Instant::now(),
-            &mut Wires { number: id.place, pair: &place.pair, shared, wiring, bridge, ears, sums, outbox },
+            &mut Wires { number: id.place, pair: &place.pair, shared, wiring, bridge, ears, sums, outbox, opinions },
         );
         (wiring.events)(MediaEvent::Closed(Box::new(leg.quality())));
         metrics.legs.dec();
@@ -331,7 +345,7 @@ impl Thread {
     }
 
     fn serve(&mut self, tick: u64, nominal: Instant) {
-        let Thread { wheel, places, sums, reader, others, outbox, lateness, .. } = self;
+        let Thread { wheel, places, sums, reader, others, outbox, opinions, lateness, .. } = self;
         let now = Instant::now();
         lateness.add(now.saturating_duration_since(nominal));
         for (number, other) in others.ready() {
@@ -362,7 +376,10 @@ impl Thread {
             let Some((pair, live)) = live(places, *number) else { continue };
             let Live { leg, wiring, bridge, ears, refused: before, .. } = live;
             let shared = leg.shares_port();
-            leg.tick(nominal, &mut Wires { number: *number, pair, shared, wiring, bridge, ears, sums, outbox });
+            leg.tick(
+                nominal,
+                &mut Wires { number: *number, pair, shared, wiring, bridge, ears, sums, outbox, opinions },
+            );
             pair.face(leg.far_end());
             let refused = leg.refused();
             sums.malformed += refused.malformed - before.malformed;
@@ -420,6 +437,7 @@ struct Wires<'a> {
     ears: &'a mut Ears,
     sums: &'a mut Sums,
     outbox: &'a mut Outbox,
+    opinions: &'a mut Opinions,
 }
 
 impl Wires<'_> {
@@ -467,6 +485,21 @@ impl Outlet for Wires<'_> {
         let (dropped, other) = self.bridge.as_mut()?.exchange(heard);
         self.sums.bridge += dropped;
         other
+    }
+
+    fn lend_opinion(&mut self) -> Option<Box<Opinion>> {
+        let lent = self.opinions.lend();
+        self.sums.not_asked += u64::from(lent.is_none());
+        lent
+    }
+
+    fn give_back(&mut self, opinion: Box<Opinion>) {
+        match opinion.answer() {
+            Some(true) => self.sums.voices += 1,
+            Some(false) => self.sums.no_voices += 1,
+            None => {}
+        }
+        self.opinions.take_back(opinion);
     }
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {

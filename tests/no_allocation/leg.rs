@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use trunkline::call::io::{HeardFrame, RecordedFrame};
+use trunkline::call::knobs::BargeIn;
 use trunkline::call::leg::{Command, Leg, LegEvent, Outlet, SLOT, WallClock};
 use trunkline::call::prompt::PromptNo;
+use trunkline::dsp::vad::Opinion;
 use trunkline::rtp::srtp::Srtp;
 
 use crate::counting::{self, Count};
-use crate::far::{Far, From};
-use crate::kinds::{KINDS, Kind, Told, recording, sealed};
+use crate::far::{Far, From, Style};
+use crate::kinds::{KINDS, Kind, Robot, Told, recording, sealed};
 use crate::network::{Path, Weather};
 
 static COUNT: Count = Count::new();
@@ -94,6 +96,8 @@ fn call(kind: &Kind, weather: Weather) -> u64 {
         }
     }
     told.check(kind, &far);
+    let interrupted = kind.far == Style::Speaks && kind.robot == Robot::Segments(BargeIn::Speech);
+    assert_eq!(wire.lent > 0, interrupted, "{}: a second opinion is asked on who might interrupt", kind.name);
     assert_eq!(told.looks, SLOTS / 100, "each look comes back");
     COUNT.found()
 }
@@ -103,11 +107,20 @@ struct Wire {
     events: Vec<LegEvent>,
     packets: Vec<([u8; 256], usize)>,
     reports: Vec<([u8; 256], usize)>,
+    opinion: Option<Box<Opinion>>,
+    /// How often one was wanted.
+    lent: u32,
 }
 
 impl Wire {
     fn new() -> Wire {
-        Wire { events: Vec::with_capacity(1_024), packets: Vec::with_capacity(16), reports: Vec::with_capacity(16) }
+        Wire {
+            events: Vec::with_capacity(1_024),
+            packets: Vec::with_capacity(16),
+            reports: Vec::with_capacity(16),
+            opinion: Some(Box::default()),
+            lent: 0,
+        }
     }
 }
 
@@ -126,6 +139,13 @@ impl Outlet for Wire {
     }
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
         std::hint::black_box(frame());
+    }
+    fn lend_opinion(&mut self) -> Option<Box<Opinion>> {
+        self.lent += 1;
+        self.opinion.take()
+    }
+    fn give_back(&mut self, opinion: Box<Opinion>) {
+        self.opinion = Some(opinion);
     }
     fn send(&mut self, _: SocketAddr, packet: &[u8]) {
         self.packets.push(kept(packet));

@@ -36,6 +36,26 @@ pub fn tone(length: Ms) -> Vec<i16> {
         .collect()
 }
 
+/// Music as a queue plays it: chords of strings, and a melody over them. To the first detector it is a voice.
+pub fn music(length: Ms) -> Vec<i16> {
+    let note = |semitones: f64, gain: f64, t: f64| -> f64 {
+        let hz = 146.8 * (semitones / 12.0).exp2();
+        let wobble = 0.9 * (5.5 * std::f64::consts::TAU * t).sin();
+        let harmonics = (1..=8).map(f64::from).take_while(|k| k * hz < 3_400.0);
+        gain * harmonics.map(|k| (k * (std::f64::consts::TAU * hz * t + wobble)).sin() / k.powf(1.3)).sum::<f64>()
+    };
+    const MELODY: [f64; 8] = [12.0, 16.0, 19.0, 17.0, 14.0, 21.0, 24.0, 19.0];
+    let sample = |n: u32| {
+        let t = f64::from(n) / 8_000.0;
+        let (beat, within) = ((t / 0.4) as usize, t % 0.4);
+        let bow = (within / 0.06).min(1.0) * ((0.4 - within) / 0.05).clamp(0.0, 1.0);
+        let root = [0.0, 5.0, 7.0, 0.0][beat / 4 % 4];
+        let chord: f64 = [0.0, 4.0, 7.0].iter().map(|step| note(root + step, 0.3, t)).sum();
+        ((chord + bow * note(MELODY[beat % 8], 0.6, t)) * 2_000.0) as i16
+    };
+    (0..length.samples(8_000)).map(sample).collect()
+}
+
 /// The tone of a key.
 pub fn key(key: char, length: Ms) -> Vec<i16> {
     let (low, high) = trunkline::dsp::tone::keypad::frequencies(key).expect("a key");

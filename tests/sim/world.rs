@@ -11,6 +11,7 @@ use trunkline::call::io::{HeardFrame, Input, Output, RecordedFrame, ToDialogue};
 use trunkline::call::leg::{self, Leg, LegEvent, Outlet, SLOT};
 use trunkline::call::line::Parties;
 use trunkline::call::transfer::Rules;
+use trunkline::dsp::vad::Opinion;
 use trunkline::sdp::{AudioFormat, KeySeed};
 use trunkline::sip::message::{Message, Method, NameAddr, Target, Uri, parse};
 use trunkline::sip::session::{self, Dial, ExtraHeaders, Session, Terms};
@@ -561,6 +562,9 @@ impl Outlet for Wires {
     }
     fn record(&mut self, frame: impl FnOnce() -> RecordedFrame) {
         self.recorded.push(frame());
+    }
+    fn lend_opinion(&mut self) -> Option<Box<Opinion>> {
+        Some(Box::default())
     }
     fn send(&mut self, to: SocketAddr, packet: &[u8]) {
         self.sent.push((to, packet.to_vec()));

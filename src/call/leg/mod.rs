@@ -8,6 +8,7 @@
 //! Pure: packets and commands come in with their moment, everything goes out through an [`Outlet`]. Nothing allocates once the leg is made,
 //! but the prompt queue when it grows beyond its first size. Media time begins with the first tick.
 
+mod doubt;
 mod echo;
 mod gear;
 mod incoming;
@@ -39,7 +40,7 @@ use crate::dsp::level::{Gain, mix};
 use crate::dsp::mix::Bed;
 use crate::dsp::tone::keys::Keys as Tones;
 use crate::dsp::tone::progress::{self, Country, Progress};
-use crate::dsp::vad::Vad;
+use crate::dsp::vad::{Opinion, Vad};
 use crate::ms::Ms;
 use crate::rtp::bursts::Tally;
 use crate::rtp::frames::{Frames, Sound as Origin};
@@ -50,6 +51,7 @@ use crate::rtp::sender::Sender;
 use crate::rtp::srtp::{MAX_PACKET, MAX_TRAILER, Srtp};
 use crate::rtp::telephone_event as event;
 use crate::rtp::xr::VoipMetrics;
+use doubt::Doubt;
 use echo::Echo;
 use keys::KeyQueue;
 use latch::Latch;
@@ -376,6 +378,12 @@ pub trait Outlet {
     fn bridge(&mut self, _heard: &[i16; FRAME]) -> Option<[i16; FRAME]> {
         None
     }
+    /// Somebody who has not been asked yet, for a second opinion on a voice; `None`: nobody is free.
+    fn lend_opinion(&mut self) -> Option<Box<Opinion>> {
+        None
+    }
+    /// Who was lent is needed no longer.
+    fn give_back(&mut self, _opinion: Box<Opinion>) {}
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
     /// To the far end, from the RTCP port, or from the RTP port if they are one ([`Leg::shares_port`]).
@@ -451,6 +459,7 @@ pub struct Leg {
     /// The same of the last utterance, at its end.
     voiced_before: Ms,
     echo: Echo,
+    doubt: Doubt,
     interrupting: bool,
     /// Words that interrupt, by their utterance's onset.
     words: Option<Ms>,
@@ -507,6 +516,7 @@ impl Leg {
             voiced_under: Ms(0),
             voiced_before: Ms(0),
             echo: Echo::default(),
+            doubt: Doubt::No,
             interrupting: false,
             words: None,
             paused_for: 0,
@@ -691,6 +701,7 @@ impl Leg {
         let voip = self.voip();
         let length = self.reports.farewell(now, &self.sender, &mut self.jitter, voip, &mut compound);
         self.report(&compound[..length], outlet);
+        self.doubt.end(outlet);
     }
 
     fn report(&mut self, compound: &[u8], outlet: &mut impl Outlet) {
@@ -854,6 +865,7 @@ impl Leg {
             }
             None => {}
         }
+        self.doubt(&samples, outlet);
         let label = if self.mouth.playing() && !self.mouth.paused() { Label::UnderPrompt } else { Label::Open };
         Heard { at, label, samples, sound }
     }
@@ -965,12 +977,6 @@ impl Leg {
         let onset = self.speaks_into_it().filter(|_| !again && self.knobs.on_barge_in == OnBargeIn::Pause)?;
         self.paused_for = self.utterance;
         Some(onset)
-    }
-
-    /// The caller has spoken under the prompt for long enough; since when.
-    fn speaks_into_it(&self) -> Option<Ms> {
-        let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
-        self.onset.filter(|_| enough)
     }
 
     /// One side holds the other; what the far end sends then is its own affair, and most send nothing.

@@ -91,6 +91,7 @@ pub(super) struct Plan {
 /// How it is asked for.
 pub(super) const DEFAULT: &str = "speech";
 pub(super) const QUICK: &str = "speech, quick";
+pub(super) const ALONE: &str = "speech, no 2nd";
 pub(super) const LONG: &str = "speech 500 ms";
 pub(super) const PAUSE: &str = "speech, pause";
 pub(super) const WORDS: &str = "words";
@@ -106,10 +107,12 @@ fn knobs(policy: &str, endpoint_ms: u32) -> Knobs {
         barge_in: BargeInPolicy::Speech.into(),
         on_barge_in: OnBargeIn::Stop.into(),
         echo_guard_db: Some(20),
+        second_opinion: Some(true),
         ..Knobs::default()
     };
     match policy {
         QUICK => (knobs.speech_start_ms, knobs.min_speech_ms) = (Some(40), Some(60)),
+        ALONE => knobs.second_opinion = Some(false),
         LONG => knobs.min_speech_ms = Some(500),
         PAUSE => knobs.on_barge_in = OnBargeIn::Pause.into(),
         WORDS => knobs.barge_in = BargeInPolicy::Words.into(),
@@ -199,7 +202,7 @@ impl Plan {
             kinds.push(("recordings of --more", recorded, USUAL, false));
         }
         for (name, clips, level, no_speech) in kinds {
-            for policy in [DEFAULT, LONG, PAUSE, WORDS] {
+            for policy in [DEFAULT, ALONE, LONG, PAUSE, WORDS] {
                 // Who lets any speech interrupt is interrupted by a listener's "uh-huh".
                 let bar = policy == WORDS || no_speech && policy == DEFAULT;
                 let row = self.row(Task::Disturb, name, policy, 700, bar);

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::Tried;
-use super::plan::{DEFAULT, ENDPOINTS_MS, GUARD_12, LONG, PAUSE, PAUSES_MS, QUICK, Row, Task, WORDS};
+use super::plan::{ALONE, DEFAULT, ENDPOINTS_MS, GUARD_12, LONG, PAUSE, PAUSES_MS, QUICK, Row, Task, WORDS};
 
 /// DESIGN.md's bars.
 const UTTERANCE_MS: f64 = 20.0;
@@ -212,7 +212,7 @@ impl Report {
         let names: Vec<&str> = rows.iter().map(|row| &row.name[..]).collect();
         let names: Vec<&str> =
             names.iter().enumerate().filter(|(n, name)| !names[..*n].contains(name)).map(|(_, name)| *name).collect();
-        let policies = [DEFAULT, LONG, PAUSE, QUICK, GUARD_12, WORDS];
+        let policies = [DEFAULT, ALONE, LONG, PAUSE, QUICK, GUARD_12, WORDS];
         let used: Vec<_> = policies.into_iter().filter(|policy| rows.iter().any(|row| row.policy == *policy)).collect();
         let _ = write!(out, "\n{:<36}", title);
         for policy in &used {

@@ -205,6 +205,7 @@ pub fn knobs(path: &str, message: proto::Knobs) -> Result<KnobChange, Refused> {
         barge_in: barge_in(&format!("{path}.barge_in"), message.barge_in)?,
         min_speech: message.min_speech_ms.map(Ms),
         protect: message.protect_ms.map(Ms),
+        second_opinion: message.second_opinion,
         key_barge_in: message.key_barge_in,
         min_words: message.min_words,
         echo_guard_db: message.echo_guard_db,

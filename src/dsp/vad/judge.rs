@@ -7,13 +7,12 @@
 //! `1 + IMAGE`. So the spectrum is taken at 8 kHz, half the work, and the rest (both gains and the rise) is in the table of bands.
 
 use std::f64::consts::TAU;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use realfft::num_complex::Complex32;
-use realfft::{RealFftPlanner, RealToComplex};
 use wide::{f32x4, f32x8};
 
 use super::network::{BLOCKS, Memory, Network};
+use super::transform::Transform;
 use crate::cache::touch;
 
 /// Samples of a block: 16 ms.
@@ -111,9 +110,7 @@ impl Judge {
 /// The spectrum, and how it is summed.
 struct Ear {
     window: [f32; WINDOW],
-    transform: Arc<dyn RealToComplex<f32>>,
-    /// It has to be given memory to work in: not where there is AVX.
-    wants_room: bool,
+    transform: Transform<POINTS>,
     slopes: [Slope; BANDS + 1],
 }
 
@@ -127,10 +124,8 @@ struct Slope {
 impl Ear {
     fn new() -> Ear {
         let window = std::array::from_fn(|n| (0.5 - 0.5 * (TAU * n as f64 / WINDOW as f64).cos()) as f32);
-        let transform = RealFftPlanner::new().plan_fft_forward(POINTS);
-        assert!(transform.get_scratch_len() <= POINTS, "realfft wants more room than Ear::bands has");
-        let wants_room = transform.get_scratch_len() > 0;
-        Ear { window, transform, wants_room, slopes: std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1])) }
+        let slopes = std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1]));
+        Ear { window, transform: Transform::new(), slopes }
     }
 
     fn bands(&self, heard: &[i16; WINDOW], norm: &Bands) -> Bands {
@@ -138,19 +133,9 @@ impl Ear {
         for ((out, sample), weight) in line.iter_mut().zip(heard).zip(&self.window) {
             *out = f32::from(*sample) * weight;
         }
-        let mut spectrum = [Complex32::ZERO; HALF + 1];
-        // An error means a wrong length, which the types and the assertion above rule out.
-        let done = match self.wants_room {
-            false => self.transform.process_with_scratch(&mut line, &mut spectrum, &mut []),
-            true => self.transform.process_with_scratch(&mut line, &mut spectrum, &mut [Complex32::ZERO; POINTS]),
-        };
-        debug_assert!(done.is_ok(), "{done:?}");
-
         let mut power = [0.0f32; BINS];
-        for (power, bin) in power.iter_mut().zip(&spectrum) {
-            *power = bin.norm_sqr();
-        }
-        let (true_half, mirror) = power.split_at_mut(HALF + 1);
+        let Some((true_half, mirror)) = power.split_first_chunk_mut::<{ HALF + 1 }>() else { unreachable!() };
+        self.transform.power(&mut line, true_half);
         for (image, bin) in mirror.iter_mut().zip(true_half[..HALF].iter().rev()) {
             *image = *bin;
         }
