@@ -1,8 +1,9 @@
 //! A second opinion on what the detector calls voice: costly, and asked only where it matters.
 //!
 //! The judge hears hardly any word too few, and takes music, a door and coughs for voices: its scores do not tell them apart. [`Silero`] does,
-//! and costs ten times as much: 25 µs for a window of 32 ms with AVX2 where its weights are in the cache, 90 to 120 where nothing is. So it is asked about what would stop a prompt and about nothing else, from the moment in which it
-//! might, with the little that the judge has heard before that; and it is asked anew each time, with no memory of the line.
+//! and costs ten times as much: 25 µs for a window of 32 ms with AVX2 where its weights are in the cache, 90 to 120 where nothing is. So it is
+//! asked about what would stop a prompt and about nothing else, from the moment in which it might, with the little that the judge has heard
+//! before that; and it is asked anew each time, with no memory of the line.
 //!
 //! What it says of a window of 32 ms is a probability. It agrees when the mean of the last ones is one half or more: of as many as fill half of
 //! the speech that is asked for, one to three of them. One is quick, and tells music and doors; three are what a cough is told by.
