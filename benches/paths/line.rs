@@ -12,10 +12,13 @@ use trunkline::call::io::{HeardFrame, RecordedFrame};
 use trunkline::call::knobs::{BargeIn, LegKnobs};
 use trunkline::call::leg::{Command, Leg, LegEvent, Media, Outlet, SLOT, Setup, Sound, WallClock};
 use trunkline::call::prompt::PromptNo;
+use trunkline::codec::coding::{Band, Coding};
 use trunkline::codec::g711::Law;
 use trunkline::ms::Ms;
+use trunkline::rtp::jitter::MAX_PAYLOAD;
 use trunkline::rtp::packet::{HEADER_LEN, PayloadType};
 
+use super::codecs::OPUS;
 use super::{FRAME, FarEnd, Path, Walk, each, quiet, speech};
 
 /// Seconds of a prompt, which is then asked for anew.
@@ -28,10 +31,18 @@ pub const PATHS: &[Path] = &[
     Path { name: "leg/caller_speaks", times: TIMES, make: || line(&speech(), None) },
     Path { name: "leg/robot_speaks", times: TIMES, make: || line(&quiet(), Some(&speech())) },
     Path { name: "leg/both_speak", times: TIMES, make: || line(&speech(), Some(&speech())) },
+    Path { name: "leg/both_speak_l16", times: TIMES, make: || coded(Coding::L16(Band::Wide)) },
+    Path { name: "leg/both_speak_g722", times: TIMES, make: || coded(Coding::G722) },
+    Path { name: "leg/both_speak_opus", times: TIMES, make: || coded(OPUS) },
 ];
 
 fn line(caller: &[[i16; FRAME]], robot: Option<&[[i16; FRAME]]>) -> Walk {
-    let mut line = Line::new(caller, robot);
+    let mut line = Line::new(Coding::G711(Law::A), caller, robot);
+    each(move || line.slot())
+}
+
+fn coded(coding: Coding) -> Walk {
+    let mut line = Line::new(coding, &speech(), Some(&speech()));
     each(move || line.slot())
 }
 
@@ -70,9 +81,12 @@ struct Line {
 }
 
 impl Line {
-    fn new(frames: &[[i16; FRAME]], robot: Option<&[[i16; FRAME]]>) -> Line {
+    fn new(coding: Coding, frames: &[[i16; FRAME]], robot: Option<&[[i16; FRAME]]>) -> Line {
+        let number = PayloadType::PCMA;
         let from = SocketAddr::from(([192, 0, 2, 1], 4_000));
         let media = Media {
+            coding,
+            event_clock: coding.clock_rate(),
             telephone_event: PayloadType::new(101),
             telephone_event_in: PayloadType::new(101),
             rtcp: from,
@@ -84,7 +98,7 @@ impl Line {
         let setup = Setup {
             media,
             srtp: None,
-            may_widen: false,
+            may_widen: coding.band() == Band::Wide,
             knobs: LegKnobs::default(),
             inband_keys: Default::default(),
             tones: None,
@@ -98,13 +112,20 @@ impl Line {
             (PromptNo(0), samples)
         };
         let sink = Sink { finished: true };
-        Line { leg: Leg::new(setup), far: FarEnd::new(frames), from, now, prompt: robot.map(spoken), sink }
+        Line {
+            leg: Leg::new(setup),
+            far: FarEnd::coded(coding, number, frames),
+            from,
+            now,
+            prompt: robot.map(spoken),
+            sink,
+        }
     }
 
     /// The next 20 ms.
     fn slot(&mut self) {
         self.now += SLOT;
-        let mut datagram = [0; HEADER_LEN + FRAME];
+        let mut datagram = [0; HEADER_LEN + MAX_PAYLOAD];
         let length = self.far.send(&mut datagram);
         self.leg.receive(self.now, self.from, &datagram[..length]);
         if let (Some((no, samples)), true) = (&mut self.prompt, self.sink.finished) {

@@ -4,6 +4,7 @@
 //! is virtual: no socket, no kernel, no clock, and every random number comes from a seed, so that a path executes the same instructions
 //! each time.
 
+mod codecs;
 mod line;
 mod packets;
 mod signalling;
@@ -11,7 +12,10 @@ mod sound;
 
 use std::path::Path as File;
 
+use trunkline::codec::coding::{Band, Coding, Encoder};
 use trunkline::codec::g711::Law;
+use trunkline::codec::half_band::Up;
+use trunkline::rtp::jitter::MAX_PAYLOAD;
 use trunkline::rtp::packet::{Packet, PayloadType, SequenceNumber, Ssrc};
 
 /// Samples of a frame: 20 ms at 8 kHz.
@@ -33,7 +37,7 @@ pub struct Path {
 
 /// All of them.
 pub fn all() -> Vec<Path> {
-    [packets::PATHS, line::PATHS, sound::PATHS, signalling::PATHS].concat()
+    [packets::PATHS, line::PATHS, codecs::PATHS, sound::PATHS, signalling::PATHS].concat()
 }
 
 /// A path from what is done once on it.
@@ -54,29 +58,57 @@ fn quiet() -> Vec<[i16; FRAME]> {
     vec![[0; FRAME]]
 }
 
+/// The same at the rate of a coding.
+fn at_rate_of(coding: Coding, frames: &[[i16; FRAME]]) -> Vec<Vec<i16>> {
+    let mut up = Up::default();
+    let mut widen = |frame: &[i16; FRAME]| {
+        let mut wide = [0; 2 * FRAME];
+        up.frame(frame, &mut wide);
+        wide.to_vec()
+    };
+    match coding.band() {
+        Band::Narrow => frames.iter().map(|frame| frame.to_vec()).collect(),
+        Band::Wide => frames.iter().map(&mut widen).collect(),
+    }
+}
+
+/// Payloads of 20 ms.
+fn payloads(coding: Coding, frames: &[[i16; FRAME]]) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new(coding).expect("there is memory");
+    let encode = |frame: Vec<i16>| {
+        let mut payload = vec![0; MAX_PAYLOAD];
+        let length = encoder.encode(&frame, &mut payload);
+        payload.truncate(length);
+        payload
+    };
+    at_rate_of(coding, frames).into_iter().map(encode).collect()
+}
+
 /// The far end: a packet each 20 ms.
 struct FarEnd {
-    payloads: Vec<[u8; FRAME]>,
+    payload_type: PayloadType,
+    /// Units of the media clock in 20 ms.
+    units: u32,
+    payloads: Vec<Vec<u8>>,
     sent: u32,
 }
 
 impl FarEnd {
     fn new(frames: &[[i16; FRAME]]) -> FarEnd {
-        let encode = |frame: &[i16; FRAME]| {
-            let mut payload = [0; FRAME];
-            Law::A.encode(frame, &mut payload);
-            payload
-        };
-        FarEnd { payloads: frames.iter().map(encode).collect(), sent: 0 }
+        FarEnd::coded(Coding::G711(Law::A), PayloadType::PCMA, frames)
+    }
+
+    fn coded(coding: Coding, payload_type: PayloadType, frames: &[[i16; FRAME]]) -> FarEnd {
+        FarEnd { payload_type, units: coding.clock_rate() / 50, payloads: payloads(coding, frames), sent: 0 }
     }
 
     /// The next datagram.
     fn send(&mut self, datagram: &mut [u8]) -> usize {
         let packet = Packet {
             marker: self.sent == 0,
-            payload_type: PayloadType::PCMA,
+            payload_type: self.payload_type,
             sequence: SequenceNumber(self.sent as u16),
-            timestamp: self.sent.wrapping_mul(FRAME as u32),
+            timestamp: self.sent.wrapping_mul(self.units),
             ssrc: Ssrc(7),
             payload: &self.payloads[self.sent as usize % self.payloads.len()],
         };
