@@ -39,6 +39,7 @@ mod network;
 mod opinion;
 mod silero;
 mod transform;
+mod weights;
 
 use webrtc_vad::{SampleRate, Vad as Gate, VadMode};
 
@@ -96,7 +97,6 @@ impl Default for Vad {
     fn default() -> Vad {
         // Otherwise the first call that is spoken in would have them made, in the packet path.
         Judge::prepare();
-        Opinion::prepare();
         Vad {
             gate: Gate::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive),
             second: Second::Asleep { context: [[0; FRAME]; CONTEXT], next: 0 },

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use wide::{f32x4, f32x8};
 
 use super::network::{BLOCKS, Memory, Network};
-use super::transform::Transform;
+use super::transform::{Transform, hann};
 use crate::cache::touch;
 
 /// Samples of a block: 16 ms.
@@ -123,9 +123,8 @@ struct Slope {
 
 impl Ear {
     fn new() -> Ear {
-        let window = std::array::from_fn(|n| (0.5 - 0.5 * (TAU * n as f64 / WINDOW as f64).cos()) as f32);
         let slopes = std::array::from_fn(|n| Slope::new(EDGES[n], EDGES[n + 1]));
-        Ear { window, transform: Transform::new(), slopes }
+        Ear { window: hann(), transform: Transform::new(), slopes }
     }
 
     fn bands(&self, heard: &[i16; WINDOW], norm: &Bands) -> Bands {

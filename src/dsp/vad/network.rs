@@ -15,6 +15,7 @@ use pulp::x86::V3;
 use wide::{i16x8, i32x4};
 
 use super::judge::{BANDS, Bands};
+use super::weights::Weights;
 use crate::cache::touch;
 
 /// Blocks that the first convolution looks at.
@@ -150,9 +151,9 @@ impl Network {
             kernel: from_fn(|_| weights.floats()),
             weight: weights.floats(),
             bias: weights.floats(),
-            second: Convolution { kernel: weights.transposed(), mix: weights.transposed() },
+            second: Convolution { kernel: transposed(weights), mix: transposed(weights) },
             second_bias: weights.floats(),
-            third: Convolution { kernel: weights.transposed(), mix: weights.transposed() },
+            third: Convolution { kernel: transposed(weights), mix: transposed(weights) },
             recurrent_1: Rows::read::<{ THIRD * CHANNELS }>(weights),
             recurrent_2: Rows::read::<CELLS>(weights),
             output: from_fn(|_| weights.integers()),
@@ -277,29 +278,10 @@ fn pairs<const N: usize>(numbers: &[i16]) -> [[i16; 2]; N] {
     from_fn(|n| numbers.as_chunks().0[n])
 }
 
-/// The rest of the file of weights: little-endian floats, then 16-bit integers.
-struct Weights<'a>(&'a [u8]);
-
-impl Weights<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (taken, rest) = self.0.split_first_chunk().expect("the file is built in");
-        self.0 = rest;
-        *taken
-    }
-
-    fn floats<const N: usize>(&mut self) -> [f32; N] {
-        from_fn(|_| f32::from_le_bytes(self.take()))
-    }
-
-    fn integers<const N: usize>(&mut self) -> [i16; N] {
-        from_fn(|_| i16::from_le_bytes(self.take()))
-    }
-
-    /// A row for each new channel, turned into one for each thing that is read.
-    fn transposed<const N: usize>(&mut self) -> [Channels; N] {
-        let rows: [[f32; N]; CHANNELS] = from_fn(|_| self.floats());
-        from_fn(|n| from_fn(|c| rows[c][n]))
-    }
+/// A row for each new channel, turned into one for each thing that is read.
+fn transposed<const N: usize>(weights: &mut Weights) -> [Channels; N] {
+    let rows: [[f32; N]; CHANNELS] = from_fn(|_| weights.floats());
+    from_fn(|n| from_fn(|c| rows[c][n]))
 }
 
 #[cfg(test)]

@@ -46,11 +46,6 @@ impl Default for Opinion {
 }
 
 impl Opinion {
-    /// What all of them share is made, before the packet path needs it.
-    pub(super) fn prepare() {
-        Silero::get();
-    }
-
     /// Forgets all, for another voice.
     pub fn renew(&mut self) {
         *self = Opinion::default();

@@ -10,14 +10,14 @@
 //! padding at an edge is not kept.
 
 use std::array::from_fn;
-use std::f64::consts::TAU;
 use std::sync::LazyLock;
 
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V3;
 use wide::f32x8;
 
-use super::transform::Transform;
+use super::transform::{Transform, hann};
+use super::weights::Weights;
 
 /// Samples of a window: 32 ms.
 const WINDOW: usize = 256;
@@ -159,17 +159,16 @@ impl Silero {
         let third = Layer::convolution(weights, SECOND, THIRD, 1..TAPS);
         let fourth = Layer::convolution(weights, THIRD, FOURTH, 1..2);
         let recurrent = Layer::recurrent(weights);
-        let output = weights.floats(CELLS);
         Silero {
-            window: from_fn(|n| (0.5 - 0.5 * (TAU * n as f64 / POINTS as f64).cos()) as f32),
+            window: hann(),
             transform: Transform::new(),
             first,
             second,
             third,
             fourth,
             recurrent,
-            output: from_fn(|n| output[n]),
-            output_bias: weights.floats(1)[0],
+            output: weights.floats(),
+            output_bias: weights.float(),
             #[cfg(target_arch = "x86_64")]
             avx2: V3::try_new(),
         }
@@ -293,7 +292,7 @@ impl<const GROUP: usize> Layer<GROUP> {
         outputs: usize,
         taps: std::ops::Range<usize>,
     ) -> Layer<GROUP> {
-        let (file, bias) = (weights.floats(outputs * channels * TAPS), weights.floats(outputs));
+        let (file, bias) = (floats(weights, outputs * channels * TAPS), floats(weights, outputs));
         let weight = |output: usize, input: usize| {
             let (tap, channel) = (taps.start + input / channels, input % channels);
             file[(output * channels + channel) * TAPS + tap]
@@ -303,8 +302,8 @@ impl<const GROUP: usize> Layer<GROUP> {
 
     /// The file has the weights of the input, those of what was shown, and a bias for each.
     fn recurrent(weights: &mut Weights) -> Layer<GROUP> {
-        let [of_input, of_shown] = [FOURTH, CELLS].map(|inputs| weights.floats(GATES * inputs));
-        let [mut bias, more] = [(); 2].map(|()| weights.floats(GATES));
+        let [of_input, of_shown] = [FOURTH, CELLS].map(|inputs| floats(weights, GATES * inputs));
+        let [mut bias, more] = [(); 2].map(|()| floats(weights, GATES));
         bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
         let weight = |output: usize, input: usize| match input.checked_sub(FOURTH) {
             None => of_input[output * FOURTH + input],
@@ -314,15 +313,8 @@ impl<const GROUP: usize> Layer<GROUP> {
     }
 }
 
-/// The rest of the file of weights: little-endian floats.
-struct Weights<'a>(&'a [u8]);
-
-impl Weights<'_> {
-    fn floats(&mut self, count: usize) -> Vec<f32> {
-        let (taken, rest) = self.0.split_at(4 * count);
-        self.0 = rest;
-        taken.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-    }
+fn floats(weights: &mut Weights, count: usize) -> Vec<f32> {
+    (0..count).map(|_| weights.float()).collect()
 }
 
 #[cfg(test)]

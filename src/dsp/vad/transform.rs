@@ -1,9 +1,16 @@
 //! The spectrum of real samples, without memory of its own.
 
+use std::array::from_fn;
+use std::f64::consts::TAU;
 use std::sync::Arc;
 
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
+
+/// The window of Hann, of which the next one would begin where this one ends.
+pub(super) fn hann<const LENGTH: usize>() -> [f32; LENGTH] {
+    from_fn(|n| (0.5 - 0.5 * (TAU * n as f64 / LENGTH as f64).cos()) as f32)
+}
 
 /// A transform of so many points.
 pub(super) struct Transform<const POINTS: usize> {
