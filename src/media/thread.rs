@@ -20,7 +20,7 @@ use super::lateness::Lateness;
 use super::listen::{self, Ear, Ears};
 use super::metrics::{Metrics, Sums};
 use super::opinions::Opinions;
-use super::sockets::{Other, Others, Pair, READ, Reader};
+use super::sockets::{Other, Others, Pace, Pair, READ, Reader};
 use super::wheel::{SLOTS, Wheel};
 use super::{Bridge, EventSink, LegId, MediaEvent, Wiring};
 use crate::call::io::{HeardFrame, RecordedFrame};
@@ -37,8 +37,6 @@ const ORDERS_AT_A_TIME: usize = 8;
 const NEAR: Duration = Duration::from_millis(2);
 /// Sums are told to the metrics once in so many ticks.
 const TELL: u64 = 1_000;
-/// Once in so many slots everything that has come is read, so that a sender whose clock is fast is not left behind: 100 ms.
-const ALL_IN: u64 = 5;
 /// Packets of one tick that are kept for the last sweep before the list grows.
 const OUTBOX: usize = 128;
 
@@ -81,20 +79,13 @@ struct Live {
     /// Who listens in.
     ears: Ears,
     refused: Refused,
-    /// Packets that its last slot has read.
-    read: usize,
+    pace: Pace,
 }
 
 /// The allocator's next size is 10 KiB: what one more byte would cost each call.
 const _: () = assert!(size_of::<Live>() <= 8 * 1024);
 
 impl Live {
-    /// How many packets this slot reads. Most lines bring one a slot, and to find that there is no second one costs as much as half a packet:
-    /// so whoever brought one last time is only asked for a second now and then. Who brought none, or more, may bring a burst.
-    fn most(&self, slot: u64) -> usize {
-        if self.read == 1 && !slot.is_multiple_of(ALL_IN) { 1 } else { READ }
-    }
-
     /// Touches what the leg's slot meets: a thousand legs are in no cache, and what is asked for together comes in the time of one.
     fn warm(&self) -> usize {
         // Not how full the recogniser's ring is: that stands where its reader writes.
@@ -311,8 +302,14 @@ impl Thread {
             self.sums.unwatched += 1;
         }
         place.slot = self.wheel.add(id.place);
-        place.live =
-            Some(Box::new(Live { leg, wiring, bridge: None, ears: None, refused: Refused::default(), read: 0 }));
+        place.live = Some(Box::new(Live {
+            leg,
+            wiring,
+            bridge: None,
+            ears: None,
+            refused: Refused::default(),
+            pace: Pace::default(),
+        }));
         self.metrics.legs.inc();
     }
 
@@ -363,11 +360,12 @@ impl Thread {
         let legs = wheel.legs(tick);
         for (n, number) in legs.iter().enumerate() {
             if let Some((_, next)) = legs.get(n + 1).and_then(|next| live(places, *next)) {
-                std::hint::black_box(next.leg.warm_to_receive() ^ next.read);
+                std::hint::black_box(next.leg.warm_to_receive() ^ next.pace.warm());
             }
             let Some((pair, live)) = live(places, *number) else { continue };
-            let most = live.most(tick / SLOTS as u64);
-            live.read = reader.read(&pair.rtp, most, sums, |from, datagram| live.leg.receive(nominal, from, datagram));
+            let most = live.pace.most(tick / SLOTS as u64);
+            let Live { leg, pace, .. } = live;
+            pace.brought(reader.read(&pair.rtp, most, sums, |from, datagram| leg.receive(nominal, from, datagram)));
         }
         for (n, number) in legs.iter().enumerate() {
             if let Some((_, next)) = legs.get(n + 1).and_then(|next| live(places, *next)) {

@@ -114,9 +114,8 @@ async fn a_talk_goes_on_over_a_line_that_delays_loses_and_reorders_and_the_recor
     // What was still under way when the call ended has not come.
     assert!((came.saturating_sub(3)..=came).contains(&quality.received), "{came}: {quality:?}");
     assert_eq!(quality.lost, lost, "{quality:?}");
-    // Two delays that are even in 40 ms differ by 13 in the mean; a busy machine adds to it. What is told is of the last 16 packets or so, whose
-    // arrivals are known to a slot of 20 ms: they may differ by half of that. A line that does not wander has 0.
-    assert!(quality.jitter_ms >= 4, "{quality:?}");
+    // Two delays that are even in 40 ms differ by 13 in the mean; a busy machine adds to it.
+    assert!(quality.jitter_ms >= 8, "{quality:?}");
     let heard = quality.heard.as_ref().expect("it was heard");
     let share = lost as f32 / (came + lost) as f32;
     assert!((heard.loss_rate - share).abs() < 0.001, "{share}: {heard:?}");
