@@ -244,7 +244,7 @@ impl Disk {
                 let (missing, first) = recording.missing();
                 if missing > 0 {
                     faults.push(format!(
-                        "recording: {missing} frames of 20 ms are missing, the first at {first} ms: there is silence instead"
+                        "recording: {missing} frames of 20 ms are missing, the first at {first}: there is silence instead"
                     ));
                 }
                 match recording.close() {
