@@ -9,6 +9,7 @@
 
 mod coalesce;
 mod direct;
+mod patient;
 pub mod pool;
 mod slices;
 
@@ -105,7 +106,8 @@ fn configured(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<E
     if uri.path_and_query().is_some_and(|p| p != "/") {
         return Err(bad("has a path"));
     }
-    Ok(parsed.connect_timeout(connect_timeout).initial_connection_window_size(CONNECTION_WINDOW))
+    let patient = parsed.executor(patient::Executor);
+    Ok(patient.connect_timeout(connect_timeout).initial_connection_window_size(CONNECTION_WINDOW))
 }
 
 /// A status in words, with the cause that tonic keeps beside it ("connection refused"), on one line.

@@ -24,6 +24,7 @@ use tonic::codegen::http::{HeaderMap, Request, StatusCode, Uri};
 use tonic::{Code, Status};
 
 use super::coalesce::Connector;
+use super::patient::Patient;
 use super::{CONNECTION_WINDOW, MAX_MESSAGE, ROOMY};
 
 /// Bytes of a stream that wait for the connection; what does not fit stays with whoever sends.
@@ -115,7 +116,7 @@ async fn dial(
         .await?;
     tokio::spawn(async move {
         // Its streams tell what has broken, each to its call.
-        if let Err(error) = connection.await {
+        if let Err(error) = Patient::new(connection).await {
             tracing::debug!(target: "services", "a connection ended: {error}");
         }
     });
