@@ -1,4 +1,4 @@
-//! Offers within a call, theirs and ours: other media, a hold of either side, the resume.
+//! Offers, theirs and ours: what we are able to, other media within a call, a hold of either side, the resume.
 
 use super::*;
 use crate::codec::coding::{Band, Coding};
@@ -179,4 +179,30 @@ fn coding(agreed: &Negotiated) -> Coding {
             fec: agreed.opus.inband_fec,
         }),
     }
+}
+
+/// The payload type at which we take RFC 4733 events, whatever the far end's is.
+const TELEPHONE_EVENT: u8 = 101;
+
+pub(in crate::call) fn negotiator(plan: &Plan, rng: &mut StdRng) -> Box<Negotiator> {
+    let capabilities = Capabilities {
+        formats: plan.formats.clone(),
+        telephone_event: Some(TELEPHONE_EVENT),
+        ptime_ms: plan.line.ptime.0,
+        rtcp_mux: plan.line.rtcp_mux,
+        rtcp_xr: plan.line.rtcp_xr,
+    };
+    // RFC 8866 §5.2: a number that fits into 63 bits.
+    let negotiator = Negotiator::new(rng.random::<u64>() >> 1, plan.local_media, capabilities);
+    match &plan.srtp {
+        Some(srtp) => Box::new(negotiator.with_srtp(&srtp.terms, srtp.seed.clone())),
+        None => Box::new(negotiator),
+    }
+}
+
+/// What goes along with a refusal: the cause (RFC 3326), and of an offer what is wrong with it (RFC 3261 §20.43; nobody's host is told).
+pub(super) fn refusal(code: u16, error: Option<NegotiationError>) -> ExtraHeaders {
+    let reason = outcome::of_our_refusal(code).map(|reason| ("Reason".to_owned(), reason.to_string()));
+    let warning = error.map(|error| ("Warning".to_owned(), format!("{} trunkline \"{error}\"", error.warn_code())));
+    ExtraHeaders::try_from(reason.into_iter().chain(warning).collect::<Vec<_>>()).unwrap_or_default()
 }
