@@ -322,7 +322,7 @@ pub trait Outlet {
     fn give_back(&mut self, _opinion: Box<Opinion>) {}
     /// To the far end, from the RTP port.
     fn send(&mut self, to: SocketAddr, packet: &[u8]);
-    /// To the far end, from the RTCP port, or from the RTP port if they are one ([`Leg::shares_port`]).
+    /// To the far end, from the RTCP port, or from the RTP port if they are one ([`super::Leg::shares_port`]).
     fn report(&mut self, to: SocketAddr, compound: &[u8]);
 }
 
