@@ -1,12 +1,16 @@
 //! Whether what the detector calls voice is one, where it would stop a prompt or make it pause: a second opinion is asked.
 //!
-//! It is asked from the frame on in which a voice counts under such a prompt, until there is no prompt or no voice. A leg has nobody of its own to
-//! ask: whoever runs it lends it one, who is given back. Is there none, the detector's word stands.
+//! It is asked from the frame on in which a voice counts under such a prompt, until there is no prompt, or no voice for 200 ms: a cough's voice
+//! comes that long after its burst. A leg has nobody of its own to ask: whoever runs it lends it one, who is given back. Is there none, the
+//! detector's word stands.
 
 use super::{FRAME, Leg, Outlet};
 use crate::call::knobs::{BargeIn, OnBargeIn};
 use crate::dsp::vad::Opinion;
 use crate::ms::Ms;
+
+/// Frames without a voice after which the next one is another.
+const PAUSE: u8 = 10;
 
 /// About the voice that is heard.
 #[derive(Debug, Default)]
@@ -16,29 +20,36 @@ pub(super) enum Doubt {
     No,
     /// There is, and nobody to ask.
     Alone,
-    Asks(Box<Opinion>),
+    Asks {
+        opinion: Box<Opinion>,
+        /// For how many frames there has been no voice.
+        silent: u8,
+    },
 }
 
 impl Doubt {
-    /// Takes a frame that is heard; whether a voice in it would matter to a prompt, and with what was heard up to the end of this frame, for one
-    /// who has heard nothing.
-    fn hear(&mut self, matters: bool, frame: &[i16; FRAME], lately: &[i16], outlet: &mut impl Outlet) {
+    /// Takes a frame that is heard; whether a voice would matter to a prompt, whether there is one, and what was heard up to the end of this frame, for
+    /// one who has heard nothing.
+    fn hear(&mut self, matters: bool, voice: bool, frame: &[i16; FRAME], lately: &[i16], outlet: &mut impl Outlet) {
         match self {
-            Doubt::No if matters => {
-                *self = outlet.lend_opinion().map_or(Doubt::Alone, Doubt::Asks);
-                if let Doubt::Asks(opinion) = self {
+            Doubt::No if matters && voice => {
+                *self = outlet.lend_opinion().map_or(Doubt::Alone, |opinion| Doubt::Asks { opinion, silent: 0 });
+                if let Doubt::Asks { opinion, .. } = self {
                     opinion.hear(lately);
                 }
             }
-            Doubt::Asks(opinion) if matters => opinion.hear(frame),
-            Doubt::Alone if matters => {}
+            Doubt::Asks { opinion, silent } if matters && (voice || *silent < PAUSE) => {
+                *silent = if voice { 0 } else { *silent + 1 };
+                opinion.hear(frame);
+            }
+            Doubt::Alone if matters && voice => {}
             _ => self.end(outlet),
         }
     }
 
     /// There is no voice any more, or nobody whom it concerns.
     pub(super) fn end(&mut self, outlet: &mut impl Outlet) {
-        if let Doubt::Asks(opinion) = std::mem::take(self) {
+        if let Doubt::Asks { opinion, .. } = std::mem::take(self) {
             outlet.give_back(opinion);
         }
     }
@@ -46,7 +57,7 @@ impl Doubt {
     /// Whether the voice may stop a prompt for which so much speech is asked.
     fn allows(&mut self, min_speech: Ms) -> bool {
         match self {
-            Doubt::Asks(opinion) => opinion.agrees(min_speech),
+            Doubt::Asks { opinion, .. } => opinion.agrees(min_speech),
             Doubt::No | Doubt::Alone => true,
         }
     }
@@ -66,8 +77,8 @@ impl Leg {
             BargeIn::Words => self.knobs.on_barge_in == OnBargeIn::Pause,
             BargeIn::Never => false,
         });
-        let matters = by_voice && self.knobs.second_opinion && self.voiced_under > Ms(0);
-        self.doubt.hear(matters, frame, self.vad.lately(), outlet);
+        let matters = by_voice && self.knobs.second_opinion;
+        self.doubt.hear(matters, self.voiced_under > Ms(0), frame, self.vad.lately(), outlet);
     }
 }
 
@@ -104,20 +115,33 @@ mod tests {
         let mut free = Free(Some(Box::default()));
         let [mut one, mut other] = [Doubt::No, Doubt::No];
         for doubt in [&mut one, &mut other] {
-            (0..20).for_each(|_| doubt.hear(true, &NOISE, &NOISE, &mut free));
+            (0..20).for_each(|_| doubt.hear(true, true, &NOISE, &NOISE, &mut free));
         }
         assert!(!one.allows(Ms(200)));
         assert!(other.allows(Ms(200)));
         // It does not ask in the middle of a voice.
-        one.hear(false, &NOISE, &[], &mut free);
+        one.hear(false, true, &NOISE, &[], &mut free);
         assert!(free.0.is_some(), "it is given back");
-        other.hear(true, &NOISE, &NOISE, &mut free);
+        other.hear(true, true, &NOISE, &NOISE, &mut free);
         assert!(other.allows(Ms(200)) && free.0.is_some());
         // With the next one it does.
-        other.hear(false, &NOISE, &[], &mut free);
-        other.hear(true, &NOISE, &NOISE, &mut free);
+        other.hear(true, false, &NOISE, &[], &mut free);
+        other.hear(true, true, &NOISE, &NOISE, &mut free);
         assert!(!other.allows(Ms(200)) && free.0.is_none());
         other.end(&mut free);
+        assert!(free.0.is_some());
+    }
+
+    #[test]
+    fn a_pause_of_200_ms_is_part_of_a_voice_and_a_longer_one_ends_it() {
+        let mut free = Free(Some(Box::default()));
+        let mut doubt = Doubt::No;
+        for _ in 0..2 {
+            doubt.hear(true, true, &NOISE, &NOISE, &mut free);
+            (0..PAUSE).for_each(|_| doubt.hear(true, false, &NOISE, &[], &mut free));
+            assert!(free.0.is_none());
+        }
+        doubt.hear(true, false, &NOISE, &[], &mut free);
         assert!(free.0.is_some());
     }
 }

@@ -20,7 +20,7 @@ use super::transform::{Transform, hann};
 use super::weights::Weights;
 
 /// Samples of a window: 32 ms.
-const WINDOW: usize = 256;
+pub(super) const WINDOW: usize = 256;
 /// Samples before it that it is heard with.
 pub(super) const CONTEXT: usize = 32;
 pub(super) const HEARD: usize = CONTEXT + WINDOW;
