@@ -1,12 +1,12 @@
 //! Second opinions on voices under prompts: a media thread has a few, which its legs borrow.
 //!
-//! They are few so that a call need not hold the memory of one (2.2 KiB) for the seconds in which it may need it; and because one costs as much time as
+//! They are few so that a call need not hold the memory of one (6 KiB) for the seconds in which it may need it; and because one costs as much time as
 //! a call while it is asked: on a thousand lines that all have music on them the threads would be late. Whoever gets none goes by the first
 //! detector's word.
 
 use crate::dsp::vad::Opinion;
 
-/// Of a thread: 280 KiB.
+/// Of a thread: 730 KiB.
 const OPINIONS: usize = 128;
 
 /// Who is free.
