@@ -1,7 +1,10 @@
-//! Pauses of the recording: asked for by the orchestrator or the dialogue, told once, in the frames exactly, in the record.
+//! Pauses of the recording: asked for by the orchestrator or the dialogue, told once, in the frames exactly, in the record. And the same
+//! recording in two forms: what Opus leaves of it.
 
+mod opusdec;
 mod sim;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sim::phone::Act;
@@ -13,6 +16,8 @@ use trunkline::call::event::What;
 use trunkline::call::io::ToRecogniser;
 use trunkline::call::line::Line;
 use trunkline::call::record::Pause;
+use trunkline::codec::g711::Law;
+use trunkline::journal::{self, Format, Keep, Settings, Stem};
 use trunkline::ms::Ms;
 
 const PAUSE: Order = Order::Do(Action::PauseRecording { on: true, keep_text: false });
@@ -203,4 +208,75 @@ fn the_digits_of_a_collection_of_which_one_was_pressed_meanwhile_are_all_hidden(
     });
     assert_eq!(told, Some("xxx"));
     assert_eq!(seen.record().keys, "4x1");
+}
+
+/// What the journal keeps of a simulated call in this form.
+fn kept(seen: &Seen, folder: &Path, format: Format) -> PathBuf {
+    let settings = Settings { folder: folder.to_owned(), format, keep: Keep::default(), upload: None, keep_events: 10 };
+    let journal = journal::start(&settings).expect("threads");
+    let (mut ring, frames) = rtrb::RingBuffer::new(seen.recorded.len());
+    seen.recorded.iter().for_each(|frame| ring.push(*frame).expect("room"));
+    drop(ring);
+    let (record, name) = (seen.record().clone(), Stem::parse("call").expect("a name"));
+    journal.open_recording(record.call_id.as_str().into(), name.clone(), Law::A, frames);
+    let at = record.talk_ms;
+    let finished = journal.finish_call(record, name, at).blocking_recv().expect("answered");
+    assert_eq!(finished.faults, [""; 0]);
+    finished.wav.expect("recorded")
+}
+
+#[test]
+fn the_same_call_in_opus_is_as_long_as_loud_and_in_step_and_as_silent_in_its_pause() {
+    let seen = Scenario {
+        dialogue: talks("Please tell me the number of your card.", &["And the second half?", "It is a secret number.", "Goodbye."]),
+        talk: vec![
+            (3_000, Act::Speak(voice::recorded("human-thank-you"))),
+            (9_000, Act::Speak(voice::recorded("human-password"))),
+            (14_010, Act::HangUp),
+        ],
+        orders: vec![(10_900, PAUSE), (12_000, RESUME)],
+        ..Scenario::outbound()
+    }
+    .run(6);
+    let folder = std::env::temp_dir().join(format!("trunkline-opus-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let wav = kept(&seen, &folder.join("wav"), Format::Pcm16);
+    let opus = kept(&seen, &folder.join("opus"), Format::Opus { bitrate: 32_000 });
+    assert!(opus.ends_with("opus/call.opus"), "{}", opus.display());
+    let bytes = std::fs::metadata(&opus).expect("there").len();
+    assert_eq!(opusdec::faults(&opus), [""; 0]);
+    let said: Vec<i16> = hound::WavReader::open(&wav).expect("WAV").into_samples().map(|s| s.expect("whole")).collect();
+    let said = said.as_chunks::<2>().0;
+    let heard = opusdec::played(&opus);
+    assert_eq!(heard.len(), 6 * said.len(), "not a sample more, nor less");
+    let rate = bytes * 8 / (said.len() as u64 / 8_000);
+    println!("{} s, {rate} bit/s", said.len() / 8_000);
+    assert!((12_000..36_000).contains(&rate), "{rate} bit/s");
+    for channel in [0, 1] {
+        let energy = |of: &mut dyn Iterator<Item = i32>| of.map(|sample| f64::from(sample).powi(2)).sum::<f64>();
+        let said: Vec<i32> = said.iter().map(|sample| sample[channel].into()).collect();
+        let heard: Vec<i32> = heard.iter().map(|sample| sample[channel].into()).collect();
+        // By how much the one is above what it has in common with the other not, shifted by so many of 48,000 a second.
+        let likeness = |shift: i32| {
+            let at = |n: usize| heard.get((n as i32 * 6 + shift) as usize).copied().unwrap_or(0);
+            let off = energy(&mut said.iter().enumerate().skip(10).map(|(n, said)| said - at(n)));
+            10.0 * (energy(&mut said.iter().copied()) / off).log10()
+        };
+        let best = (-24..=24).max_by(|a, b| likeness(*a).total_cmp(&likeness(*b))).expect("some");
+        println!("channel {channel}: {:.1} dB, best {best} with {:.1} dB", likeness(0), likeness(best));
+        // Where it is loud, it is as loud in every 40 ms: there is no gap.
+        let parts = said.chunks_exact(320).zip(heard.chunks_exact(6 * 320));
+        let level = |part: &[i32]| 10.0 * (energy(&mut part.iter().copied()) / part.len() as f64 + 1.0).log10();
+        let levels: Vec<_> = parts.map(|(said, heard)| (level(said), level(heard))).collect();
+        let loud: Vec<_> = levels.iter().filter(|(said, _)| *said > 50.0).map(|(said, heard)| heard - said).collect();
+        println!(
+            "{} loud: {:?}",
+            loud.len(),
+            loud.iter().copied().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)))
+        );
+        let [pause] = &seen.record().recording_pauses[..] else { panic!("one pause") };
+        let (from, to) = (pause.start.as_u32() as usize * 48 + 3_000, pause.stop.as_u32() as usize * 48 - 600);
+        println!("pause {:?}", heard[from..to].iter().map(|s| s.abs()).max());
+    }
+    std::fs::remove_dir_all(&folder).expect("removed");
 }

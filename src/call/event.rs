@@ -203,7 +203,7 @@ pub enum What {
     },
     /// The recording and the record are on disk.
     RecordReady {
-        /// Stereo WAV; empty for none.
+        /// Stereo, WAV or Ogg Opus; empty for none.
         wav: String,
         /// JSON.
         json: String,

@@ -114,7 +114,7 @@ pub struct CallRecord {
     pub labels: std::collections::BTreeMap<String, String>,
     /// What went wrong.
     pub faults: Vec<String>,
-    /// The recording; empty for none.
+    /// The recording, WAV or Ogg Opus; empty for none.
     pub wav: String,
     /// Where the recording is to be uploaded; empty: nowhere.
     pub wav_url: String,

@@ -1,4 +1,4 @@
-//! Opus (RFC 6716) for telephone calls: one channel, 16 kHz, and its RTP payload (RFC 7587).
+//! Opus (RFC 6716) for telephone calls: one channel, 16 kHz, and its RTP payload (RFC 7587); and for what is kept of them, two of 8 kHz.
 //!
 //! libopus does the work, in C: the reference, fuzzed for years, which takes its memory when a stream begins and none later. Whatever a far
 //! end sends, narrow-band or full-band, mono or stereo, the decoder brings to one channel of 16 kHz.
@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use opus::{Application, Bandwidth, Bitrate, Channels};
+use opus::{Application, Bandwidth, Bitrate, Channels, Signal};
 
 /// The rate of the samples here; the RTP clock is always [`CLOCK`].
 const RATE: u32 = 16_000;
@@ -127,4 +127,60 @@ impl Encoder {
     pub fn encode(&mut self, samples: &[i16], out: &mut [u8]) -> usize {
         self.0.encode(samples, out).unwrap_or(0)
     }
+}
+
+/// The rate of the samples of [`StereoEncoder`].
+const STEREO_RATE: u32 = 8_000;
+/// The longest packet of one frame (RFC 6716 section 3.2.1): its first byte, and 1,275 more.
+pub const LONGEST_FRAME: usize = 1_276;
+/// The least that it can do. The best would be seven times the work (docs/recording.md) for a difference that no measure of speech shows much of.
+const STEREO_COMPLEXITY: i32 = 0;
+
+/// Both sides of a call, for a recording: two channels of 8 kHz in one stream.
+pub struct StereoEncoder {
+    encoder: opus::Encoder,
+    lookahead: usize,
+}
+
+impl fmt::Debug for StereoEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opus encoder of two channels")
+    }
+}
+
+impl StereoEncoder {
+    /// One that has said nothing; `bitrate`: bits a second of both channels, on average.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn new(bitrate: u32) -> Result<StereoEncoder, NoMemory> {
+        let bitrate = Bitrate::Bits(i32::try_from(bitrate).unwrap_or(i32::MAX));
+        let made = opus::Encoder::new(STEREO_RATE, Channels::Stereo, Application::Audio).and_then(|mut encoder| {
+            encoder.set_complexity(STEREO_COMPLEXITY)?;
+            encoder.set_bitrate(bitrate)?;
+            // Whatever the rate: by itself, it would make one channel of two.
+            encoder.set_force_channels(Some(Channels::Stereo))?;
+            // What makes packets of speech keeps the sides apart by 80 dB; what makes them of music, which it would else take from 24 kbit/s
+            // on, by 20. (`Voip` would take that too, but cuts the low end off.)
+            encoder.set_signal(Signal::Voice)?;
+            let lookahead = encoder.get_lookahead()?;
+            Ok(StereoEncoder { encoder, lookahead: usize::try_from(lookahead).unwrap_or(0) })
+        });
+        made.map_err(|_| NoMemory)
+    }
+
+    /// By how many samples the sound comes out of a decoder later than it went in.
+    pub fn lookahead(&self) -> usize {
+        self.lookahead
+    }
+
+    /// Encodes 20 ms, left and right, and returns how many bytes that makes; none for another length.
+    pub fn encode(&mut self, samples: &[[i16; 2]], out: &mut [u8]) -> usize {
+        self.encoder.encode(samples.as_flattened(), out).unwrap_or(0)
+    }
+}
+
+/// Which library does it, with its version.
+pub fn library() -> &'static str {
+    opus::version()
 }

@@ -1,5 +1,6 @@
 //! `[recording]`: what is kept of calls, and whereto it goes.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use super::reader::{Found, Section};
 use super::{sip, written};
 use crate::journal::{Destination, Format, Keep, Pattern, S3, Secret, Upload};
 use crate::net::tls::ClientFiles;
+
+/// What recordings in Opus may take, kbit/s for both channels.
+const OPUS_KBIT_S: RangeInclusive<u64> = 16..=40;
+const DEFAULT_KBIT_S: u64 = 32;
 
 /// Recordings that are uploaded at a time.
 const AT_A_TIME: u64 = 2;
@@ -33,7 +38,12 @@ pub(super) fn read(mut recording: Section<'_>, file: &Path) -> Recording {
     let enabled = recording.flag("enabled");
     let early = or_default(&mut recording, "from", written::recording_from, false);
     let folder = or_default(&mut recording, "folder", written::some, "recordings".to_owned());
-    let format = or_default(&mut recording, "format", written::recording_format, Format::Pcm16);
+    let kbit_s = recording.number("opus_kbit_s", OPUS_KBIT_S);
+    let bitrate = number_or(kbit_s, DEFAULT_KBIT_S);
+    let format = or_default(&mut recording, "format", |text| written::recording_format(text, bitrate), Format::Pcm16);
+    if recording.has("opus_kbit_s") && !matches!(format.value, Format::Opus { .. }) {
+        recording.place_of("opus_kbit_s").wrong("means nothing without format = \"opus\"", "remove it, or write that");
+    }
     let names = or_default(&mut recording, "name", written::pattern, Pattern::default());
     let days = recording.number("keep_days", 1..=36_500);
     let gib = recording.number("keep_gib", 1..=1_000_000);

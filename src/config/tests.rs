@@ -120,6 +120,7 @@ fn the_file_of_the_repository_shows_the_defaults() {
     assert_eq!(media(&shown), media(&bare));
     assert_eq!((shown.control, shown.web), (bare.control, bare.web));
     assert_eq!(shown.journal.keep_events, bare.journal.keep_events);
+    assert_eq!(shown.journal.format, bare.journal.format);
     let times = |c: &Config| {
         let s = &c.switchboard;
         (s.drain, s.rtp_timeout, s.dialogue_timeout, s.final_timeout)
@@ -149,6 +150,15 @@ fn the_file_of_the_repository_shows_the_defaults() {
     };
     assert_eq!(trunk(&shown), trunk(&bare));
     assert!(!b.record, "to record people has to be asked for");
+}
+
+#[test]
+fn recordings_in_opus_take_what_is_said_or_32_kbit_a_second() {
+    for (more, bitrate) in [("", 32_000), ("opus_kbit_s = 16\n", 16_000), ("opus_kbit_s = 40\n", 40_000)] {
+        let folder = Folder::new(&format!("[recording]\nformat = \"opus\"\n{more}{ENGINE}"), PROFILE);
+        let config = load(&folder.main()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.journal.format, crate::journal::Format::Opus { bitrate });
+    }
 }
 
 #[test]
@@ -277,7 +287,7 @@ fn media_has_an_address_of_each_family_that_sip_has_unless_it_is_said() {
 
 #[test]
 fn wrong_engine_files() {
-    const FORMS: [(&str, &[&str]); 28] = [
+    const FORMS: [(&str, &[&str]); 30] = [
         ("", &[]),
         (
             "[sip]\nlissen = \"x\"\n",
@@ -376,15 +386,23 @@ fn wrong_engine_files() {
             ],
         ),
         (
-            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\nformat = \"opus\"\nname = \"{date}\"\nkeep_days = 0\nfrom = \"ringing\"\n",
+            "[recording]\nenabled = \"yes\"\nfolder = \"m.toml/x\"\nformat = \"mp3\"\nname = \"{date}\"\nkeep_days = 0\nfrom = \"ringing\"\n",
             &[
                 "m.toml:2:recording.enabled: is of type string, not a truth value; write true or false",
                 "m.toml:3:recording.folder: m.toml/x cannot be made: a file is in the way; name another folder",
-                "m.toml:4:recording.format: is not known; write \"pcm16\" or \"g711\"",
+                "m.toml:4:recording.format: is not known; write \"pcm16\", \"g711\" or \"opus\"",
                 "m.toml:5:recording.name: has no {call_id} in the file's name, so many calls would have one name; write it as \"{date}/{trunk}/{call_id}\", of {call_id}, {date}, {time}, {trunk}, {caller}, {callee} and {direction}",
                 "m.toml:6:recording.keep_days: is out of range; write a whole number from 1 to 36500",
                 "m.toml:7:recording.from: is not known; write \"answer\" or \"early_media\"",
             ],
+        ),
+        (
+            "[recording]\nformat = \"opus\"\nopus_kbit_s = 41\n",
+            &["m.toml:3:recording.opus_kbit_s: is out of range; write a whole number from 16 to 40"],
+        ),
+        (
+            "[recording]\nopus_kbit_s = 24\n",
+            &["m.toml:2:recording.opus_kbit_s: means nothing without format = \"opus\"; remove it, or write that"],
         ),
         (
             "[recording.upload]\nurl = \"https://calls\"\nat_a_time = 0\naccess_key = \"AKIA\"\n",

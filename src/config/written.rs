@@ -98,12 +98,13 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, Wrong> {
     Pattern::parse(text).map_err(|e| Wrong::new(e.to_string(), remedy))
 }
 
-/// How recordings are written.
-pub(super) fn recording_format(text: &str) -> Result<Format, Wrong> {
+/// How recordings are written; `kbit_s` is what Opus takes.
+pub(super) fn recording_format(text: &str, kbit_s: u64) -> Result<Format, Wrong> {
     match text {
         "pcm16" => Ok(Format::Pcm16),
         "g711" => Ok(Format::G711),
-        _ => Err(Wrong::new("is not known", "write \"pcm16\" or \"g711\"")),
+        "opus" => Ok(Format::Opus { bitrate: kbit_s as u32 * 1_000 }),
+        _ => Err(Wrong::new("is not known", "write \"pcm16\", \"g711\" or \"opus\"")),
     }
 }
 

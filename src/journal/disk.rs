@@ -20,9 +20,10 @@ use tracing::warn;
 use super::ends::{Pulse, ToEnds, Written, shown};
 use super::metrics::Metrics;
 use super::name::{self, Stem};
-use super::recording::Recording;
+use super::ogg_opus::OggOpus;
+use super::recording::{Recording, Sound};
 use super::upload::{Destination, ToUpload, Waiting};
-use super::wav::Coding;
+use super::wav::{Coding, Wav};
 use super::{Format, Settings};
 use crate::call::io::RecordedFrame;
 use crate::call::record::CallRecord;
@@ -107,7 +108,7 @@ struct Open {
 struct OpenFile {
     stem: Stem,
     path: PathBuf,
-    recording: Recording<File>,
+    recording: Recording<'static>,
 }
 
 impl Disk {
@@ -121,6 +122,7 @@ impl Disk {
                 inbox.recv_timeout(drain_at.saturating_duration_since(Instant::now()))
             };
             self.pulse.begins();
+            let begun = Instant::now();
             match asked {
                 Ok(ToDisk::Open { call_id, name, law, frames }) => self.open(call_id, &name, law, frames),
                 Ok(ToDisk::Continue { call_id, frames }) => {
@@ -151,16 +153,13 @@ impl Disk {
                 // From the end of the work: a slow disk is not asked again at once.
                 drain_at = Instant::now() + DRAIN_EVERY;
             }
+            self.metrics.disk_busy.inc_by(begun.elapsed().as_secs_f64());
         }
     }
 
     fn open(&mut self, call_id: Arc<str>, name: &Stem, law: Law, frames: rtrb::Consumer<RecordedFrame>) {
-        let coding = match self.format {
-            Format::Pcm16 => Coding::Pcm16,
-            Format::G711 => Coding::G711(law),
-        };
-        let made = name::create_wav(&self.folder, name).and_then(|(stem, path, file)| {
-            let recording = Recording::new(file, coding, Instant::now())?;
+        let made = name::create(&self.folder, name, self.format.ending()).and_then(|(stem, path, file)| {
+            let recording = Recording::new(sound(file, self.format, law)?, Instant::now());
             Ok(OpenFile { stem, path, recording })
         });
         let file = made.map_err(|e| {
@@ -315,7 +314,7 @@ impl Disk {
         let (stem, wav) = wav.unzip();
         let mut faults = faults;
         finish.record.wav = shown(wav.as_deref());
-        finish.record.wav_url = stem.as_ref().map(|stem| self.url(stem, "wav")).unwrap_or_default();
+        finish.record.wav_url = stem.as_ref().map(|stem| self.url(stem, self.format.ending())).unwrap_or_default();
         finish.record.faults.extend(faults.iter().cloned());
         let written = serde_json::to_vec_pretty(&finish.record).map_err(io::Error::other).and_then(|mut json| {
             json.push(b'\n');
@@ -390,6 +389,15 @@ impl Open {
             _ => None,
         }
     }
+}
+
+/// What writes a recording.
+fn sound(file: File, format: Format, law: Law) -> io::Result<Box<dyn Sound>> {
+    Ok(match format {
+        Format::Pcm16 => Box::new(Wav::new(file, Coding::Pcm16)?),
+        Format::G711 => Box::new(Wav::new(file, Coding::G711(law))?),
+        Format::Opus { bitrate } => Box::new(OggOpus::new(file, bitrate)?),
+    })
 }
 
 fn cut_short(path: &Path, fault: &str) -> String {

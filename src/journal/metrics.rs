@@ -1,5 +1,7 @@
 //! The journal's figures.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -40,6 +42,7 @@ pub(super) struct Metrics {
     pub frames_missing: Counter,
     pub records: Counter,
     pub disk_errors: Counter,
+    pub disk_busy: Counter<f64, AtomicU64>,
     pub disk_stalls: Counter,
     pub disk_stalled: Gauge,
     pub removed: Family<Removed, Counter>,
@@ -77,6 +80,11 @@ impl Metrics {
         counter("uploaded", "Recordings, each with its record, that are where they were to go", &self.uploaded);
         counter("uploaded_bytes", "Bytes of them", &self.uploaded_bytes);
         counter("upload_failures", "Tries to upload a recording that came to nothing", &self.upload_failures);
+        journal.register(
+            "disk_busy_seconds",
+            "For how long the one thread that writes recordings was at it; a second in each second is all that it has",
+            self.disk_busy.clone(),
+        );
         journal.register(
             "disk_stalled_seconds",
             "For how long the disk has not come back from what it does; 0 below 1 s",

@@ -24,6 +24,7 @@ mod ends;
 mod metrics;
 mod name;
 mod news;
+mod ogg_opus;
 mod recording;
 mod sweep;
 mod timeline;
@@ -78,14 +79,29 @@ pub struct Settings {
     pub keep_events: usize,
 }
 
-/// How recordings are written: always stereo WAV of 8 kHz.
+/// How recordings are written: always stereo, of 8 kHz.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
-    /// 16 bits a sample.
+    /// WAV, 16 bits a sample.
     #[default]
     Pcm16,
-    /// 8 bits a sample, by the law of the call's line: half the room.
+    /// WAV, 8 bits a sample, by the law of the call's line: half the room.
     G711,
+    /// Ogg Opus.
+    Opus {
+        /// Bits a second of both channels, on average.
+        bitrate: u32,
+    },
+}
+
+impl Format {
+    /// How the names of its files end.
+    fn ending(self) -> &'static str {
+        match self {
+            Format::Pcm16 | Format::G711 => "wav",
+            Format::Opus { .. } => "opus",
+        }
+    }
 }
 
 /// What became of a call's files.
@@ -166,7 +182,7 @@ impl Handle {
         Watcher::open(&self.bus, &self.metrics, after, from_oldest).await
     }
 
-    /// Records a call from now on: the journal empties the ring about ten times a second and writes `<name>.wav`. The ring's other end
+    /// Records a call from now on: the journal empties the ring about ten times a second and writes `<name>.wav`, or `.opus`. The ring's other end
     /// is to be dropped when the call's media end. `law` is that of the call's line. Behind a disk that has stood still for ten seconds
     /// nothing more is queued, rings least of all: the call is not recorded, and its record says so.
     pub fn open_recording(&self, call_id: Arc<str>, name: Stem, law: Law, frames: rtrb::Consumer<RecordedFrame>) {

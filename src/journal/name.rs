@@ -12,6 +12,12 @@ const LONGEST: usize = 200;
 /// So many files of one name are tried before the name is given up.
 const MOST_OF_A_NAME: u32 = 100_000;
 
+/// How the names of recordings end, whatever the format was when they were made.
+const RECORDINGS: [&str; 2] = ["wav", "opus"];
+
+/// How the names of all that is kept of a call end, the recording first.
+pub(super) const FILES: [&str; 3] = [RECORDINGS[0], RECORDINGS[1], "json"];
+
 /// How the name of a marker ends.
 const MARKED: &str = ".upload";
 
@@ -72,6 +78,10 @@ impl Stem {
 
     fn path(&self, folder: &Path, ending: &str) -> PathBuf {
         folder.join(format!("{}.{ending}", self.0))
+    }
+
+    fn is_recorded(&self, folder: &Path) -> bool {
+        RECORDINGS.iter().any(|ending| self.path(folder, ending).exists())
     }
 
     /// The path of its files, without ending.
@@ -209,15 +219,16 @@ fn tame(text: &str) -> String {
     }
 }
 
-/// Makes the WAV file of the first free variant of a name. Free is one that has no record either, so that the two keep one name.
-pub(super) fn create_wav(folder: &Path, name: &Stem) -> io::Result<(Stem, PathBuf, File)> {
+/// Makes the recording of the first free variant of a name. Free is one that has no record and no recording of another format either, so
+/// that the two keep one name.
+pub(super) fn create(folder: &Path, name: &Stem, ending: &str) -> io::Result<(Stem, PathBuf, File)> {
     make_folder(folder, name)?;
     let mut again = true;
     for stem in name.variants() {
-        if stem.path(folder, "json").try_exists()? {
+        if stem.path(folder, "json").try_exists()? || stem.is_recorded(folder) {
             continue;
         }
-        let path = stem.path(folder, "wav");
+        let path = stem.path(folder, ending);
         let mut made = new_file(&path);
         if made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) && std::mem::take(&mut again) {
             // The sweeper has found the folder empty just now.
@@ -248,7 +259,7 @@ pub(super) fn write_json(
     let written = new_file(&part).and_then(|mut file| file.write_all(json));
     let placed = written.and_then(|()| {
         let recorded = recorded.cloned().into_iter();
-        let free = |stem: &Stem| !stem.path(folder, "wav").exists();
+        let free = |stem: &Stem| !stem.is_recorded(folder);
         for stem in recorded.chain(name.variants().filter(free)) {
             let path = stem.path(folder, "json");
             match place(&part, &path) {
@@ -295,7 +306,7 @@ pub(super) fn mark(stem: &Path, call_id: &str) -> io::Result<()> {
 
 /// The folder of a name.
 fn make_folder(folder: &Path, name: &Stem) -> io::Result<()> {
-    fs::create_dir_all(name.path(folder, "wav").parent().unwrap_or(folder))
+    fs::create_dir_all(name.below(folder).parent().unwrap_or(folder))
 }
 
 /// Gives a whole file its name, unless something is there. A rename would replace it; a hard link does not.

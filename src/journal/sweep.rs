@@ -2,7 +2,8 @@
 //!
 //! A thread of its own looks through the folder: it may take as long as the disk likes, and no call and no event waits for it. A recording and
 //! its record are one thing here and go together. What is being written is never touched: the disk thread is asked just before anything
-//! goes, and neither is what waits for its upload. Only `.wav` and `.json` files are looked at, and no links are followed.
+//! goes, and neither is what waits for its upload. Only `.wav`, `.opus` and `.json` files are looked at, and no links are
+//! followed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -166,7 +167,7 @@ fn find(folder: &Path) -> Vec<Kept> {
     let mut found: HashMap<PathBuf, Kept> = HashMap::new();
     walk(folder, |entry| {
         let path = entry.path();
-        let ours = path.extension().is_some_and(|ending| ending == "wav" || ending == "json");
+        let ours = path.extension().is_some_and(|ending| name::FILES.iter().any(|known| ending == *known));
         let Ok(data) = entry.metadata() else { return };
         if !ours {
             return;
@@ -255,8 +256,15 @@ mod tests {
             fs::write(&path, [0; 100]).expect("written");
             fs::File::options().write(true).open(&path).and_then(|f| f.set_modified(now - DAY * days)).expect("dated");
         };
-        for (name, days) in [("old/a.wav", 9), ("old/a.json", 9), ("busy.wav", 9), ("notes.txt", 9), ("x/b.c.json", 1)]
-        {
+        for (name, days) in [
+            ("old/a.wav", 9),
+            ("old/a.json", 9),
+            ("old/o.opus", 9),
+            ("old/o.json", 9),
+            ("busy.wav", 9),
+            ("notes.txt", 9),
+            ("x/b.c.json", 1),
+        ] {
             make(name, days);
         }
         // A record that was written late keeps its recording.

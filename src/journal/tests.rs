@@ -347,6 +347,34 @@ async fn nothing_is_overwritten_and_pairs_keep_one_name() {
 }
 
 #[tokio::test]
+async fn recordings_of_both_kinds_keep_apart_when_the_format_is_another_one_than_before() {
+    let folder = Folder::new("kinds");
+    // Killed in a call, it has left no record.
+    std::fs::create_dir_all(&folder.0).expect("made");
+    std::fs::write(folder.0.join("n.wav"), "").expect("a file");
+    let opus = Settings {
+        folder: folder.0.clone(),
+        format: Format::Opus { bitrate: 32_000 },
+        keep: Keep::default(),
+        upload: None,
+        keep_events: 10,
+    };
+    let opus = start(&opus).expect("threads");
+    let finished = recorded_call(&opus, "a", "n").await.expect("answered");
+    assert_eq!(finished.faults, [""; 0]);
+    let finished = (finished.wav.expect("recorded"), finished.json.expect("written"));
+    assert_eq!(finished, (folder.0.join("n-2.opus"), folder.0.join("n-2.json")));
+    let json = std::fs::read(finished.1).expect("there");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert!(json["wav"].as_str().expect("a path").ends_with("n-2.opus"));
+    // And the other way round.
+    std::fs::write(folder.0.join("m.opus"), "").expect("a file");
+    let finished = recorded_call(&journal(&folder.0, 10), "b", "m").await.expect("answered");
+    assert_eq!(finished.wav, Some(folder.0.join("m-2.wav")));
+    assert_eq!(folder.files(), ["m-2.json", "m-2.wav", "m.opus", "n-2.json", "n-2.opus", "n.wav"]);
+}
+
+#[tokio::test]
 async fn a_name_in_use_is_not_taken_from_the_call_that_has_it() {
     let folder = Folder::new("in-use");
     let journal = journal(&folder.0, 100);

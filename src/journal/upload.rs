@@ -267,7 +267,7 @@ impl Uploader {
         self.known.remove(&waiting.stem);
         self.metrics.upload_waiting.dec();
         if self.upload.delete_after {
-            for ending in ["wav", "json"] {
+            for ending in name::FILES {
                 remove(&name::ended(&waiting.stem, ending), &self.metrics);
             }
         }
@@ -325,13 +325,13 @@ fn pause(faults: u32, chance: f64) -> Duration {
 /// Sends what is there of a recording and its record: the recording first, so that where a record is, its recording is too.
 async fn attempt(to: Destination, store: Arc<dyn ObjectStore>, folder: PathBuf, waiting: Waiting) -> Tried {
     let mut sent = Sent { wav: String::new(), json: String::new(), bytes: 0 };
-    for ending in ["wav", "json"] {
+    for ending in name::FILES {
         let path = name::ended(&waiting.stem, ending);
         let key = name::ended(waiting.stem.strip_prefix(&folder).unwrap_or(&waiting.stem), ending);
         match store::put(&to, &*store, &key.to_string_lossy(), &path).await {
             Ok(None) => {}
             Ok(Some(bytes)) => {
-                let place = if ending == "wav" { &mut sent.wav } else { &mut sent.json };
+                let place = if ending == "json" { &mut sent.json } else { &mut sent.wav };
                 *place = to.url(&key.to_string_lossy());
                 sent.bytes += bytes;
             }

@@ -9,8 +9,9 @@
 //! The header says how much sound there is, and is written anew now and then. `hound` reads what we write, but does not write it: it knows
 //! no G.711, and after a fault of the disk it brings the header up to date no more.
 
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 
+use super::recording::{self, Sound};
 use crate::codec::g711::Law;
 
 /// How samples are written.
@@ -61,59 +62,17 @@ impl<W: Write + Seek> Wav<W> {
         Ok(wav)
     }
 
-    /// Takes samples, left and right.
-    pub(super) fn push(&mut self, part: &[[i16; 2]]) -> io::Result<()> {
-        for some in part.chunks(BUFFER / 4) {
-            let bytes = some.len() * self.coding.moment() as usize;
-            if self.written + (self.buffer.len() + bytes) as u64 > LONGEST {
-                return Err(io::Error::other("it is as long as a WAV file can be"));
-            }
-            if self.buffer.len() + bytes > BUFFER {
-                self.drain()?;
-            }
-            let samples = some.as_flattened();
-            match self.coding {
-                Coding::Pcm16 => self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes())),
-                Coding::G711(law) => self.buffer.extend(samples.iter().map(|sample| law.encode_one(*sample))),
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings all that was taken, and the header, into the file.
-    pub(super) fn refresh(&mut self) -> io::Result<()> {
-        // The header is written even when the sound cannot be: what is there then plays.
-        let drained = self.drain();
-        let header = self.write_header();
-        drained.and(header)
-    }
-
-    /// Samples of a channel that are in the file.
-    pub(super) fn moments(&self) -> u64 {
-        self.written / u64::from(self.coding.moment())
-    }
-
-    /// Empties the buffer; of what cannot be written it is known how much is there all the same.
+    /// Brings what was taken into the file.
     fn drain(&mut self) -> io::Result<()> {
-        let mut done = 0;
-        let drained = loop {
-            match self.buffer.get(done..).filter(|rest| !rest.is_empty()).map(|rest| self.file.write(rest)) {
-                None => break Ok(()),
-                Some(Ok(0)) => break Err(ErrorKind::WriteZero.into()),
-                Some(Ok(n)) => done += n,
-                Some(Err(e)) if e.kind() == ErrorKind::Interrupted => {}
-                Some(Err(e)) => break Err(e),
-            }
-        };
-        self.written += done as u64;
-        self.buffer.drain(..done);
+        let (done, drained) = recording::drain(&mut self.buffer, &mut self.file);
+        self.written += done;
         drained
     }
 
     fn write_header(&mut self) -> io::Result<()> {
         let moment = self.coding.moment();
-        // Below `LONGEST`.
-        let data = self.moments() as u32 * moment;
+        // Below `LONGEST`; of a moment that is half there nothing counts.
+        let data = self.written as u32 / moment * moment;
         let (tag, extension): (u16, &[u8]) = match self.coding {
             Coding::Pcm16 => (1, &[]),
             Coding::G711(Law::A) => (6, &[0, 0]),
@@ -142,6 +101,41 @@ impl<W: Write + Seek> Wav<W> {
         self.file.write_all(&header)?;
         self.file.seek(SeekFrom::Start(u64::from(self.coding.header_len()) + self.written))?;
         self.file.flush()
+    }
+}
+
+impl<W: Write + Seek + Send> Sound for Wav<W> {
+    fn push(&mut self, part: &[[i16; 2]]) -> io::Result<()> {
+        for some in part.chunks(BUFFER / 4) {
+            let bytes = some.len() * self.coding.moment() as usize;
+            if self.written + (self.buffer.len() + bytes) as u64 > LONGEST {
+                return Err(io::Error::other("it is as long as a WAV file can be"));
+            }
+            if self.buffer.len() + bytes > BUFFER {
+                self.drain()?;
+            }
+            let samples = some.as_flattened();
+            match self.coding {
+                Coding::Pcm16 => self.buffer.extend(samples.iter().flat_map(|sample| sample.to_le_bytes())),
+                Coding::G711(law) => self.buffer.extend(samples.iter().map(|sample| law.encode_one(*sample))),
+            }
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self) -> io::Result<()> {
+        // The header is written even when the sound cannot be: what is there then plays.
+        let drained = self.drain();
+        let header = self.write_header();
+        drained.and(header)
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.refresh()
+    }
+
+    fn moments(&self) -> u64 {
+        self.written / u64::from(self.coding.moment())
     }
 }
 

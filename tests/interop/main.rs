@@ -18,7 +18,7 @@
 //! | `load` | the load harness itself, on a small scale |
 //! | `overload` | beyond the limits: 503 at once, and calls that are up go on |
 //! | `process` | the program: its start, its end, its registrations, its exit codes |
-//! | `recording` | recordings: from early media on, paused, left behind by a process that was killed in both forms; a disk that is full, one that stands still |
+//! | `recording` | recordings: from early media on, paused, in Opus, left behind by a process that was killed in all forms; a disk that is full, one that stands still |
 //! | `uploads` | recordings on their way to a store that checks signatures, and what becomes of those that it does not take |
 //! | `bridge` | handing over by a second leg: an agent who answers, is busy, rings out, hangs up; audio both ways; fall-back from REFER |
 //! | `transfer` | REFER and its NOTIFYs, User-to-User, headers on answer and BYE, refusals of REFER and Replaces |
@@ -38,8 +38,8 @@
 //!
 //! Each test starts a Trunkline of its own on ports of its own ([`rig`]), so they all run side by side, also in processes of their own.
 //! SIPp, sipsak, tshark, baresip, linphone, Kamailio and rtpengine come from Debian's `sip-tester`, `sipsak`, `tshark`, `baresip-core`,
-//! `linphone-cli`, `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`, openssl, sox, multimon-ng and strace from packages of these
-//! names; pjsip and moto, the store of `uploads`, from PyPI's `pjsua2-python` and `moto`. `scripts/setup test` installs them all.
+//! `linphone-cli`, `kamailio`, `kamailio-tls-modules` and `rtpengine-daemon`, openssl, sox, multimon-ng, strace and opus-tools from packages of
+//! these names; pjsip and moto, the store of `uploads`, from PyPI's `pjsua2-python` and `moto`. `scripts/setup test` installs them all.
 
 mod bad_input;
 mod bad_lines;
@@ -56,6 +56,8 @@ mod linphone;
 mod listening;
 mod load;
 mod many_calls;
+#[path = "../opusdec/mod.rs"]
+mod opusdec;
 mod outbound;
 mod overload;
 mod pjsip;

@@ -7,6 +7,7 @@ use tonic::Code;
 use trunkline::proto::control::v1::send_request::{Command as Order, RecordPause};
 use trunkline::proto::control::v1::{CallRecord, SendRequest};
 
+use crate::opusdec;
 use crate::rig::{Happened, Phone, Rig, Setup, say, soon};
 
 const PAUSE: Order = Order::RecordPause(RecordPause { on: true, keep_text: false });
@@ -112,6 +113,54 @@ async fn a_call_that_is_not_recorded_cannot_be_paused() {
     rig.send(&call_id, Order::Hangup(Default::default())).await;
     rig.ended(&call_id).await;
     phone.done().await;
+}
+
+#[tokio::test]
+async fn a_recording_in_opus_is_told_whole_and_plays_elsewhere() {
+    let opus = "format = \"opus\"\nopus_kbit_s = 24";
+    let rig = Rig::start(Setup { record: true, recording: opus, ..Setup::default() }).await;
+    let phone = rig.phone(Phone::new("uas_early_media_183")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    rig.send(&call_id, Order::Say(say("hello", &["~200", "human-hello.wav"]))).await;
+    rig.finished(&call_id, "hello").await;
+    rig.send(&call_id, Order::Hangup(Default::default())).await;
+    let record = rig.ended(&call_id).await;
+    phone.done().await;
+    assert_eq!(record.faults, [""; 0], "{record:?}");
+    let path = rig.folder().join(format!("recordings/{call_id}.opus"));
+    assert_eq!(rig.folder().join(&record.wav), path);
+    assert_eq!(opusdec::faults(&path), [""; 0]);
+    let ready = rig
+        .find(&call_id, |event| match &event.event {
+            Some(Happened::RecordReady(ready)) => Some(ready.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!((&ready.wav, ready.json), (&record.wav, record.wav.replace(".opus", ".json")));
+    let samples = opusdec::played(&path);
+    assert_eq!(samples.len() % (6 * 8), 0, "whole milliseconds, as the frames are");
+    let length = samples.len() as u32 / 48;
+    assert!(length.abs_diff(record.talk_ms) < 200, "{length} of {}", record.talk_ms);
+    assert!(loudest(&samples, 0) > Some(1_000) && loudest(&samples, 1) > Some(1_000), "both sides");
+    let turn = record.turns.iter().find(|turn| turn.role == "speech").expect("the robot spoke");
+    let word = samples.iter().position(|s| s[1].unsigned_abs() > 500).expect("a word") / 48;
+    assert!((turn.start_ms as usize + 200..turn.stop_ms as usize).contains(&word), "{word} in {turn:?}");
+    rig.idle().await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_files_that_play_in_opus_too() {
+    let mut rig = Rig::start(Setup { record: true, recording: "format = \"opus\"", ..Setup::default() }).await;
+    let _phone = rig.phone(Phone::new("uas_answers_after_180")).await;
+    let call_id = rig.dial(rig.order()).await;
+    rig.answered(&call_id).await;
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    rig.kill().await;
+    let samples = opusdec::played(&rig.folder().join(format!("recordings/{call_id}.opus")));
+    // Whole pages of a second, of which the first gives the encoder's 6.5 ms.
+    assert_eq!((samples.len() + 312) % 48_000, 0, "{}", samples.len());
+    assert!(samples.len() > 2 * 48_000, "{} samples of 4.5 s", samples.len());
 }
 
 #[tokio::test]

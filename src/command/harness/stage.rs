@@ -23,7 +23,8 @@ pub(in crate::command) struct Plan {
     /// On which cores the server runs; all when empty.
     pub(in crate::command) cpus: Vec<usize>,
     pub(in crate::command) calls: usize,
-    pub(in crate::command) record: bool,
+    /// Calls are recorded, in this format.
+    pub(in crate::command) record: Option<String>,
     /// Where the main trunk's peer listens.
     pub(in crate::command) peer: SocketAddr,
     /// More trunks: name and profile of each.
@@ -59,6 +60,8 @@ impl Stage {
         let last = first + room - 1;
         let services = plan.services.unwrap_or(1);
         let Plan { calls, record, peer, batch_ms, .. } = plan;
+        let recording =
+            record.as_ref().map(|format| format!("enabled = true\nformat = \"{format}\"\n")).unwrap_or_default();
         let overload = if plan.no_overload { "cpu_percent = 0\nlate_ms = 0\n" } else { "" };
         let names = if plan.services.is_some() { "" } else { "dialogue = \"none\"\nspeech = \"none\"\n" };
         let main = format!(
@@ -67,7 +70,7 @@ impl Stage {
              [profiles]\nfolder = \"sip-profiles\"\n\
              [[speech]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\nbatch_ms = {batch_ms}\n\
              [[dialogue]]\nname = \"load\"\nendpoint = \"http://127.0.0.1:{services}\"\n\
-             [recording]\nenabled = {record}\nfolder = \"recordings\"\n[events]\nkeep = 10000\n[prompts]\nfolder = \"prompts\"\n[limits]\ncalls = {}\ndrain_s = 0\n{overload}",
+             [recording]\n{recording}folder = \"recordings\"\n[events]\nkeep = 10000\n[prompts]\nfolder = \"prompts\"\n[limits]\ncalls = {}\ndrain_s = 0\n{overload}",
             calls + 20
         );
         let profile = format!(

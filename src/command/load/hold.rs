@@ -63,7 +63,7 @@ impl House {
             program: program(options.server.server.as_deref())?,
             cpus: options.server.server_cpus.clone(),
             calls: most,
-            record: options.record,
+            record: options.record.clone(),
             peer: sip.local_addr().map_err(wrong)?,
             more: Vec::new(),
             services: Some(port),

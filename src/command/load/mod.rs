@@ -119,9 +119,10 @@ pub struct Hold {
     /// Recognition takes A-law as it came instead of 16-bit PCM.
     #[arg(long)]
     alaw: bool,
-    /// Record the calls.
-    #[arg(long)]
-    record: bool,
+    /// Record the calls, as pcm16 or, with --record=FORMAT, as g711 or opus.
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "pcm16",
+        value_parser = ["pcm16", "g711", "opus"])]
+    record: Option<String>,
     /// Look at the pacing of some calls by a capture on lo too; needs tshark and the right to capture.
     #[arg(long)]
     capture: bool,

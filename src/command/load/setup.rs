@@ -81,7 +81,7 @@ impl House {
             program: program(options.server.server.as_deref())?,
             cpus: options.server.server_cpus.clone(),
             calls: AT_A_TIME.min(options.calls as usize),
-            record: false,
+            record: None,
             peer,
             more: unruly.iter().map(Unruly::profile).collect(),
             services: None,

@@ -156,7 +156,7 @@ async fn run(options: &Turns, plan: Plan, calls: usize) -> Result<(Vec<plan::Row
         program: program(options.server.as_deref())?,
         cpus: Vec::new(),
         calls,
-        record: false,
+        record: None,
         peer: sip.local_addr().map_err(wrong)?,
         more: Vec::new(),
         services: Some(port),

@@ -181,8 +181,12 @@ impl Destination {
     }
 
     fn attributes(&self, path: &Path) -> Attributes {
-        let kind =
-            if path.extension().is_some_and(|ending| ending == "wav") { "audio/wav" } else { "application/json" };
+        let kind = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("wav") => "audio/wav",
+            // RFC 7845 section 9.
+            Some("opus") => "audio/ogg",
+            _ => "application/json",
+        };
         match self {
             Destination::S3(_) => Attributes::from_iter([(Attribute::ContentType, kind)]),
             // A file has none.

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
-use object_store::{ObjectStoreExt, throttle};
+use object_store::{Attribute, ObjectStoreExt, throttle};
 
 use super::*;
 use crate::journal::bus;
@@ -22,10 +22,15 @@ impl Folder {
 
     /// A recording of so many bytes with its record and its marker.
     fn call(&self, name: &str, bytes: usize) -> Waiting {
+        self.recorded(name, "wav", bytes)
+    }
+
+    /// One of that format.
+    fn recorded(&self, name: &str, ending: &str, bytes: usize) -> Waiting {
         let stem = self.0.join(name);
         fs::create_dir_all(stem.parent().expect("a folder")).expect("made");
         let sound: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
-        fs::write(name::ended(&stem, "wav"), sound).expect("written");
+        fs::write(name::ended(&stem, ending), sound).expect("written");
         let record = format!("{{\"call_id\": \"id of {name}\", \"correlation\": \"order 17\", \"talk_ms\": 4200}}");
         fs::write(name::ended(&stem, "json"), record).expect("written");
         name::mark(&stem, "id of the marker").expect("marked");
@@ -106,23 +111,38 @@ async fn run(uploader: Uploader, waiting: Vec<Waiting>) {
 
 #[tokio::test]
 async fn recording_and_record_are_there_byte_for_byte_and_the_marker_is_gone() {
-    for (bytes, delete_after) in [(1_000, false), (0, false), (12 * 1024 * 1024 + 17, true), (5 * 1024 * 1024, true)] {
+    const MANY: usize = 12 * 1024 * 1024 + 17;
+    let (wav, opus) = (("wav", "audio/wav"), ("opus", "audio/ogg"));
+    for ((ending, kind), bytes, delete_after) in [
+        (wav, 1_000, false),
+        (wav, 0, false),
+        (wav, MANY, true),
+        (wav, 5 * 1024 * 1024, true),
+        (opus, 1_000, false),
+        (opus, MANY, true),
+    ] {
         let folder = Folder::new();
-        let waiting = folder.call("2026-11-26/c.1", bytes);
-        let sound = fs::read(name::ended(&waiting.stem, "wav")).expect("there");
+        let waiting = folder.recorded("2026-11-26/c.1", ending, bytes);
+        let sound = fs::read(name::ended(&waiting.stem, ending)).expect("there");
         let (mut uploader, told) = uploader(&folder, bucket("eu/robot"), delete_after);
         let (store, metrics) = (Arc::new(InMemory::new()), uploader.metrics.clone());
         uploader.store = Some(store.clone());
         run(uploader, vec![waiting]).await;
-        let there = async |key: &str| store.get(&Key::from(key)).await.expect(key).bytes().await.expect("whole");
-        assert!(there("eu/robot/2026-11-26/c.1.wav").await == sound, "{bytes}");
-        let record = there("eu/robot/2026-11-26/c.1.json").await;
-        let left = if delete_after { vec![] } else { vec!["2026-11-26/c.1.json", "2026-11-26/c.1.wav"] };
+        let there = async |ending: &str, kind: &str| {
+            let key = format!("eu/robot/2026-11-26/c.1.{ending}");
+            let got = store.get(&Key::from(key)).await.expect(ending);
+            assert_eq!(got.attributes.get(&Attribute::ContentType).map(|kind| &**kind), Some(kind));
+            got.bytes().await.expect("whole")
+        };
+        assert!(there(ending, kind).await == sound, "{ending}, {bytes}");
+        let record = there("json", "application/json").await;
+        let recording = format!("2026-11-26/c.1.{ending}");
+        let left = if delete_after { vec![] } else { vec!["2026-11-26/c.1.json", recording.as_str()] };
         assert_eq!(folder.files(), left);
         assert_eq!(folder.0.join("2026-11-26").exists(), !delete_after, "an empty folder goes too");
         let told = events(&told);
         let wanted = What::RecordUploaded {
-            wav: "s3://calls/eu/robot/2026-11-26/c.1.wav".into(),
+            wav: format!("s3://calls/eu/robot/{recording}"),
             json: "s3://calls/eu/robot/2026-11-26/c.1.json".into(),
             bytes: (sound.len() + record.len()) as u64,
             attempts: 1,
