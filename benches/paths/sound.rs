@@ -5,7 +5,8 @@ use std::hint::black_box;
 use trunkline::codec::resample::{Resampler, SampleRate};
 use trunkline::dsp::level::Gain;
 use trunkline::dsp::mix::Bed;
-use trunkline::dsp::vad::Vad;
+use trunkline::dsp::vad::{Opinion, Vad};
+use trunkline::ms::Ms;
 
 use super::{FRAME, Path, Walk, each, quiet, speech};
 
@@ -13,6 +14,7 @@ use super::{FRAME, Path, Walk, each, quiet, speech};
 pub const PATHS: &[Path] = &[
     Path { name: "vad/gate", times: 2_000, make: || vad(quiet()) },
     Path { name: "vad/gate_and_judge", times: 1_000, make: || vad(speech()) },
+    Path { name: "vad/second_opinion", times: 500, make: second_opinion },
     Path { name: "mix/background", times: 2_000, make: || background(&speech(), Gain::from_db(-24.0)) },
     Path { name: "mix/seam", times: 2_000, make: || background(&speech()[..4], Gain::from_db(-24.0)) },
     Path { name: "resample/8000_to_16000", times: 500, make: || resample(SampleRate::HZ_8000, SampleRate::HZ_16000) },
@@ -29,6 +31,17 @@ fn vad(frames: Vec<[i16; FRAME]>) -> Walk {
     each(move || {
         n += 1;
         black_box(vad.push(black_box(&frames[n % frames.len()])));
+    })
+}
+
+/// On what would interrupt.
+fn second_opinion() -> Walk {
+    let (frames, mut opinion) = (speech(), Opinion::default());
+    let mut n = 0;
+    each(move || {
+        n += 1;
+        opinion.hear(black_box(&frames[n % frames.len()]));
+        black_box(opinion.agrees(Ms(200)));
     })
 }
 
