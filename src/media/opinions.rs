@@ -10,7 +10,6 @@ use crate::dsp::vad::Opinion;
 const OPINIONS: usize = 128;
 
 /// Who is free.
-#[expect(clippy::vec_box, reason = "they are lent as boxes")]
 pub(super) struct Opinions(Vec<Box<Opinion>>);
 
 impl Opinions {
