@@ -151,14 +151,20 @@ async fn a_recording_in_opus_is_told_whole_and_plays_elsewhere() {
     rig.idle().await;
 }
 
-#[tokio::test]
-async fn a_process_that_is_killed_leaves_files_that_play_in_opus_too() {
-    let mut rig = Rig::start(Setup { record: true, recording: "format = \"opus\"", ..Setup::default() }).await;
+/// A process that was killed 4.5 s after its call had been answered.
+async fn killed(recording: &'static str) -> (Rig, String) {
+    let mut rig = Rig::start(Setup { record: true, recording, ..Setup::default() }).await;
     let _phone = rig.phone(Phone::new("uas_answers_after_180")).await;
     let call_id = rig.dial(rig.order()).await;
     rig.answered(&call_id).await;
     tokio::time::sleep(Duration::from_millis(4_500)).await;
     rig.kill().await;
+    (rig, call_id)
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_leaves_files_that_play_in_opus_too() {
+    let (rig, call_id) = killed("format = \"opus\"").await;
     let samples = opusdec::played(&rig.folder().join(format!("recordings/{call_id}.opus")));
     // Whole pages of a second, of which the first gives the encoder's 6.5 ms.
     assert_eq!((samples.len() + 312) % 48_000, 0, "{}", samples.len());
@@ -168,12 +174,7 @@ async fn a_process_that_is_killed_leaves_files_that_play_in_opus_too() {
 #[tokio::test]
 async fn a_process_that_is_killed_leaves_files_that_play_in_both_forms() {
     for (format, header, moment) in [("format = \"pcm16\"", 44, 4), ("format = \"g711\"", 58, 2)] {
-        let mut rig = Rig::start(Setup { record: true, recording: format, ..Setup::default() }).await;
-        let _phone = rig.phone(Phone::new("uas_answers_after_180")).await;
-        let call_id = rig.dial(rig.order()).await;
-        rig.answered(&call_id).await;
-        tokio::time::sleep(Duration::from_millis(4_500)).await;
-        rig.kill().await;
+        let (rig, call_id) = killed(format).await;
         let bytes = fs::read(rig.folder().join(format!("recordings/{call_id}.wav"))).expect("the recording");
         let at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
         assert_eq!(&bytes[header - 8..header - 4], b"data", "{format}");
