@@ -58,8 +58,7 @@ async fn a_caller_is_answered_heard_and_let_go() {
     assert_eq!(record.direction(), Direction::Inbound);
     assert!((2_900..5_000).contains(&record.talk_ms), "{record:?}");
     let quality = record.quality.expect("how the line was");
-    // Of 150. What a busy machine is too late for is not sent.
-    assert!(quality.received > 140 && quality.sent > 75 && quality.lost == 0, "{quality:?}");
+    assert!(quality.received > 140 && quality.lost == 0, "{quality:?}");
     phone.done().await;
     rig.idle().await;
     // The media threads tell their sums once a second.
@@ -67,6 +66,9 @@ async fn a_caller_is_answered_heard_and_let_go() {
         rig.metric("trunkline_media_packets_received_total").await >= quality.received as f64
     })
     .await;
+    // Of 150. What a busy machine is too late for is not sent, and counted.
+    let missed = rig.metric("trunkline_media_slots_missed_total").await as u64;
+    assert!(quality.sent + missed > 140, "{missed} missed, {quality:?}");
     assert_eq!(rig.metric_of("trunkline_calls_ended_total", "outcome=\"success\"").await, 1.0);
 }
 
