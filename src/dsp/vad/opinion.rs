@@ -133,16 +133,20 @@ impl Opinion {
             let Some(window) = self.heard[at..].first_chunk() else { unreachable!() };
             let voice = self.silero.probability(window, &mut self.memory);
             let (pitched, energy) = (is_pitched(window), energy(&window[CONTEXT..]) as f32);
-            self.said.copy_within(1.., 0);
-            self.said[SAID - 1] = Said { voice, pitched, energy };
-            if pitched {
-                self.loudest = self.loudest.max(energy);
-            } else if voice < VOICE {
-                self.burst = self.burst.max(energy);
-            }
+            self.remember(Said { voice, pitched, energy });
         }
         self.heard.copy_within(judged..HEARD + self.fresh, 0);
         self.fresh -= judged;
+    }
+
+    fn remember(&mut self, window: Said) {
+        self.said.copy_within(1.., 0);
+        self.said[SAID - 1] = window;
+        if window.pitched {
+            self.loudest = self.loudest.max(window.energy);
+        } else if window.voice < VOICE {
+            self.burst = self.burst.max(window.energy);
+        }
     }
 
     /// What it says of the last 32 ms, which it does not remember having been asked about.
@@ -189,12 +193,7 @@ mod tests {
     fn opinion(windows: &[(f32, bool, f32)]) -> Opinion {
         let mut opinion = Opinion::default();
         for (voice, pitched, energy) in windows.iter().copied() {
-            opinion.said.copy_within(1.., 0);
-            opinion.said[SAID - 1] = Said { voice, pitched, energy };
-            match pitched {
-                true => opinion.loudest = opinion.loudest.max(energy),
-                false => opinion.burst = opinion.burst.max(energy),
-            }
+            opinion.remember(Said { voice, pitched, energy });
         }
         opinion
     }
