@@ -111,10 +111,4 @@ impl Call {
             history: Vec::new(),
         }
     }
-
-    pub(super) fn take_offer(&mut self, offer: &[u8]) -> Result<(), NegotiationError> {
-        let (reply, agreed) = self.negotiator.answer(offer)?;
-        (self.reply, self.agreed) = (Some(reply), Some(agreed));
-        Ok(())
-    }
 }

@@ -55,6 +55,12 @@ impl Call {
         self.session.handle(now, session::Input::Reoffer { sdp });
     }
 
+    pub(super) fn take_offer(&mut self, offer: &[u8]) -> Result<(), NegotiationError> {
+        let (reply, agreed) = self.negotiator.answer(offer)?;
+        (self.reply, self.agreed) = (Some(reply), Some(agreed));
+        Ok(())
+    }
+
     pub(super) fn reoffered(&mut self, now: Instant, sdp: Option<Vec<u8>>) {
         if self.session.is_outgoing() && self.answered.is_none() {
             self.first.get_or_insert_with(|| self.negotiator.clone());
