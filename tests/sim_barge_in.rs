@@ -94,6 +94,25 @@ fn speech_stops_the_prompt_at_once_and_for_good() {
     }
 }
 
+/// What waits in the jitter buffer is a voice already: on a bad line that is 60 ms.
+#[test]
+fn who_interrupts_does_not_wait_for_the_jitter_buffer() {
+    let uneven = Weather { jitter: 60, ..Weather::CLEAN };
+    let mut took = Vec::new();
+    for seed in 0..12 {
+        let scenario = interrupted_by(voice::recorded("caller-stop"), prompt(LONG));
+        let seen = Scenario { rtp: uneven, ..scenario }.run(seed);
+        let (_, end) = stopped(&seen);
+        let onset = seen.leg.iter().find_map(|(_, event)| match event {
+            LegEvent::SpeechStarted { onset, .. } => Some(*onset),
+            _ => None,
+        });
+        took.push((end - onset.expect("it was heard to begin")).0);
+    }
+    took.sort_unstable();
+    assert!(took[6] <= 200 + 40, "{took:?}");
+}
+
 #[test]
 fn a_prompt_that_nobody_may_stop_is_played_whole_and_the_words_are_delivered() {
     let never = || Prompt { barge_in: Some(BargeIn::Never), ..prompt(LONG) };

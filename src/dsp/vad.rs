@@ -121,6 +121,14 @@ impl Vad {
         }
     }
 
+    /// Who says of frames that come before their turn what [`push`](Self::push) will say of them then; nobody while the gate is closed.
+    pub fn ahead(&self) -> Option<Ahead> {
+        match &self.second {
+            Second::Asleep { .. } => None,
+            Second::Awake(judge) => Some(Ahead { judge: judge.clone(), open_for: self.open_for }),
+        }
+    }
+
     /// Bytes that a detector holds, the heap included (the gate's 700 or so as its C source has them).
     pub const BYTES: usize = size_of::<Vad>() + 736;
 
@@ -188,6 +196,20 @@ impl Vad {
             }
         }
         0.0
+    }
+}
+
+/// A judge who hears what has not had its turn. For as long as the gate stays open without it: what opens it anew is not asked.
+pub struct Ahead {
+    judge: Judge,
+    open_for: u8,
+}
+
+impl Ahead {
+    /// Whether the next frame is voiced.
+    pub fn voiced(&mut self, frame: &[i16; FRAME]) -> bool {
+        self.open_for = self.open_for.saturating_sub(1);
+        self.open_for > 0 && self.judge.hear(frame) >= VOICE
     }
 }
 

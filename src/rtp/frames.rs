@@ -231,6 +231,17 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
     }
 }
 
+impl Frames {
+    /// Hears a frame of G.711 that waits for its turn, `later` frames after the next one, and leaves it where it is; those before it have been
+    /// heard first. False: it has not come, or is not a packet of its own.
+    pub fn ahead(&self, jitter: &JitterBuffer, later: usize, law: Law, out: &mut [i16; FRAME]) -> bool {
+        let mut payload = [0; FRAME];
+        // What begins within a frame of ours ends in another.
+        let is_whole = self.length == 0 && jitter.peek(later, &mut payload) == Some(FRAME);
+        is_whole && law.decode(&payload, out) == FRAME
+    }
+}
+
 fn after<const K: usize>(wire: Instant, samples: i32) -> Instant {
     wire + Duration::from_micros(samples.max(0) as u64 * 125 / K as u64)
 }

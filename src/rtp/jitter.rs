@@ -425,6 +425,15 @@ impl JitterBuffer {
         false
     }
 
+    /// Copies what waits, and leaves it: the payload of the packet that is played `later` packets after the next one, if it has come and is as
+    /// long as they all are. Whether those before it have come is for the caller to ask first. Returns its length.
+    pub fn peek(&self, later: usize, room: &mut [u8]) -> Option<usize> {
+        let held = self.slots.at(self.next_number + later as i64)?;
+        let timestamp = self.next_timestamp + later as i64 * i64::from(self.packet_samples);
+        let continues = self.playing && held.samples == self.packet_samples && held.timestamp == timestamp;
+        continues.then(|| self.slots.copy(held.number, room)).filter(|length| *length > 0)
+    }
+
     /// How many packets wait.
     pub fn waiting(&self) -> usize {
         self.slots.len()

@@ -24,6 +24,8 @@ pub(super) enum Doubt {
         opinion: Box<Opinion>,
         /// For how many frames there has been no voice.
         silent: u8,
+        /// Frames that it has heard before their turn.
+        early: usize,
     },
 }
 
@@ -33,17 +35,31 @@ impl Doubt {
     fn hear(&mut self, matters: bool, voice: bool, frame: &[i16; FRAME], lately: &[i16], outlet: &mut impl Outlet) {
         match self {
             Doubt::No if matters && voice => {
-                *self = outlet.lend_opinion().map_or(Doubt::Alone, |opinion| Doubt::Asks { opinion, silent: 0 });
+                *self =
+                    outlet.lend_opinion().map_or(Doubt::Alone, |opinion| Doubt::Asks { opinion, silent: 0, early: 0 });
                 if let Doubt::Asks { opinion, .. } = self {
                     opinion.hear(lately);
                 }
             }
-            Doubt::Asks { opinion, silent } if matters && (voice || *silent < PAUSE) => {
+            Doubt::Asks { opinion, silent, early } if matters && (voice || *silent < PAUSE) => {
                 *silent = if voice { 0 } else { *silent + 1 };
-                opinion.hear(frame);
+                match early {
+                    0 => opinion.hear(frame),
+                    _ => *early -= 1,
+                }
             }
             Doubt::Alone if matters && voice => {}
             _ => self.end(outlet),
+        }
+    }
+
+    /// Takes a frame before its turn, `later` frames after the next one.
+    pub(super) fn hear_early(&mut self, later: usize, frame: &[i16; FRAME]) {
+        if let Doubt::Asks { opinion, early, .. } = self
+            && *early == later
+        {
+            opinion.hear(frame);
+            *early += 1;
         }
     }
 
@@ -55,7 +71,7 @@ impl Doubt {
     }
 
     /// Whether the voice may stop a prompt for which so much speech is asked.
-    fn allows(&mut self, min_speech: Ms) -> bool {
+    pub(super) fn allows(&mut self, min_speech: Ms) -> bool {
         match self {
             Doubt::Asks { opinion, .. } => opinion.agrees(min_speech),
             Doubt::No | Doubt::Alone => true,
@@ -64,12 +80,6 @@ impl Doubt {
 }
 
 impl Leg {
-    /// The caller has spoken under the prompt for long enough; since when.
-    pub(super) fn speaks_into_it(&mut self) -> Option<Ms> {
-        let enough = self.voiced_under.min(self.endpointer.voiced_ms()) >= self.knobs.min_speech;
-        self.onset.filter(|_| enough && self.doubt.allows(self.knobs.min_speech))
-    }
-
     /// Takes a frame that is heard, once it is known what the detector and the echo guard make of it.
     pub(super) fn doubt(&mut self, frame: &[i16; FRAME], outlet: &mut impl Outlet) {
         let by_voice = self.mouth.policy().is_some_and(|(by, _)| match by {
@@ -130,6 +140,26 @@ mod tests {
         assert!(!other.allows(Ms(200)) && free.0.is_none());
         other.end(&mut free);
         assert!(free.0.is_some());
+    }
+
+    #[test]
+    fn a_frame_that_is_heard_before_its_turn_is_not_heard_again() {
+        let sound: Vec<[i16; FRAME]> = (0..24i32)
+            .map(|n| std::array::from_fn(|at| ((n * 160 + at as i32) * 7_919 % 4_001 - 2_000) as i16))
+            .collect();
+        let heard = |early: &[usize]| {
+            let mut free = Free(Some(Box::default()));
+            let mut doubt = Doubt::No;
+            for (n, frame) in sound.iter().enumerate() {
+                doubt.hear(true, true, frame, frame, &mut free);
+                let ahead = early.get(n).copied().unwrap_or(0);
+                sound[n + 1..].iter().take(ahead).enumerate().for_each(|(later, frame)| doubt.hear_early(later, frame));
+            }
+            let Doubt::Asks { opinion, early: 0, .. } = doubt else { panic!("{doubt:?}") };
+            format!("{opinion:?}")
+        };
+        // Whatever waits: one frame, or none, or five after a gap.
+        assert_eq!(heard(&[]), heard(&[0, 1, 1, 0, 5, 4, 3, 3, 0, 0, 2, 0, 0, 5, 5, 5]));
     }
 
     #[test]

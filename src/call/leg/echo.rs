@@ -18,7 +18,7 @@ const BEFORE: Ms = Ms(100);
 const HOLD: u8 = 15;
 
 /// How loud the robot was lately, and whether what is heard is louder than its echo.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Echo {
     /// As [`below_full`] has it.
     said: [u8; REACH],

@@ -12,6 +12,7 @@ mod doubt;
 mod echo;
 mod gear;
 mod incoming;
+mod interruption;
 mod keys;
 mod latch;
 mod line;
@@ -30,7 +31,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::io::{Label, RecordedFrame};
-use super::knobs::{BargeIn, LegKnobs, OnBargeIn};
+use super::knobs::LegKnobs;
 use super::prompt::PromptNo;
 use super::record::{LineQuality, Look};
 use crate::codec::coding::Coding;
@@ -78,8 +79,6 @@ pub const SLOT: Duration = Duration::from_millis(20);
 /// Keys that may come within one slot; more would not be a hand.
 const KEYS: usize = 8;
 
-/// Words that interrupt have at least this much voice under the prompt.
-const LEAST_WORD: Ms = Ms(60);
 /// Who has been silent for no longer than this is still speaking.
 const BETWEEN_WORDS: Ms = Ms(200);
 
@@ -627,34 +626,6 @@ impl Leg {
         if let Some(free) = self.pressed.iter_mut().find(|key| key.is_none()) {
             *free = Some(key);
         }
-    }
-
-    /// Who stops what is said, and up to which prompt.
-    fn who_stops(&mut self) -> Option<(Stopped, PromptNo)> {
-        const ALL: PromptNo = PromptNo(u32::MAX);
-        if let Some(last) = self.stop.take() {
-            return Some((Stopped::Asked, last));
-        }
-        let (by @ (BargeIn::Speech | BargeIn::Words), true) = self.mouth.policy()? else { return None };
-        if self.knobs.key_barge_in && self.pressed[0].is_some() {
-            return Some((Stopped::Key, ALL));
-        }
-        // The words of an echo are our own.
-        let spoken = self.voiced_under.max(self.voiced_before) >= LEAST_WORD;
-        if let Some(onset) = self.words.filter(|_| spoken) {
-            return Some((Stopped::Speech { onset }, ALL));
-        }
-        let onset = self.speaks_into_it().filter(|_| self.knobs.on_barge_in == OnBargeIn::Stop)?;
-        (by == BargeIn::Speech).then_some((Stopped::Speech { onset }, ALL))
-    }
-
-    /// Who pauses what is said: the caller, once in an utterance.
-    fn pauses(&mut self) -> Option<Ms> {
-        let (BargeIn::Speech | BargeIn::Words, true) = self.mouth.policy()? else { return None };
-        let again = self.paused_for == self.utterance || self.mouth.paused();
-        let onset = self.speaks_into_it().filter(|_| !again && self.knobs.on_barge_in == OnBargeIn::Pause)?;
-        self.paused_for = self.utterance;
-        Some(onset)
     }
 
     /// One side holds the other; what the far end sends then is its own affair, and most send nothing.

@@ -38,6 +38,7 @@ pub(super) const IMAGE: f64 = 0.75;
 static EAR: LazyLock<Ear> = LazyLock::new(Ear::new);
 
 /// The judge of one stream.
+#[derive(Clone)]
 pub(super) struct Judge {
     ear: &'static Ear,
     network: &'static Network,

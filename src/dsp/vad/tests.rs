@@ -59,6 +59,26 @@ fn syllables_are_voice_and_the_gate_stays_open_between_them() {
 }
 
 #[test]
+fn what_is_said_of_a_frame_before_its_turn_is_what_is_said_of_it_then() {
+    let (mut vad, frames) = (Vad::default(), babble(300));
+    assert!(vad.ahead().is_none(), "the gate is closed");
+    let mut said = [0; 2];
+    for (n, frame) in frames.iter().enumerate() {
+        vad.push(frame);
+        let Some(mut ahead) = vad.ahead() else { continue };
+        let mut then = Vad { second: Second::Awake(ahead.judge.clone()), open_for: vad.open_for, ..Vad::default() };
+        // The gate would close after the last of these, whatever comes.
+        let open = usize::from(vad.open_for).saturating_sub(1);
+        for frame in frames[n + 1..].iter().take(open.min(5)) {
+            let voiced = ahead.voiced(frame);
+            said[usize::from(voiced)] += 1;
+            assert_eq!(voiced, then.push(frame).voiced, "frame {n}");
+        }
+    }
+    assert!(said[0] > 100 && said[1] > 100, "{said:?}");
+}
+
+#[test]
 fn a_judge_that_wakes_agrees_with_one_that_never_slept() {
     let frames = [vec![[0; FRAME]; 50], babble(100)].concat();
     let (mut sleepy, mut awake) = (Vad::default(), Vad::default());

@@ -46,6 +46,58 @@ fn hear(ptime: u32, frames: u32, lost: impl Fn(u32) -> bool) -> (Vec<i16>, Vec<H
     (samples, heard, start)
 }
 
+/// A reader, its buffer with packets of `ptime` ms, of which two have been read, and the samples that they were made of.
+fn waiting(ptime: u32, places: &[u32]) -> (Frames, JitterBuffer, Vec<[i16; FRAME]>) {
+    let mut jitter = JitterBuffer::new(8000, DelayLimits { start: Ms(20), ..DelayLimits::default() });
+    let frame =
+        |n: u32| std::array::from_fn(|at| Law::A.decode_one(Law::A.encode_one((n as i16 + 1) * 100 + at as i16)));
+    for place in places.iter().copied() {
+        let samples: [i16; FRAME] = frame(place);
+        let payload: Vec<u8> =
+            samples[..(ptime * 8) as usize].iter().map(|sample| Law::A.encode_one(*sample)).collect();
+        let (payload_type, sequence) = (PayloadType::PCMA, SequenceNumber(place as u16));
+        let packet = Packet {
+            marker: false,
+            payload_type,
+            sequence,
+            timestamp: place * ptime * 8,
+            ssrc: Ssrc(1),
+            payload: &payload,
+        };
+        jitter.insert(epoch() + Duration::from_millis(u64::from(place * ptime)), &packet, ptime * 8);
+    }
+    let mut reader = Frames::default();
+    for tick in 0..2 {
+        let now = epoch() + Duration::from_millis(23 + tick * 20);
+        reader.next(&mut jitter, now, false, Law::A, &mut [0; FRAME]);
+    }
+    (reader, jitter, (0..8).map(frame).collect())
+}
+
+#[test]
+fn what_waits_is_heard_and_stays() {
+    let (mut reader, mut jitter, sent) = waiting(20, &[0, 1, 2, 3, 4]);
+    let mut out = [0; FRAME];
+    for _ in 0..2 {
+        for later in 0..3 {
+            assert!(reader.ahead(&jitter, later, Law::A, &mut out));
+            assert_eq!(out, sent[2 + later]);
+        }
+        assert!(!reader.ahead(&jitter, 3, Law::A, &mut out), "it has not come");
+    }
+    reader.next(&mut jitter, epoch() + Duration::from_millis(63), false, Law::A, &mut out);
+    assert_eq!(out, sent[2]);
+    assert!(reader.ahead(&jitter, 0, Law::A, &mut out) && out == sent[3]);
+}
+
+#[test]
+fn what_is_missing_and_what_is_no_frame_of_its_own_is_not_heard_early() {
+    let (reader, jitter, _) = waiting(20, &[0, 1, 3, 4]);
+    assert!(!reader.ahead(&jitter, 0, Law::A, &mut [0; FRAME]));
+    let (reader, jitter, _) = waiting(10, &[0, 1, 2, 3, 4, 5, 6]);
+    assert!(!reader.ahead(&jitter, 0, Law::A, &mut [0; FRAME]));
+}
+
 #[test]
 fn every_packet_time_becomes_a_smooth_stream_of_frames() {
     for ptime in [10, 20, 30, 40, 60] {
