@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::LegId;
+use super::inbox::Orders;
 use super::thread::Order;
 use crate::call::io::RecordedFrame;
 
@@ -57,18 +57,13 @@ pub(super) fn tell(ears: &mut Ears, frame: &RecordedFrame) -> u64 {
 pub struct Listener {
     frames: rtrb::Consumer<RecordedFrame>,
     /// Where the other end is.
-    place: Option<(UnboundedSender<Order>, LegId, u64)>,
+    place: Option<(Orders, LegId, u64)>,
     /// By which those that there are are counted.
     _counted: Vec<Arc<()>>,
 }
 
 impl Listener {
-    pub(super) fn pair(
-        thread: UnboundedSender<Order>,
-        leg: LegId,
-        id: u64,
-        counted: Vec<Arc<()>>,
-    ) -> (Box<Ear>, Listener) {
+    pub(super) fn pair(thread: Orders, leg: LegId, id: u64, counted: Vec<Arc<()>>) -> (Box<Ear>, Listener) {
         let (ring, frames) = rtrb::RingBuffer::new(ROOM);
         let listener = Listener { frames, place: Some((thread, leg, id)), _counted: counted };
         (Box::new(Ear { id, ring, next: None }), listener)
@@ -96,7 +91,7 @@ impl Drop for Listener {
         let Some((thread, leg, id)) = self.place.take() else { return };
         let (reply, gone) = oneshot::channel();
         // At the end of the program there may be no thread any more, and nobody to wait for it: then all of it is freed anyway.
-        if thread.send(Order::Unlisten { leg, id, reply }).is_ok()
+        if thread.give(Order::Unlisten { leg, id, reply })
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(gone);

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::call::io::{HeardFrame, RecordedFrame};
@@ -33,6 +33,7 @@ use crate::call::leg::{Command, LegEvent, Setup};
 use crate::call::record::LineQuality;
 use crate::ms::Ms;
 pub use bridge::{Bridge, bridge};
+use inbox::Orders;
 pub use lateness::Watch;
 use lateness::{Counts, Lateness};
 pub use listen::Listener;
@@ -119,15 +120,10 @@ pub enum NoPort {
 /// The engine: hands out ports; drop it, and its threads end.
 #[derive(Debug)]
 pub struct Engine {
-    threads: Vec<Handle>,
+    threads: Vec<Orders>,
     running: Vec<Running>,
     next: AtomicUsize,
     ports: usize,
-}
-
-#[derive(Debug, Clone)]
-struct Handle {
-    orders: UnboundedSender<Order>,
 }
 
 /// What the engine keeps of a thread that it has started.
@@ -162,7 +158,7 @@ impl Engine {
                 }
                 Thread::new(share, inbox, reports, metrics, lateness).run();
             })?;
-            threads.push(Handle { orders });
+            threads.push(Orders::new(orders, thread.thread().clone()));
             running.push(Running { thread, lateness: own });
         }
         Ok(Engine { threads, running, next: AtomicUsize::new(0), ports: ports.len() })
@@ -176,7 +172,7 @@ impl Engine {
         for n in 0..self.threads.len() {
             let thread = &self.threads[(first + n) % self.threads.len()];
             let (reply, answer) = oneshot::channel();
-            if thread.orders.send(Order::Reserve { bind, reply }).is_err() {
+            if !thread.give(Order::Reserve { bind, reply }) {
                 continue;
             }
             match answer.await {
@@ -205,7 +201,7 @@ impl Engine {
 /// A port of a call's own. Dropping it ends the leg, if one was opened, and gives the port back.
 #[derive(Debug)]
 pub struct Reservation {
-    thread: Handle,
+    thread: Orders,
     leg: LegId,
     port: u16,
 }
@@ -241,7 +237,7 @@ impl Reservation {
     /// Has somebody listen to the leg from its next slot on, until its end; of none that is open the end comes at once. `id`: another one for each
     /// listener of this leg; `counted` is kept for as long as he listens.
     pub fn listen(&self, id: u64, counted: Vec<Arc<()>>) -> Listener {
-        let (ear, listener) = Listener::pair(self.thread.orders.clone(), self.leg, id, counted);
+        let (ear, listener) = Listener::pair(self.thread.clone(), self.leg, id, counted);
         self.order(Order::Listen { leg: self.leg, ear });
         listener
     }
@@ -253,14 +249,14 @@ impl Reservation {
 
     /// Of a thread that is gone its calls hear by the end of their events.
     fn order(&self, order: Order) {
-        let _ = self.thread.orders.send(order);
+        let _ = self.thread.give(order);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         // At the end of the program the threads may be gone first.
-        let _ = self.thread.orders.send(Order::Release { leg: self.leg });
+        let _ = self.thread.give(Order::Release { leg: self.leg });
     }
 }
 

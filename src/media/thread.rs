@@ -33,7 +33,7 @@ const TRIES: usize = 16;
 const ORDERS: Duration = Duration::from_micros(300);
 /// Orders between two looks at the clock.
 const ORDERS_AT_A_TIME: usize = 8;
-/// A tick that is nearer than this is slept for, and orders wait for it; for a later one the thread can be woken by an order.
+/// A tick that is nearer than this is slept for, and all orders wait for it; for a later one the thread can be woken.
 const NEAR: Duration = Duration::from_millis(2);
 /// Sums are told to the metrics once in so many ticks.
 const TELL: u64 = 1_000;
@@ -181,10 +181,10 @@ impl Thread {
             std::thread::sleep(gap);
             return true;
         }
-        match self.inbox.next() {
+        match self.inbox.sleep(gap) {
             Poll::Ready(Some(order)) => self.take(order),
             Poll::Ready(None) => return false,
-            Poll::Pending => self.inbox.sleep(gap),
+            Poll::Pending => {}
         }
         true
     }
