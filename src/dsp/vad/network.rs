@@ -60,8 +60,8 @@ pub(super) struct Network {
     avx2: Option<V3>,
 }
 
-/// Rows whose sums are made at once.
-const LANES: usize = 8;
+/// Rows whose sums are made at once: a pair of inputs is brought into place once for all of them, and an addition need not wait for the one before.
+const LANES: usize = 32;
 
 /// The weights of so many rows: for each pair of inputs, one pair of each row.
 struct Rows<const PAIRS: usize>([Pairs; PAIRS]);
@@ -81,7 +81,7 @@ impl<const PAIRS: usize> Rows<PAIRS> {
 
 /// What can multiply them.
 trait Sums: Copy {
-    /// The sums of eight rows.
+    /// The sums of so many rows.
     fn rows<const PAIRS: usize>(self, inputs: &[[i16; 2]; PAIRS], rows: &Rows<PAIRS>) -> [i32; LANES];
 }
 
@@ -92,15 +92,15 @@ struct Everywhere;
 impl Sums for Everywhere {
     #[inline(always)]
     fn rows<const PAIRS: usize>(self, inputs: &[[i16; 2]; PAIRS], rows: &Rows<PAIRS>) -> [i32; LANES] {
-        let mut sums = [i32x4::ZERO; 2];
+        let mut sums = [i32x4::ZERO; LANES / 4];
         for ([a, b], Pairs(weights)) in inputs.iter().zip(&rows.0) {
             let pair = i16x8::new([*a, *b, *a, *b, *a, *b, *a, *b]);
             for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<8>().0) {
                 *sum += pair.dot(i16x8::new(*weights));
             }
         }
-        let [low, high] = sums.map(i32x4::to_array);
-        from_fn(|n| if n < 4 { low[n] } else { high[n - 4] })
+        let sums = sums.map(i32x4::to_array);
+        from_fn(|n| sums[n / 4][n % 4])
     }
 }
 
@@ -108,11 +108,13 @@ impl Sums for Everywhere {
 impl Sums for V3 {
     #[inline(always)]
     fn rows<const PAIRS: usize>(self, inputs: &[[i16; 2]; PAIRS], rows: &Rows<PAIRS>) -> [i32; LANES] {
-        let mut sums = self.splat_i32x8(0);
+        let mut sums = [self.splat_i32x8(0); LANES / 8];
         for ([a, b], Pairs(weights)) in inputs.iter().zip(&rows.0) {
             let pair = self.splat_i32x8(i32::from(*a) & 0xffff | i32::from(*b) << 16);
-            let products = self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(pair), pulp::cast(*weights));
-            sums = self.wrapping_add_i32x8(sums, products);
+            for (sum, weights) in sums.iter_mut().zip(weights.as_chunks::<16>().0) {
+                let products = self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(pair), pulp::cast(*weights));
+                *sum = self.wrapping_add_i32x8(*sum, products);
+            }
         }
         pulp::cast(sums)
     }
@@ -326,7 +328,7 @@ mod tests {
                 let weights = rows.0.iter().flat_map(|pairs| &pairs.0[2 * row..][..2]);
                 weights.map(|weight| i64::from(weight.unsigned_abs()) * 32_768).sum()
             };
-            rows.iter().flat_map(|eight| (0..LANES).map(move |n| row(eight, n))).max()
+            rows.iter().flat_map(|some| (0..LANES).map(move |n| row(some, n))).max()
         }
         let heaviest = heaviest(&network.recurrent_1).max(heaviest(&network.recurrent_2)).expect("rows");
         assert!(heaviest <= i64::from(i32::MAX), "{heaviest}");
