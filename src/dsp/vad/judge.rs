@@ -11,6 +11,8 @@ use std::sync::LazyLock;
 
 use wide::{f32x4, f32x8};
 
+use rustfft::num_complex::Complex32;
+
 use super::network::{BLOCKS, Memory, Network};
 use super::transform::{Transform, hann};
 use crate::cache::touch;
@@ -111,7 +113,7 @@ impl Judge {
 /// The spectrum, and how it is summed.
 struct Ear {
     window: [f32; WINDOW],
-    transform: Transform<POINTS>,
+    transform: Transform<HALF>,
     slopes: [Slope; BANDS + 1],
 }
 
@@ -129,9 +131,11 @@ impl Ear {
     }
 
     fn bands(&self, heard: &[i16; WINDOW], norm: &Bands) -> Bands {
-        let mut line = [0.0f32; POINTS];
-        for ((out, sample), weight) in line.iter_mut().zip(heard).zip(&self.window) {
-            *out = f32::from(*sample) * weight;
+        let mut line = [Complex32::ZERO; HALF];
+        let fours = heard.as_chunks().0.iter().zip(self.window.as_chunks().0);
+        for (out, (samples, weights)) in line.as_chunks_mut().0.iter_mut().zip(fours) {
+            let [a, b, c, d] = (f32x4::new(samples.map(f32::from)) * f32x4::new(*weights)).to_array();
+            *out = [Complex32::new(a, b), Complex32::new(c, d)];
         }
         let mut power = [0.0f32; BINS];
         let Some((true_half, mirror)) = power.split_first_chunk_mut::<{ HALF + 1 }>() else { unreachable!() };

@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V3;
+use rustfft::num_complex::Complex32;
 use wide::f32x8;
 
 use super::transform::{Transform, hann};
@@ -47,7 +48,7 @@ static SILERO: LazyLock<Silero> =
 /// The network.
 pub(super) struct Silero {
     window: [f32; POINTS],
-    transform: Transform<POINTS>,
+    transform: Transform<{ POINTS / 2 }>,
     first: Layer<2>,
     second: Layer<4>,
     third: Layer<8>,
@@ -188,11 +189,12 @@ impl Silero {
     fn spectra(&self, heard: &[i16; HEARD]) -> Spectra {
         let mut spectra = [[0.0; BINS]; SPECTRA + 2];
         for (n, spectrum) in spectra[1..=SPECTRA].iter_mut().enumerate() {
-            let mut line = [0.0; POINTS];
-            for (out, (at, weight)) in line.iter_mut().zip((n * POINTS / 2..).zip(&self.window)) {
+            let line: [f32; POINTS] = from_fn(|point| {
+                let at = n * POINTS / 2 + point;
                 let sample = heard[if at < HEARD { at } else { 2 * (HEARD - 1) - at }];
-                *out = f32::from(sample) / 32_768.0 * weight;
-            }
+                f32::from(sample) / 32_768.0 * self.window[point]
+            });
+            let mut line = from_fn(|pair| Complex32::new(line[2 * pair], line[2 * pair + 1]));
             self.transform.power(&mut line, spectrum);
             spectrum.iter_mut().for_each(|bin| *bin = bin.sqrt());
         }
