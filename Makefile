@@ -14,13 +14,14 @@ endif
 endif
 export RUSTFLAGS
 
-.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load turns soak soak-media chaos talk-off held-out fuzz
+.PHONY: help demo test build check-style docs check-wire weights run-tests guard guard-renew bench jitter load neighbours turns soak soak-media chaos talk-off held-out fuzz
 
 help:
 	@echo 'make demo    install what is missing, build, and hear a robot hold a phone conversation'
 	@echo 'make test    install what is missing, then style, lints, docs, every test, and the guard'
 	@echo 'make build   the release binary: $(trunkline)'
 	@echo 'make load    how many calls this machine carries (docs/CAPACITY.md); make soak: 300,000 of them'
+	@echo 'make neighbours  Asterisk beside it, in the same minute, by calls that talk (benches/neighbours/asterisk)'
 	@echo 'make turns   how quick a conversation is, and what interrupts it (docs/conversation-bench.md)'
 	@echo 'make chaos   1,000 calls whose services are killed, frozen and slowed at random (docs/operations.md)'
 	@echo 'make soak-media  two hours of two legs with clocks that drift, over a bad network, in virtual time'
@@ -80,6 +81,10 @@ guard-renew:
 load: build
 	$(trunkline) load hold --calls 500 --seconds 20
 	$(trunkline) load setup --rate 500 --calls 10000 --direction in,out,mixed
+
+# Asterisk in a Debian of its own, by debootstrap and chroot, and ours in turn: CALLS="100 200" HOLD=15 RUNS=3 make neighbours. Needs root, two cores.
+neighbours: build
+	scripts/neighbours '$(CARGO_TARGET_DIR)/neighbours/asterisk' $(trunkline)
 
 # Whether a conversation is quick, and interrupted when, and only when, it should be. Needs espeak-ng. Some four minutes.
 turns: build

@@ -1,6 +1,9 @@
 //! The load harness, on a small scale: what it measures is there, and nothing is wrong with it.
 
-use crate::rig::Folder;
+use crate::rig::{ANSWERED, Folder, Rig, Setup};
+
+/// Other tests, and builds, run beside it.
+const BUSY: &str = "--no-overload";
 
 /// Runs `trunkline load` to its end and gives what it wrote.
 async fn measured(what: &[&str]) -> serde_json::Value {
@@ -9,8 +12,6 @@ async fn measured(what: &[&str]) -> serde_json::Value {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_trunkline"))
         .arg("load")
         .args(what)
-        // Other tests, and builds, run beside it.
-        .arg("--no-overload")
         .arg("--json")
         .arg(&json)
         .kill_on_drop(true)
@@ -25,13 +26,28 @@ async fn measured(what: &[&str]) -> serde_json::Value {
 
 #[tokio::test]
 async fn calls_that_talk_are_measured() {
-    let held = measured(&["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed"]).await;
+    let held = measured(&["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed", BUSY]).await;
     let count = |what: &str| held[what]["count"].as_u64().expect("a number");
     assert_eq!((held["failed"].as_u64(), held["lost"].as_u64()), (Some(0), Some(0)), "{held}");
     assert!(held["packets"].as_u64() > Some(4_000), "{held}");
     assert!(count("pacing") > 4_000 && count("utterance") >= 8 && count("interruption") >= 8, "{held}");
     assert!(held["heard"].as_f64() > Some(0.9), "recognition got the audio: {held}");
     assert!(held["cpu_ms"].as_f64() > Some(0.0) && held["left_threads"].as_i64() <= Some(1), "{held}");
+}
+
+/// A neighbour is any server that runs already: here one of ours, which tells its calls that it is none.
+#[tokio::test]
+async fn of_a_neighbour_only_that_is_told_which_can_be_known() {
+    let peer = "sources = [\"127.0.0.0/24\"]".to_owned();
+    let rig = Rig::start(Setup { peer, trunk: ANSWERED, ..Setup::default() }).await;
+    let (sip, pid) = (format!("127.0.0.1:{}", rig.ports.sip()), rig.pid().to_string());
+    let held = measured(&["hold", "--calls", "6", "--seconds", "4", "--against", &sip, "--pid", &pid]).await;
+    assert_eq!((held["failed"].as_u64(), held["lost"].as_u64()), (Some(0), Some(0)), "{held}");
+    assert!(held["packets"].as_u64() > Some(1_000) && held["cpu_ms"].as_f64() > Some(0.0), "{held}");
+    assert!(held["rss_kib"].as_u64() > Some(1_000), "{held}");
+    for unknown in ["utterance", "interruption", "socket_drops", "counters", "heard", "robot"] {
+        assert!(held.get(unknown).is_none(), "{unknown}: {held}");
+    }
 }
 
 /// What has to be back at the idle figure.
@@ -46,7 +62,7 @@ fn leaves_nothing(round: &serde_json::Value) {
 
 #[tokio::test]
 async fn calls_that_are_only_set_up_leave_nothing_behind() {
-    let rounds = measured(&["setup", "--calls", "60", "--rate", "30", "--direction", "mixed"]).await;
+    let rounds = measured(&["setup", "--calls", "60", "--rate", "30", "--direction", "mixed", BUSY]).await;
     let [round] = rounds.as_array().expect("one for each direction").as_slice() else { panic!("{rounds}") };
     leaves_nothing(round);
     assert_eq!(round["outcomes"]["load"]["success"].as_u64(), Some(60), "{round}");
@@ -56,7 +72,7 @@ async fn calls_that_are_only_set_up_leave_nothing_behind() {
 #[tokio::test]
 async fn calls_that_go_wrong_leave_nothing_behind() {
     let how = ["setup", "--calls", "300", "--rate", "30", "--unruly", "60", "--direction", "mixed", "--rounds", "2"];
-    let rounds = measured(&how).await;
+    let rounds = measured(&[&how[..], &[BUSY]].concat()).await;
     let [first, second] = rounds.as_array().expect("two rounds").as_slice() else { panic!("{rounds}") };
     for round in [first, second] {
         leaves_nothing(round);

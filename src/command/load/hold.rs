@@ -7,48 +7,30 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-use tonic::transport::Channel;
 
+use super::called::{Called, Told};
 use super::phones::{self, Measured, Spoken, ToPhones};
 use super::process::{self, Usage};
 use super::report::Held;
-use super::services::Services;
 use super::speech::Phrases;
-use super::{Direction, Hold, Trouble, capture, program};
-use crate::command::harness::signalling::{Media, Signalling, State, ToSignalling, number_of};
+use super::{Direction, Hold, Trouble, capture};
+use crate::command::harness::signalling::{Media, Signalling, State, ToSignalling};
 use crate::command::harness::sockets::Bound;
-use crate::command::harness::stage::{self, Plan, Stage};
-use crate::proto::control::v1::DialRequest;
-use crate::proto::control::v1::control_client::ControlClient;
+use crate::command::harness::stage;
 
 /// After the last answer, before anything is counted.
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long the last calls may take to come up, and to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What should not move while calls are held.
-const COUNTERS: [&str; 8] = [
-    "trunkline_media_ticks_late_total",
-    "trunkline_media_slots_missed_total",
-    "trunkline_media_dropped_total",
-    "trunkline_speech_dropped_frames_total",
-    "trunkline_speech_stream_failures_total",
-    "trunkline_calls_refused_total",
-    "trunkline_sip_datagrams_dropped_total",
-    "trunkline_service_troubles_total",
-];
-
 /// A harness with its server, ready for calls.
 pub(super) struct House {
-    stage: Stage,
+    called: Called,
     phones: plain::Sender<ToPhones>,
     signalling: mpsc::UnboundedSender<ToSignalling>,
-    services: Services,
-    control: ControlClient<Channel>,
-    /// Where the phones receive.
+    /// The server before its first call.
     idle: Usage,
     up: usize,
-    next_request: u64,
 }
 
 impl House {
@@ -56,38 +38,22 @@ impl House {
     pub(super) async fn open(options: &Hold, most: usize) -> Result<House, Trouble> {
         let phrases = Phrases::new()?;
         let spoken = Arc::new(Spoken::new(most));
-        let (services, port) = Services::start(spoken.clone(), options.alaw)?;
         let wrong = |error: std::io::Error| Trouble::Socket(error.to_string());
         let sip = UdpSocket::bind("127.0.0.2:0").await.map_err(wrong)?.into_std().map_err(wrong)?;
-        let plan = Plan {
-            program: program(options.server.server.as_deref())?,
-            cpus: options.server.server_cpus.clone(),
-            calls: most,
-            record: options.record.clone(),
-            peer: sip.local_addr().map_err(wrong)?,
-            more: Vec::new(),
-            services: Some(port),
-            batch_ms: options.batch_ms,
-            no_overload: options.server.no_overload,
-            prompts: Vec::new(),
-        };
-        let stage = Stage::start(&plan).await?;
+        let called = Called::open(options, most, sip.local_addr().map_err(wrong)?, spoken.clone()).await?;
         let bound = Bound::find()?;
         let rtp_port = bound.port;
-        let phones = phones::start(bound, most, phrases, spoken)?;
+        let phones = phones::start(bound, most, phrases, spoken, called.pauses())?;
         let told = phones.clone();
         let tell = move |media: Media| {
             // A thread that has ended has no phones any more.
             let _ = told.send(ToPhones::Media(media));
         };
-        let signalling = Signalling::start(sip, stage.sip, rtp_port, tell)?;
-        let control = format!("http://127.0.0.1:{}", stage.control);
-        let control =
-            ControlClient::connect(control).await.map_err(|error| Trouble::Server(format!("control: {error}")))?;
+        let signalling = Signalling::start(sip, called.sip(), rtp_port, tell)?;
         stage::pin_all(&options.server.own_cpus)?;
         sleep(Duration::from_secs(1)).await;
-        let idle = Usage::of(stage.pid());
-        Ok(House { stage, phones, signalling, services, control, idle, up: 0, next_request: 0 })
+        let idle = Usage::of(called.pid());
+        Ok(House { called, phones, signalling, idle, up: 0 })
     }
 
     /// Brings the number of calls up to `calls`.
@@ -96,7 +62,7 @@ impl House {
         pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for phone in self.up..calls {
             pace.tick().await;
-            self.begin(phone, options.direction);
+            self.begin(phone, options.direction());
         }
         self.up = calls;
         let deadline = Instant::now() + PATIENCE;
@@ -113,12 +79,7 @@ impl House {
 
     fn begin(&mut self, phone: usize, direction: Direction) {
         if direction.is_dialled(phone) {
-            self.next_request += 1;
-            let request_id = self.next_request.to_string();
-            let dial = DialRequest { request_id, callee: number_of(phone), ..DialRequest::default() };
-            let mut control = self.control.clone();
-            // A refusal shows as a call that is missing, and in the server's counters.
-            tokio::spawn(async move { control.dial(dial).await });
+            self.called.dial(phone);
         } else {
             let _ = self.signalling.send(ToSignalling::Dial { phone });
         }
@@ -126,31 +87,30 @@ impl House {
 
     /// Measures for so long.
     pub(super) async fn measure(&mut self, options: &Hold) -> Result<Held, Trouble> {
-        let pid = self.stage.pid();
+        let pid = self.called.pid();
         let _ = self.phones.send(ToPhones::Begin);
-        self.services.take();
-        let before = self.stage.metrics().await;
+        let before = self.called.begin().await;
         let rcvbuf = process::receive_buffer_errors();
-        let drops = process::socket_drops(self.stage.media.clone());
-        let capture = match options.capture {
-            true => Some(capture::start(self.stage.media.clone(), options.seconds)?),
-            false => None,
+        let capture = match self.called.media() {
+            Some(ports) if options.capture => Some(capture::start(ports, options.seconds)?),
+            _ => None,
         };
         let (server, own, begun) = (Usage::of(pid), Usage::of(std::process::id()), Instant::now());
         let mut memory = vec![(0.0, server.rss_kib as f64)];
         while begun.elapsed().as_secs_f64() + 0.5 < f64::from(options.seconds) {
             let left = f64::from(options.seconds) - begun.elapsed().as_secs_f64();
             sleep(Duration::from_secs_f64(left.min(1.0))).await;
-            memory.push((begun.elapsed().as_secs_f64() / 60.0, Usage::of(pid).rss_kib as f64));
+            memory.push((begun.elapsed().as_secs_f64() / 60.0, process::rss_kib(pid) as f64));
         }
         let used = Usage::of(pid).since(&server);
         let harness = Usage::of(std::process::id()).since(&own);
         let seconds = begun.elapsed().as_secs_f64();
         let capture = capture.map(|running| running.finish()).transpose()?;
-        let Measured { packets, lost, strange, late, pacing, interruption, not_interrupted, own_lateness, .. } =
-            self.measured()?;
-        let seen = self.services.take();
-        let after = self.stage.metrics().await;
+        if used.rss_kib == 0 {
+            return Err(Trouble::Server(format!("process {pid} has ended")));
+        }
+        let phones = self.measured()?;
+        let Told { heard_ms, inside, robot } = self.called.told(&before, &phones).await;
         let state = self.state().await?;
         let missing = (self.up as u64).saturating_sub(state.up as u64 + state.failures());
         let mut reasons: BTreeMap<_, _> = state.failed.clone().into_iter().collect();
@@ -171,25 +131,20 @@ impl House {
             voluntary_s: used.voluntary as f64 / seconds,
             involuntary_s: used.involuntary as f64 / seconds,
             rcvbuf_errors: process::receive_buffer_errors() - rcvbuf,
-            socket_drops: process::socket_drops(self.stage.media.clone()).saturating_sub(drops),
-            pacing: (&pacing).into(),
+            pacing: (&phones.pacing).into(),
             capture,
-            packets,
-            lost,
-            late,
-            strange,
-            utterance: (&seen.utterance).into(),
-            interruption: (&interruption).into(),
-            not_interrupted,
-            heard: seen.heard_ms as f64 / (call_seconds * 1_000.0),
+            packets: phones.packets,
+            lost: phones.lost,
+            late: phones.late,
+            strange: phones.strange,
+            voiced: phones.voiced as f64 * 0.02 / call_seconds,
+            heard: heard_ms.map(|ms| ms as f64 / (call_seconds * 1_000.0)),
+            inside,
+            robot,
             failed: state.failures() + missing,
             reasons,
-            counters: COUNTERS
-                .iter()
-                .map(|name| ((*name).to_owned(), stage::metric(&after, name) - stage::metric(&before, name)))
-                .collect(),
             harness: by_thread(&harness),
-            harness_late: (&own_lateness).into(),
+            harness_late: (&phones.own_lateness).into(),
             ..Held::default()
         })
     }
@@ -203,20 +158,28 @@ impl House {
             let _ = self.signalling.send(ToSignalling::HangUp { phone });
         }
         let deadline = Instant::now() + PATIENCE;
-        while self.stage.metric("trunkline_calls").await > 0.0 && Instant::now() < deadline {
+        while self.left().await? > 0 && Instant::now() < deadline {
             sleep(Duration::from_millis(100)).await;
         }
         sleep(Duration::from_secs(1)).await;
-        let now = Usage::of(self.stage.pid());
+        let now = Usage::of(self.called.pid());
         held.left_kib = now.rss_kib as i64 - self.idle.rss_kib as i64;
         held.left_files = now.files as i64 - self.idle.files as i64;
         held.left_threads = now.threads as i64 - self.idle.threads as i64;
-        let left = self.stage.metric("trunkline_calls").await;
-        if left > 0.0 {
-            held.reasons.insert("never ended".to_owned(), left as u64);
-            held.failed += left as u64;
+        let left = self.left().await?;
+        if left > 0 {
+            held.reasons.insert("never ended".to_owned(), left);
+            held.failed += left;
         }
-        self.stage.strike().await
+        self.called.strike().await
+    }
+
+    /// Calls that are not over: as the server has it, or, if it does not tell, the phones.
+    async fn left(&self) -> Result<u64, Trouble> {
+        match self.called.calls().await {
+            Some(calls) => Ok(calls),
+            None => Ok(self.state().await?.up as u64),
+        }
     }
 
     async fn state(&self) -> Result<State, Trouble> {

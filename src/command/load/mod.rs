@@ -7,13 +7,17 @@
 //! | file | what |
 //! |---|---|
 //! | `phones`, `speech` | the callers' media, and what is heard of the robot |
+//! | `called` | whom they call: a server of ours, or a neighbour's that runs already (`--against`) |
 //! | `services` | recogniser, voice and dialogue |
+//! | `audiosocket` | the robot of a neighbour |
 //! | `hold`, `setup` | calls that talk; calls that are only set up and ended |
 //! | `sipp`, `unruly` | who sets them up; the ways in which far ends make trouble, and what calls come to then |
 //! | `process`, `histogram`, `capture`, `report` | what is measured, and the table |
 //!
 //! The server's process, the phones' SIP and what else is the same in every bench stand in `command::harness`.
 
+mod audiosocket;
+mod called;
 mod capture;
 mod histogram;
 mod hold;
@@ -26,6 +30,7 @@ mod sipp;
 mod speech;
 mod unruly;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -107,9 +112,9 @@ pub struct Hold {
     /// How long they are measured, s: 1 to 86400.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Who calls.
-    #[arg(long, default_value = "mixed")]
-    direction: Direction,
+    /// Who calls; mixed if nothing is given, and the phones with --against.
+    #[arg(long)]
+    direction: Option<Direction>,
     /// Calls that are begun in a second, 1 to 1000.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     ramp: u32,
@@ -127,7 +132,33 @@ pub struct Hold {
     #[arg(long)]
     capture: bool,
     #[command(flatten)]
+    against: Against,
+    #[command(flatten)]
     server: Server,
+}
+
+/// A server that is measured beside ours: another program, which runs already.
+#[derive(Debug, Clone, Args)]
+pub struct Against {
+    /// The phones call this SIP address on this machine's loopback instead of a server that is started. Told is what the kernel and the phones
+    /// know; all that asks a server of ours is refused.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "pid", conflicts_with_all = ["direction", "batch_ms", "alaw", "record",
+        "capture", "server", "server_cpus", "no_overload", "assert"])]
+    against: Option<SocketAddr>,
+    /// The process that is measured with --against.
+    #[arg(long, requires = "against")]
+    pid: Option<u32>,
+    /// Be the robot of --against: take connections of Asterisk's AudioSocket here, one a call.
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "against")]
+    audiosocket: Option<SocketAddr>,
+}
+
+impl Hold {
+    /// A neighbour cannot be told to dial.
+    fn direction(&self) -> Direction {
+        let of_all = if self.against.against.is_some() { Direction::In } else { Direction::Mixed };
+        self.direction.unwrap_or(of_all)
+    }
 }
 
 /// Calls that talk, more and more of them.
@@ -206,19 +237,23 @@ async fn ramped(Ramp { from, step, hold: options }: Ramp) -> Result<(), Trouble>
     for calls in steps {
         house.ramp(calls as usize, &options).await?;
         let held = house.measure(&options).await?;
+        let p99_ms = |of: fn(&report::Inside) -> report::Points| {
+            held.inside.as_ref().map_or("-".to_owned(), |inside| format!("{:.1}", of(inside).p99 as f64 / 1_000.0))
+        };
         println!(
-            "{:>6} {:>8.3} {:>9.1} {:>10} {:>10} {:>10.1} {:>10.1} {:>6} {:>6}",
+            "{:>6} {:>8.3} {:>9.1} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6}",
             held.calls,
             held.cpu_ms,
             held.kib_per_call(),
             held.pacing.p50,
             held.pacing.p99,
-            held.utterance.p99 as f64 / 1_000.0,
-            held.interruption.p99 as f64 / 1_000.0,
+            p99_ms(|inside| inside.utterance),
+            p99_ms(|inside| inside.interruption),
             held.lost,
             held.failed
         );
-        let missed = held.missed();
+        // The bars are ours, and no neighbour's.
+        let missed = if held.inside.is_some() { held.missed() } else { held.broken() };
         if wrong.is_empty() && !missed.is_empty() {
             println!("       from here on: {}", missed.join("; "));
         }
@@ -234,4 +269,39 @@ async fn ramped(Ramp { from, step, hold: options }: Ramp) -> Result<(), Trouble>
 
 fn write_json(server: &Server, figures: &impl serde::Serialize) -> Result<(), Trouble> {
     server.json.as_deref().map_or(Ok(()), |path| harness::write_json(path, figures))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, error::ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        what: Load,
+    }
+
+    fn hold(more: &str) -> Result<Line, clap::Error> {
+        Line::try_parse_from(["load", "hold"].into_iter().chain(more.split_whitespace()))
+    }
+
+    #[test]
+    fn what_a_neighbour_cannot_do_is_refused_by_name() {
+        let neighbour = "--against 127.0.0.20:5060 --pid 7 --audiosocket 127.0.0.1:9092 --own-cpus 1 --json f";
+        assert!(hold(neighbour).is_ok());
+        for more in ["direction out", "batch-ms 20", "alaw", "record", "capture", "server f", "server-cpus 0"]
+            .into_iter()
+            .chain(["no-overload", "assert"])
+        {
+            let refused = hold(&format!("{neighbour} --{more}")).expect_err(more);
+            assert_eq!(refused.kind(), ErrorKind::ArgumentConflict);
+            let name = more.split(' ').next().unwrap_or_default();
+            assert!(refused.to_string().contains(&format!("--{name}")), "{refused}");
+        }
+        for lonely in ["--against 127.0.0.20:5060", "--pid 7", "--audiosocket 127.0.0.1:9092"] {
+            assert_eq!(hold(lonely).expect_err(lonely).kind(), ErrorKind::MissingRequiredArgument);
+        }
+    }
 }

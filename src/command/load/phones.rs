@@ -23,6 +23,9 @@ const INTERRUPTS_AT: u64 = 125;
 const ASKS_AT: u64 = 400;
 /// Frames of silence after which the robot counts as silent.
 const SILENT: u32 = 10;
+/// A robot that sends nothing while it is silent is silent for longer than this; a packet that comes so late is not late, but the next prompt's
+/// first.
+const PAUSE_NS: i64 = 1_000_000_000;
 /// A sender report each 5 s.
 const REPORT: u64 = 250;
 
@@ -47,6 +50,10 @@ pub(super) struct Measured {
     /// More than 20 ms from their place.
     pub(super) late: u64,
     pub(super) reports: u64,
+    /// Packets with the robot's voice.
+    pub(super) voiced: u64,
+    /// Prompts that began after a pause without packets.
+    pub(super) pauses: u64,
     /// Distance of two packets from 20 ms.
     pub(super) pacing: Histogram,
     /// From the caller's first sound to the robot's last packet.
@@ -65,6 +72,8 @@ impl Measured {
             strange: 0,
             late: 0,
             reports: 0,
+            voiced: 0,
+            pauses: 0,
             pacing: Histogram::of_pacing(),
             interruption: Histogram::of_waiting(),
             not_interrupted: 0,
@@ -110,12 +119,13 @@ struct Phone {
     silent: u32,
 }
 
-/// Starts their thread; it ends when nobody can tell it anything any more.
+/// Starts their thread; it ends when nobody can tell it anything any more. `pauses`: the server sends nothing while the robot is silent.
 pub(super) fn start(
     bound: Bound,
     phones: usize,
     phrases: Phrases,
     spoken: Arc<Spoken>,
+    pauses: bool,
 ) -> Result<mpsc::Sender<ToPhones>, Trouble> {
     let (orders, inbox) = mpsc::channel();
     let wheel = Wheel {
@@ -123,6 +133,7 @@ pub(super) fn start(
         phones: (0..phones).map(|_| Phone::idle()).collect(),
         phrases,
         spoken,
+        pauses,
         measured: Measured::new(),
         inbox,
     };
@@ -154,6 +165,7 @@ struct Wheel {
     phones: Vec<Phone>,
     phrases: Phrases,
     spoken: Arc<Spoken>,
+    pauses: bool,
     measured: Measured,
     inbox: mpsc::Receiver<ToPhones>,
 }
@@ -235,25 +247,28 @@ impl Wheel {
     }
 
     fn listen(&mut self, reader: &mut Reader) {
-        let Wheel { bound, phones, measured, .. } = self;
+        let Wheel { bound, phones, measured, pauses, .. } = self;
         let reports = bound.read(reader, |phone, at, packet| match phone {
             None => measured.strange += 1,
-            Some(n) => phones[n].heard(at, packet, measured),
+            Some(n) => phones[n].heard(at, packet, *pauses, measured),
         });
         measured.reports += reports;
     }
 }
 
 impl Phone {
-    fn heard(&mut self, at: i64, packet: &[u8], measured: &mut Measured) {
+    fn heard(&mut self, at: i64, packet: &[u8], pauses: bool, measured: &mut Measured) {
         let (Some(sequence), Some(payload)) = (packet.get(2..4), packet.get(HEADER..)) else {
             measured.strange += 1;
             return;
         };
         let sequence = u16::from_be_bytes([sequence[0], sequence[1]]);
+        let voiced = is_voice(payload);
         measured.packets += 1;
+        measured.voiced += u64::from(voiced);
         if let Some((before, then)) = self.heard {
             match sequence.wrapping_sub(before) {
+                1 if pauses && at - then > PAUSE_NS => measured.pauses += 1,
                 1 => {
                     let off = (at - then - 20_000_000).unsigned_abs() / 1_000;
                     measured.pacing.add(off);
@@ -265,7 +280,7 @@ impl Phone {
         }
         self.heard = Some((sequence, at));
         if let Some(onset) = self.onset {
-            if is_voice(payload) {
+            if voiced {
                 (self.loud, self.silent) = (at, 0);
                 return;
             }
@@ -312,7 +327,7 @@ mod tests {
         let mut hear = |sequence: u16, ms: f64, voice: u8, phone: &mut Phone| {
             header(&mut packet, false, sequence, 0, 1);
             packet[HEADER..].fill(voice);
-            phone.heard((ms * 1e6) as i64, &packet, &mut measured);
+            phone.heard((ms * 1e6) as i64, &packet, false, &mut measured);
         };
         hear(65_534, 0.0, 1, &mut phone);
         hear(65_535, 20.5, 1, &mut phone);
@@ -324,6 +339,20 @@ mod tests {
         let Measured { packets, lost, strange, late, pacing, interruption, .. } = measured;
         assert_eq!((packets, lost, strange, late), (15, 2, 1, 1));
         assert_eq!((pacing.max(), interruption.count(), interruption.max()), (24_900, 1, 70_100));
+    }
+
+    #[test]
+    fn a_pause_is_not_late_where_there_may_be_one() {
+        let mut packet = [1; HEADER + FRAME];
+        for (pauses, expected) in [(true, (2, 1, 20_000)), (false, (3, 0, 1_880_000))] {
+            let (mut phone, mut measured) = (Phone::idle(), Measured::new());
+            for (n, ms) in [0, 20, 1_920, 1_960].into_iter().enumerate() {
+                header(&mut packet, false, n as u16, 0, 1);
+                phone.heard(ms * 1_000_000, &packet, pauses, &mut measured);
+            }
+            assert_eq!((measured.pacing.count(), measured.pauses, measured.pacing.max()), expected);
+            assert_eq!((measured.voiced, measured.lost), (4, 0));
+        }
     }
 
     #[test]

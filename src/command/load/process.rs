@@ -41,8 +41,7 @@ impl Usage {
         if (usage.cpu_s - exact).abs() < 0.02 * usage.threads as f64 {
             usage.cpu_s = exact;
         }
-        let status = fs::read_to_string(root.join("status")).unwrap_or_default();
-        usage.rss_kib = field(&status, "VmRSS:");
+        usage.rss_kib = rss_kib(pid);
         usage.files = fs::read_dir(root.join("fd")).map_or(0, Iterator::count);
         usage
     }
@@ -83,6 +82,11 @@ fn name(task: &Path) -> String {
 fn field(status: &str, key: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(key));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Resident memory of a process in KiB; 0 of one that is gone.
+pub(super) fn rss_kib(pid: u32) -> u64 {
+    field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:")
 }
 
 /// Datagrams that the kernel threw away because a receive buffer was full, of all sockets of this machine's namespace.
@@ -139,6 +143,6 @@ mod tests {
 
     #[test]
     fn nobody_is_nobody() {
-        assert_eq!(Usage::of(u32::MAX).threads, 0);
+        assert_eq!((Usage::of(u32::MAX).threads, rss_kib(u32::MAX)), (0, 0));
     }
 }

@@ -43,7 +43,6 @@ pub(super) struct Held {
     pub(super) voluntary_s: f64,
     pub(super) involuntary_s: f64,
     pub(super) rcvbuf_errors: u64,
-    pub(super) socket_drops: u64,
     /// µs.
     pub(super) pacing: Points,
     pub(super) capture: Option<Points>,
@@ -51,17 +50,19 @@ pub(super) struct Held {
     pub(super) lost: u64,
     pub(super) late: u64,
     pub(super) strange: u64,
-    /// µs, beyond `endpoint_ms`.
-    pub(super) utterance: Points,
-    /// µs, `min_speech_ms` included.
-    pub(super) interruption: Points,
-    pub(super) not_interrupted: u64,
-    /// Audio that recognition got of all that was spoken into the phones, 1 is all.
-    pub(super) heard: f64,
+    /// Of the time, how much had a packet with the robot's voice.
+    pub(super) voiced: f64,
+    /// Audio that recognition, or a neighbour's robot, got of all that was spoken into the phones, 1 is all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) heard: Option<f64>,
+    /// Of a server of ours.
+    #[serde(flatten)]
+    pub(super) inside: Option<Inside>,
+    /// Of a neighbour's robot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) robot: Option<Spoke>,
     pub(super) failed: u64,
     pub(super) reasons: BTreeMap<String, u64>,
-    /// The server's own counters that should not have moved.
-    pub(super) counters: BTreeMap<String, f64>,
     /// CPU-ms of the harness per call-second, by thread.
     pub(super) harness: BTreeMap<String, f64>,
     pub(super) harness_late: Points,
@@ -69,6 +70,30 @@ pub(super) struct Held {
     pub(super) left_kib: i64,
     pub(super) left_files: i64,
     pub(super) left_threads: i64,
+}
+
+/// What only a server of ours tells, or decides.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Inside {
+    pub(super) socket_drops: u64,
+    /// µs, beyond `endpoint_ms`.
+    pub(super) utterance: Points,
+    /// µs, `min_speech_ms` included.
+    pub(super) interruption: Points,
+    pub(super) not_interrupted: u64,
+    /// Its own counters that should not have moved.
+    pub(super) counters: BTreeMap<String, f64>,
+}
+
+/// What the robot of a neighbour spoke.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Spoke {
+    pub(super) frames: u64,
+    pub(super) broken: u64,
+    /// Prompts that came to the phones after a pause.
+    pub(super) pauses: u64,
+    /// µs.
+    pub(super) lateness: Points,
 }
 
 impl Held {
@@ -95,7 +120,10 @@ impl Held {
         let counts = [
             (self.failed, "calls failed"),
             (self.lost, "packets of the server were lost"),
-            (self.socket_drops, "datagrams were dropped at the server's sockets for want of buffer"),
+            (
+                self.inside.as_ref().map_or(0, |inside| inside.socket_drops),
+                "datagrams were dropped at the server's sockets for want of buffer",
+            ),
         ];
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
@@ -134,13 +162,35 @@ impl Held {
             "packets of the server",
             format!("{}, {} lost, {} late by over 20 ms, {} strange", self.packets, self.lost, self.late, self.strange),
         );
+        table.row("  with the robot's voice", format!("{:.1} % of the time", self.voiced * 100.0));
+        table.row("RcvbufErrors of the whole machine", self.rcvbuf_errors.to_string());
+        if let Some(inside) = &self.inside {
+            inside.rows(&mut table);
+        }
+        if let Some(heard) = self.heard {
+            table.row("audio that recognition, or the robot, got", format!("{:.2} %", heard * 100.0));
+        }
+        if let Some(robot) = &self.robot {
+            table.row(
+                "frames of the robot",
+                format!("{}, {} connections broken, {} pauses", robot.frames, robot.broken, robot.pauses),
+            );
+            table.row("  its lateness, µs", distribution(&robot.lateness));
+        }
+        table.row("failed calls", format!("{}{}", self.failed, reasons(&self.reasons)));
         table.row(
-            "kernel drops",
-            format!(
-                "{} at the server's sockets, {} RcvbufErrors on the whole machine",
-                self.socket_drops, self.rcvbuf_errors
-            ),
+            "left after the last call",
+            format!("{:+} KiB, {:+} files, {:+} threads", self.left_kib, self.left_files, self.left_threads),
         );
+        table.row("the harness itself, ms per call-second", threads(&self.harness));
+        table.row("  its phones' lateness, µs", distribution(&self.harness_late));
+        table.text
+    }
+}
+
+impl Inside {
+    fn rows(&self, table: &mut Table) {
+        table.row("kernel drops at the server's sockets", self.socket_drops.to_string());
         table.row("end of speech → utterance, beyond endpoint_ms, ms", in_ms(&self.utterance));
         table.row(
             "first sound → last packet of the prompt, ms",
@@ -150,18 +200,9 @@ impl Held {
                 self.not_interrupted
             ),
         );
-        table.row("audio that recognition got", format!("{:.2} %", self.heard * 100.0));
-        table.row("failed calls", format!("{}{}", self.failed, reasons(&self.reasons)));
         for (name, value) in self.counters.iter().filter(|(_, value)| **value != 0.0) {
-            table.row(&format!("  {name}"), format!("{value}"));
+            table.row(name, format!("{value}"));
         }
-        table.row(
-            "left after the last call",
-            format!("{:+} KiB, {:+} files, {:+} threads", self.left_kib, self.left_files, self.left_threads),
-        );
-        table.row("the harness itself, ms per call-second", threads(&self.harness));
-        table.row("  its phones' lateness, µs", distribution(&self.harness_late));
-        table.text
     }
 }
 
