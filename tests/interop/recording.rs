@@ -8,7 +8,7 @@ use trunkline::proto::control::v1::send_request::{Command as Order, RecordPause}
 use trunkline::proto::control::v1::{CallRecord, SendRequest};
 
 use crate::opusdec;
-use crate::rig::{Happened, Phone, Rig, Setup, say, soon};
+use crate::rig::{Happened, PATIENCE, Phone, Rig, Setup, say, soon};
 
 const PAUSE: Order = Order::RecordPause(RecordPause { on: true, keep_text: false });
 const RESUME: Order = Order::RecordPause(RecordPause { on: false, keep_text: false });
@@ -46,7 +46,7 @@ async fn a_recording_that_begins_with_early_media_has_it_before_the_answer_and_t
     rig.send(&call_id, Order::Hangup(Default::default())).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
-    assert_eq!(record.faults, [""; 0], "{record:?}");
+    is_sound(&rig, &record).await;
     let answer = record.recording_answer_ms.expect("it begins before the answer");
     assert!((1_500..5_000).contains(&answer), "{answer}");
     let json = fs::read(record.wav.replace(".wav", ".json")).expect("the record");
@@ -127,7 +127,7 @@ async fn a_recording_in_opus_is_told_whole_and_plays_elsewhere() {
     rig.send(&call_id, Order::Hangup(Default::default())).await;
     let record = rig.ended(&call_id).await;
     phone.done().await;
-    assert_eq!(record.faults, [""; 0], "{record:?}");
+    is_sound(&rig, &record).await;
     let path = rig.folder().join(format!("recordings/{call_id}.opus"));
     assert_eq!(rig.folder().join(&record.wav), path);
     assert_eq!(opusdec::faults(&path), [""; 0]);
@@ -185,6 +185,17 @@ async fn a_process_that_is_killed_leaves_files_that_play_in_both_forms() {
     }
 }
 
+/// Nothing is wrong with a call's recording, unless the machine was so busy that a media thread overslept slots: then it says so, and they are counted.
+async fn is_sound(rig: &Rig, record: &CallRecord) {
+    let (overslept, faults): (Vec<_>, Vec<_>) =
+        record.faults.iter().partition(|fault| fault.contains(" frames of 20 ms are missing"));
+    assert!(faults.is_empty(), "{record:?}");
+    if !overslept.is_empty() {
+        let missed = async || rig.metric("trunkline_media_slots_missed_total").await > 0.0;
+        soon("the slots are counted", PATIENCE, missed).await;
+    }
+}
+
 /// All of the prompt `long` went out.
 fn said_whole(record: &CallRecord) {
     let sent = record.quality.as_ref().expect("there was media").sent;
@@ -233,7 +244,7 @@ async fn a_disk_that_is_full_harms_no_call_and_the_next_one_is_recorded_when_the
     rig.send(&call_id, Order::Hangup(Default::default())).await;
     let record = rig.told_record(&call_id).await;
     phone.done().await;
-    assert_eq!(record.faults, [""; 0]);
+    is_sound(&rig, &record).await;
     assert!(play(&call_id) + 8_000 * 3 / 10 > record.talk_ms * 8, "all of it is there");
 }
 
