@@ -157,9 +157,7 @@ impl Thread {
             }
             // Of a pause longer than the wheel, each leg gets its latest slot only.
             let first = (done + 1).max(now.saturating_sub(SLOTS as u64 - 1));
-            if self.wheel.next_after(done).is_some_and(|due| due <= now) {
-                self.sums.slots_missed += (first - done - 1) / SLOTS as u64;
-            }
+            self.sums.slots_missed += (done + 1..first).map(|tick| self.wheel.legs(tick).len() as u64).sum::<u64>();
             for tick in first..=now {
                 if !self.wheel.legs(tick).is_empty() {
                     self.sums.late_ticks += u64::from(tick < now);
