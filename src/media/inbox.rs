@@ -123,6 +123,14 @@ mod tests {
     }
 
     #[test]
+    fn without_orders_the_time_passes() {
+        let (_orders, mut inbox) = orders();
+        assert!(inbox.next().is_pending());
+        assert!(inbox.sleep(Some(Duration::from_millis(5))).is_pending());
+        assert!(inbox.next().is_pending());
+    }
+
+    #[test]
     fn what_a_leg_obeys_in_its_slot_wakes_nobody_and_what_somebody_waits_for_does() {
         let (told, taken) = plain::channel();
         let sleeper = thread::spawn(move || {
