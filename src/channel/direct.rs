@@ -158,11 +158,19 @@ impl Sending {
     /// # Errors
     /// [`Refused::Closed`].
     pub fn send(&mut self, message: &impl Message) -> Result<(), Refused> {
-        let length = message.encoded_len();
+        self.send_written(message.encoded_len(), |bytes| message.encode_raw(bytes))
+    }
+
+    /// The same of a message that is written where it goes out from: it has to have the length that is said.
+    ///
+    /// # Errors
+    /// [`Refused::Closed`].
+    pub fn send_written(&mut self, length: usize, write: impl FnOnce(&mut BytesMut)) -> Result<(), Refused> {
         let mut bytes = BytesMut::with_capacity(PREFIX + length);
         bytes.put_u8(0);
         bytes.put_u32(length as u32);
-        message.encode_raw(&mut bytes);
+        write(&mut bytes);
+        debug_assert_eq!(bytes.len(), PREFIX + length);
         let sent = self.stream.send_data(bytes.freeze(), false).map_err(|_| Refused::Closed);
         self.closed |= sent.is_err();
         sent

@@ -20,6 +20,7 @@ mod recognise;
 mod sound;
 mod synthesise;
 mod tape;
+mod told;
 mod watchdog;
 
 use std::collections::HashMap;

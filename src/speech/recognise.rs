@@ -13,6 +13,7 @@ use super::ear::Ear;
 use super::likely::{Likely, Takes};
 use super::sound::Encoder;
 use super::tape::Piece;
+use super::told;
 use super::watchdog::Watchdog;
 use super::{Engine, Service, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
@@ -193,7 +194,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             None => return End::Call,
         };
         // What does not get so far is missed by the answers.
-        let _ = sending.send(&request(Request::Config(config)));
+        let _ = told::request(&mut sending, Request::Config(config));
         let mut out = Some(sending);
         let mut heard_from = false;
         let mut no_retry = None;
@@ -278,7 +279,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             }
             if self.ear.likely.has_news() {
                 if let Some(hints) = self.ear.likely.next(takes)
-                    && to.send(&request(Request::Hints(hints))).is_err()
+                    && told::request(to, Request::Hints(hints)).is_err()
                 {
                     break;
                 }
@@ -286,9 +287,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             }
             match next {
                 Some(piece) => {
-                    if let Some(message) = message(piece, encoder)?
-                        && to.send(&request(message)).is_err()
-                    {
+                    if told::piece(to, piece, encoder)?.is_err() {
                         break;
                     }
                     if let Piece::End { start, stop, .. } = *piece {
@@ -297,7 +296,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                     self.ear.tape.advance(Instant::now());
                 }
                 None => {
-                    let _ = to.send(&request(Request::Flush(proto::Flush {})));
+                    let _ = told::request(to, Request::Flush(proto::Flush {}));
                     out.take().into_iter().for_each(Sending::end);
                 }
             }
@@ -370,37 +369,6 @@ async fn has_room(out: &mut Option<Sending>) {
     if let Some(out) = out {
         out.room().await;
     }
-}
-
-/// What the engine is sent of a piece; nothing, if the resampler keeps it for the next one.
-fn message(piece: &Piece, encoder: &mut Encoder) -> Result<Option<Request>, ResampleError> {
-    let message = match *piece {
-        Piece::Audio { at, label, coding, ref sound } => {
-            let (before, samples) = encoder.encode(coding, sound)?;
-            if samples.is_empty() {
-                return Ok(None);
-            }
-            let label = match label {
-                Label::UnderPrompt => proto::AudioLabel::UnderPrompt,
-                Label::Open => proto::AudioLabel::Open,
-                Label::EarlyMedia => proto::AudioLabel::EarlyMedia,
-            };
-            Request::Audio(proto::AudioChunk { at_ms: (at - before).0, label: label.into(), samples: samples.into() })
-        }
-        Piece::Start { utterance, start, from } => Request::UtteranceStart(proto::UtteranceStart {
-            utterance_id: utterance,
-            start_ms: start.0,
-            from_ms: from.0,
-        }),
-        Piece::End { utterance, start, stop } => {
-            Request::UtteranceEnd(proto::UtteranceEnd { utterance_id: utterance, start_ms: start.0, stop_ms: stop.0 })
-        }
-    };
-    Ok(Some(message))
-}
-
-fn request(request: Request) -> proto::RecognizeRequest {
-    proto::RecognizeRequest { request: Some(request) }
 }
 
 /// The way to the call.

@@ -1,5 +1,7 @@
 //! Sound between the line's coding and the engine's format. Pure.
 
+use prost::bytes::BufMut;
+
 use super::capabilities::Format;
 use crate::call::io::HeardCoding;
 use crate::codec::coding::Band;
@@ -12,6 +14,9 @@ const LONGEST: Ms = Ms(200);
 
 /// Shortest piece that is handed on before the end.
 const SHORTEST: Ms = Ms(20);
+
+/// Samples that are coded at a time.
+const BLOCK: usize = 160;
 
 /// Makes the engine's bytes of the line's, whose coding may change in between.
 pub(super) struct Encoder {
@@ -33,8 +38,13 @@ impl Encoder {
         Encoder { to: format, resampling: None }
     }
 
-    /// Bytes, and by how much their first sample lies before the first one of `sound`: the resampler keeps up to 30 ms back.
-    pub(super) fn encode(&mut self, coding: HeardCoding, sound: &[u8]) -> Result<(Ms, Vec<u8>), ResampleError> {
+    /// What the engine is given of `sound`, and by how much its first sample lies before the first one of `sound`: the resampler keeps
+    /// up to 30 ms back.
+    pub(super) fn encode<'a>(
+        &mut self,
+        coding: HeardCoding,
+        sound: &'a [u8],
+    ) -> Result<(Ms, Encoded<'a>), ResampleError> {
         let (from, to) = (rate(coding), self.to.rate());
         if from == to {
             self.resampling = None;
@@ -50,21 +60,74 @@ impl Encoder {
         };
         let before = Ms::of_samples(resampling.taken, from.hz()) - Ms::of_samples(resampling.given, to.hz());
         let mut resampled = Vec::new();
-        let line: Vec<i16> = samples(coding, sound).collect();
+        let line = samples(coding, sound);
         resampling.resampler.push(&line, &mut resampled)?;
         resampling.taken += line.len() as u64;
         resampling.given += resampled.len() as u64;
-        Ok((before, bytes(self.to, resampled.into_iter())))
+        Ok((before, Encoded::Samples(resampled, self.to)))
     }
 
-    fn at_its_rate(&self, coding: HeardCoding, sound: &[u8]) -> Vec<u8> {
+    fn at_its_rate<'a>(&self, coding: HeardCoding, sound: &'a [u8]) -> Encoded<'a> {
         match (coding, self.to) {
-            (HeardCoding::G711(law), Format::G711(theirs)) if theirs == law => sound.to_vec(),
-            (HeardCoding::Linear(_), Format::Pcm(_)) => sound.to_vec(),
-            (HeardCoding::G711(law), to) => bytes(to, sound.iter().map(|&byte| law.decode_one(byte))),
-            (HeardCoding::Linear(_), to) => bytes(to, linear(sound)),
+            (HeardCoding::G711(law), Format::G711(theirs)) if theirs == law => Encoded::AsItIs(sound),
+            (HeardCoding::Linear(_), Format::Pcm(_)) => Encoded::AsItIs(sound),
+            (HeardCoding::G711(law), to) => Encoded::Line(law, sound, to),
+            (HeardCoding::Linear(_), to) => Encoded::Samples(samples(coding, sound), to),
         }
     }
+}
+
+/// Sound as the engine takes it: its bytes are made where they are needed.
+#[derive(Debug)]
+pub(super) enum Encoded<'a> {
+    AsItIs(&'a [u8]),
+    /// Of a line of G.711 at the engine's rate.
+    Line(Law, &'a [u8], Format),
+    Samples(Vec<i16>, Format),
+}
+
+impl Encoded<'_> {
+    /// Its bytes.
+    pub(super) fn len(&self) -> usize {
+        let (samples, to) = match self {
+            Encoded::AsItIs(bytes) => return bytes.len(),
+            Encoded::Line(_, bytes, to) => (bytes.len(), to),
+            Encoded::Samples(samples, to) => (samples.len(), to),
+        };
+        match to {
+            Format::G711(_) => samples,
+            Format::Pcm(_) => 2 * samples,
+        }
+    }
+
+    /// Writes them.
+    pub(super) fn put(&self, out: &mut impl BufMut) {
+        match self {
+            Encoded::AsItIs(bytes) => out.put_slice(bytes),
+            Encoded::Line(law, bytes, to) => {
+                let mut samples = [0; BLOCK];
+                for block in bytes.chunks(BLOCK) {
+                    let decoded = law.decode(block, &mut samples);
+                    put(*to, &samples[..decoded], out);
+                }
+            }
+            Encoded::Samples(samples, to) => samples.chunks(BLOCK).for_each(|block| put(*to, block, out)),
+        }
+    }
+}
+
+/// Writes `BLOCK` samples at most.
+fn put(to: Format, samples: &[i16], out: &mut impl BufMut) {
+    let mut bytes = [0; 2 * BLOCK];
+    let length = match to {
+        Format::G711(law) => law.encode(samples, &mut bytes),
+        Format::Pcm(_) => {
+            let pairs = bytes.as_chunks_mut::<2>().0.iter_mut();
+            pairs.zip(samples).for_each(|(pair, sample)| *pair = sample.to_le_bytes());
+            2 * samples.len()
+        }
+    };
+    out.put_slice(&bytes[..length]);
 }
 
 fn rate(coding: HeardCoding) -> SampleRate {
@@ -74,30 +137,15 @@ fn rate(coding: HeardCoding) -> SampleRate {
     }
 }
 
-fn samples(coding: HeardCoding, sound: &[u8]) -> Box<dyn Iterator<Item = i16> + '_> {
+fn samples(coding: HeardCoding, sound: &[u8]) -> Vec<i16> {
     match coding {
-        HeardCoding::G711(law) => Box::new(sound.iter().map(move |&byte| law.decode_one(byte))),
-        HeardCoding::Linear(_) => Box::new(linear(sound)),
+        HeardCoding::G711(law) => sound.iter().map(|&byte| law.decode_one(byte)).collect(),
+        HeardCoding::Linear(_) => linear(sound).collect(),
     }
 }
 
 fn linear(sound: &[u8]) -> impl ExactSizeIterator<Item = i16> {
     sound.as_chunks::<2>().0.iter().map(|&pair| i16::from_le_bytes(pair))
-}
-
-fn bytes(to: Format, samples: impl ExactSizeIterator<Item = i16>) -> Vec<u8> {
-    match to {
-        Format::G711(law) => samples.map(|sample| law.encode_one(sample)).collect(),
-        Format::Pcm(_) => little_endian(samples),
-    }
-}
-
-fn little_endian(samples: impl ExactSizeIterator<Item = i16>) -> Vec<u8> {
-    let mut bytes = vec![0; 2 * samples.len()];
-    for (pair, sample) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(samples) {
-        *pair = sample.to_le_bytes();
-    }
-    bytes
 }
 
 fn law(format: Format) -> Option<Law> {
@@ -206,6 +254,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn encode(encoder: &mut Encoder, coding: HeardCoding, sound: &[u8]) -> (Ms, Vec<u8>) {
+        let (before, encoded) = encoder.encode(coding, sound).unwrap();
+        let mut bytes = Vec::new();
+        encoded.put(&mut bytes);
+        assert_eq!(bytes.len(), encoded.len());
+        (before, bytes)
+    }
+
+    fn little_endian(samples: impl Iterator<Item = i16>) -> Vec<u8> {
+        samples.flat_map(i16::to_le_bytes).collect()
+    }
+
     fn all(mut decoder: Decoder, chunks: &[&[u8]]) -> Vec<Vec<i16>> {
         let mut pieces = Vec::new();
         for chunk in chunks {
@@ -220,7 +280,8 @@ mod tests {
     proptest! {
         #[test]
         fn pcm_comes_back_however_it_is_cut(sound in prop::collection::vec(any::<u8>(), 0..6000), cut in 1usize..3001) {
-            let bytes = Encoder::new(Format::Pcm(SampleRate::HZ_8000)).encode(HeardCoding::G711(Law::A), &sound).unwrap().1;
+            let mut encoder = Encoder::new(Format::Pcm(SampleRate::HZ_8000));
+            let bytes = encode(&mut encoder, HeardCoding::G711(Law::A), &sound).1;
             let samples: Vec<i16> = sound.iter().map(|&byte| Law::A.decode_one(byte)).collect();
             let chunks: Vec<&[u8]> = bytes.chunks(cut).collect();
             let pieces = all(Decoder::new(Format::Pcm(SampleRate::HZ_8000), Band::Narrow).unwrap(), &chunks);
@@ -238,7 +299,7 @@ mod tests {
         let tone = |rate: u32| {
             let samples =
                 (0..rate).map(move |n| ((f64::from(n) * 31_415.926_5 / f64::from(rate)).sin() * 8_000.0) as i16);
-            little_endian(samples.collect::<Vec<_>>().into_iter())
+            little_endian(samples)
         };
         for (rate, heard) in [(8_000, false), (16_000, true), (24_000, true), (48_000, true)] {
             let format = Format::Pcm(SampleRate::from_hz(rate).unwrap());
@@ -275,7 +336,7 @@ mod tests {
         for law in [Law::A, Law::Mu] {
             for line in [Law::A, Law::Mu] {
                 let sound: Vec<u8> = tone.iter().map(|&sample| line.encode_one(sample)).collect();
-                let bytes = Encoder::new(Format::G711(law)).encode(HeardCoding::G711(line), &sound).unwrap().1;
+                let bytes = encode(&mut Encoder::new(Format::G711(law)), HeardCoding::G711(line), &sound).1;
                 assert_eq!(bytes.len(), tone.len());
                 assert!(law != line || bytes == sound, "what is coded alike is not touched");
                 let back = all(Decoder::new(Format::G711(law), Band::Narrow).unwrap(), &[&bytes]).concat();
@@ -292,7 +353,7 @@ mod tests {
             let mut bytes = Vec::new();
             for (n, chunk) in tone.chunks(480).enumerate() {
                 let sound: Vec<u8> = chunk.iter().map(|&sample| Law::Mu.encode_one(sample)).collect();
-                let (before, more) = encoder.encode(HeardCoding::G711(Law::Mu), &sound).unwrap();
+                let (before, more) = encode(&mut encoder, HeardCoding::G711(Law::Mu), &sound);
                 let at = Ms(60 * n as u32) - before;
                 let has = Ms::of_samples(bytes.len() as u64 / 2, rate.hz());
                 assert!(at.0.abs_diff(has.0) <= 1, "{rate}: {at} is said of {has}");
@@ -325,7 +386,7 @@ mod tests {
             let mut bytes = Vec::new();
             for piece in tone.chunks(80) {
                 let sound = little_endian(piece.iter().copied());
-                bytes.extend(encoder.encode(HeardCoding::Linear(Band::Wide), &sound).unwrap().1);
+                bytes.extend(encode(&mut encoder, HeardCoding::Linear(Band::Wide), &sound).1);
             }
             assert!(bytes_a_second - bytes.len() <= bytes_a_second / 25, "{format}: {} bytes", bytes.len());
             let samples: Vec<i16> = match format {
@@ -341,14 +402,19 @@ mod tests {
     fn the_line_may_go_over_to_another_coding() {
         let mut encoder = Encoder::new(Format::Pcm(SampleRate::HZ_16000));
         let wide = HeardCoding::Linear(Band::Wide);
-        assert_eq!(encoder.encode(wide, &[1, 0, 2, 0]).unwrap(), (Ms(0), vec![1, 0, 2, 0]), "as it is");
+        assert_eq!(encode(&mut encoder, wide, &[1, 0, 2, 0]), (Ms(0), vec![1, 0, 2, 0]), "as it is");
         let mut given = 0;
         for _ in 0..50 {
-            given += encoder.encode(HeardCoding::G711(Law::A), &[0xd5; 160]).unwrap().1.len();
+            given += encode(&mut encoder, HeardCoding::G711(Law::A), &[0xd5; 160]).1.len();
         }
         assert!((30_000..=32_000).contains(&given), "a second, resampled: {given}");
-        assert_eq!(encoder.encode(wide, &[3, 0]).unwrap(), (Ms(0), vec![3, 0]));
+        assert_eq!(encode(&mut encoder, wide, &[3, 0]), (Ms(0), vec![3, 0]));
         let narrow = HeardCoding::Linear(Band::Narrow);
-        assert_eq!(Encoder::new(Format::Pcm(SampleRate::HZ_8000)).encode(narrow, &[3, 0]).unwrap().1, [3, 0]);
+        assert_eq!(encode(&mut Encoder::new(Format::Pcm(SampleRate::HZ_8000)), narrow, &[3, 0]).1, [3, 0]);
+        // Longer than is coded at a time.
+        let (_, long) =
+            encode(&mut Encoder::new(Format::G711(Law::Mu)), narrow, &little_endian((0..1_000).map(|n| 8 * n)));
+        let each: Vec<u8> = (0..1_000).map(|n| Law::Mu.encode_one(8 * n)).collect();
+        assert_eq!(long, each);
     }
 }
