@@ -2,6 +2,7 @@
 
 mod call;
 pub mod demo;
+mod files;
 mod harness;
 pub mod load;
 mod screen;

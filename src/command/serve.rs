@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Done, ended};
+use super::{Done, ended, files};
 use crate::config::Config;
 use crate::dialogue::Dialogues;
 use crate::speech::Speech;
@@ -23,7 +23,15 @@ use crate::{control, journal, media, net, web};
 /// What keeps it from starting: an address that cannot be bound, names the key that holds it.
 pub async fn serve(config: Config) -> Done {
     let (summary, warnings) = (config.summary(), config.warnings());
-    raise_file_limit(config.switchboard.max_calls);
+    // A call takes three sockets and, while it is recorded, a file.
+    let (calls, wanted) = (config.switchboard.max_calls, 4 * config.switchboard.max_calls as u64 + 256);
+    if let Err(there) = files::allow(wanted) {
+        tracing::warn!(
+            there,
+            wanted,
+            "the limit on open files is too low for [limits] calls = {calls}; raise it (ulimit -n, LimitNOFILE=) or lower that"
+        );
+    }
     let wrong = |key: &str, address: std::net::SocketAddr| {
         let key = key.to_owned();
         move |error: std::io::Error| format!("{key} = \"{address}\": {error}; choose another one, or end who holds it")
@@ -120,23 +128,6 @@ async fn reload_on_hang_up(net: net::Net) {
     while signals.recv().await.is_some() {
         tracing::info!("SIGHUP: certificates are read again");
         net.reload();
-    }
-}
-
-/// A call takes three sockets and, while it is recorded, a file; shells often allow 1,024 of all together.
-fn raise_file_limit(calls: usize) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = 4 * calls as u64 + 256;
-    let Some(now) = limit.current.filter(|now| *now < wanted) else { return };
-    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
-    let raised = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(most), ..limit });
-    if raised.is_err() || most < wanted {
-        tracing::warn!(
-            now,
-            wanted,
-            "the limit on open files is too low for [limits] calls = {calls}; raise it (ulimit -n, LimitNOFILE=) or lower that"
-        );
     }
 }
 

@@ -26,13 +26,15 @@ async fn measured(what: &[&str]) -> serde_json::Value {
 
 #[tokio::test]
 async fn calls_that_talk_are_measured() {
-    let held = measured(&["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed", BUSY]).await;
+    let how = ["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed", "--kernel", "1", BUSY];
+    let held = measured(&how).await;
     let count = |what: &str| held[what]["count"].as_u64().expect("a number");
     assert_eq!((held["failed"].as_u64(), held["lost"].as_u64()), (Some(0), Some(0)), "{held}");
     assert!(held["packets"].as_u64() > Some(4_000), "{held}");
     assert!(count("pacing") > 4_000 && count("utterance") >= 8 && count("interruption") >= 8, "{held}");
     assert!(held["heard"].as_f64() > Some(0.9), "recognition got the audio: {held}");
     assert!(held["cpu_ms"].as_f64() > Some(0.0) && held["left_threads"].as_i64() <= Some(1), "{held}");
+    assert!(held["kernel_ms"].as_f64() > Some(0.0), "{held}");
 }
 
 /// A neighbour is any server that runs already: here one of ours, which tells its calls that it is none.
@@ -41,11 +43,12 @@ async fn of_a_neighbour_only_that_is_told_which_can_be_known() {
     let peer = "sources = [\"127.0.0.0/24\"]".to_owned();
     let rig = Rig::start(Setup { peer, trunk: ANSWERED, ..Setup::default() }).await;
     let (sip, pid) = (format!("127.0.0.1:{}", rig.ports.sip()), rig.pid().to_string());
-    let held = measured(&["hold", "--calls", "6", "--seconds", "4", "--against", &sip, "--pid", &pid]).await;
+    let how = ["hold", "--calls", "6", "--seconds", "4", "--kernel", "0", "--against", &sip, "--pid", &pid];
+    let held = measured(&how).await;
     assert_eq!((held["failed"].as_u64(), held["lost"].as_u64()), (Some(0), Some(0)), "{held}");
     assert!(held["packets"].as_u64() > Some(1_000) && held["cpu_ms"].as_f64() > Some(0.0), "{held}");
     assert!(held["rss_kib"].as_u64() > Some(1_000), "{held}");
-    for unknown in ["utterance", "interruption", "socket_drops", "counters", "heard", "robot"] {
+    for unknown in ["utterance", "interruption", "socket_drops", "counters", "heard", "robot", "kernel_ms"] {
         assert!(held.get(unknown).is_none(), "{unknown}: {held}");
     }
 }

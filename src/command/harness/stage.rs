@@ -218,7 +218,7 @@ fn set_of(cpus: &[usize]) -> CpuSet {
 }
 
 /// Runs this thread on these cores, and what it starts from now on.
-fn pin(cpus: &[usize]) -> Result<(), Trouble> {
+pub(in crate::command) fn pin(cpus: &[usize]) -> Result<(), Trouble> {
     if cpus.is_empty() {
         return Ok(());
     }

@@ -13,6 +13,7 @@
 //! | `hold`, `setup` | calls that talk; calls that are only set up and ended |
 //! | `sipp`, `unruly` | who sets them up; the ways in which far ends make trouble, and what calls come to then |
 //! | `process`, `histogram`, `capture`, `report` | what is measured, and the table |
+//! | `kernel` | what the kernel alone takes for as many packets |
 //!
 //! The server's process, the phones' SIP and what else is the same in every bench stand in `command::harness`.
 
@@ -21,6 +22,7 @@ mod called;
 mod capture;
 mod histogram;
 mod hold;
+mod kernel;
 mod phones;
 mod process;
 mod report;
@@ -38,6 +40,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Done;
 use super::harness::{self, Trouble, program, until_ended, verdict};
 use hold::House;
+use report::Held;
 
 /// What is to be measured.
 #[derive(Debug, Clone, Subcommand)]
@@ -131,6 +134,9 @@ pub struct Hold {
     /// Look at the pacing of some calls by a capture on lo too; needs tshark and the right to capture.
     #[arg(long)]
     capture: bool,
+    /// How long it is measured before that what the kernel alone takes for the packets of so many calls, s: 1 to 60; 0 leaves it out.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
+    kernel: u32,
     #[command(flatten)]
     against: Against,
     #[command(flatten)]
@@ -216,9 +222,10 @@ pub async fn load(what: Load) -> Done {
 }
 
 async fn held(options: Hold) -> Result<(), Trouble> {
+    let kernel = kernel::alone(&options, options.calls).await?;
     let mut house = House::open(&options, options.calls as usize).await?;
     house.ramp(options.calls as usize, &options).await?;
-    let mut held = house.measure(&options).await?;
+    let mut held = Held { kernel_ms: kernel, ..house.measure(&options).await? };
     house.close(&options, &mut held).await?;
     print!("{}", held.table());
     write_json(&options.server, &held)?;
@@ -226,24 +233,29 @@ async fn held(options: Hold) -> Result<(), Trouble> {
 }
 
 async fn ramped(Ramp { from, step, hold: options }: Ramp) -> Result<(), Trouble> {
+    let steps: Vec<u32> = (from..options.calls).step_by(step as usize).chain([options.calls]).collect();
+    let mut alone = Vec::new();
+    for calls in &steps {
+        alone.push(kernel::alone(&options, *calls).await?);
+    }
     let mut house = House::open(&options, options.calls as usize).await?;
     println!(
-        "{:>6} {:>8} {:>9} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6}",
-        "calls", "CPU ms", "KiB/call", "pace p50", "pace p99", "utter p99", "intr p99", "lost", "failed"
+        "{:>6} {:>8} {:>8} {:>9} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6}",
+        "calls", "CPU ms", "kernel", "KiB/call", "pace p50", "pace p99", "utter p99", "intr p99", "lost", "failed"
     );
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
-    let steps = (from..options.calls).step_by(step as usize).chain([options.calls]);
-    for calls in steps {
+    for (calls, kernel_ms) in steps.into_iter().zip(alone) {
         house.ramp(calls as usize, &options).await?;
-        let held = house.measure(&options).await?;
+        let held = Held { kernel_ms, ..house.measure(&options).await? };
         let p99_ms = |of: fn(&report::Inside) -> report::Points| {
             held.inside.as_ref().map_or("-".to_owned(), |inside| format!("{:.1}", of(inside).p99 as f64 / 1_000.0))
         };
         println!(
-            "{:>6} {:>8.3} {:>9.1} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6}",
+            "{:>6} {:>8.3} {:>8} {:>9.1} {:>10} {:>10} {:>10} {:>10} {:>6} {:>6}",
             held.calls,
             held.cpu_ms,
+            held.kernel_ms.map_or("-".to_owned(), |ms| format!("{ms:.3}")),
             held.kib_per_call(),
             held.pacing.p50,
             held.pacing.p99,

@@ -36,6 +36,9 @@ pub(super) struct Held {
     pub(super) cpu_ms: f64,
     /// The same by the server's threads.
     pub(super) by_thread: BTreeMap<String, f64>,
+    /// What the kernel alone takes for as many packets, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kernel_ms: Option<f64>,
     pub(super) rss_idle_kib: u64,
     pub(super) rss_kib: u64,
     /// KiB a minute, while the calls are held.
@@ -140,6 +143,13 @@ impl Held {
         table.row("calls held", format!("{} for {:.0} s", self.calls, self.seconds));
         table.row("CPU of the server, ms per call-second", format!("{:.3}", self.cpu_ms));
         table.row("  by thread", threads(&self.by_thread));
+        if let Some(kernel) = self.kernel_ms {
+            let times = self.cpu_ms / kernel;
+            table.row(
+                "  the kernel alone, for as many packets",
+                format!("{kernel:.3}; the server: {times:.1} times as much"),
+            );
+        }
         table.row(
             "memory",
             format!(
