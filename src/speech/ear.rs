@@ -1,22 +1,17 @@
 //! The call's end of recognition: the ring that the media thread fills, and the marks that the call makes on it.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::grid;
 use super::likely::Likely;
 use super::tape::Tape;
 use crate::call::io::{HeardFrame, Label, ToRecogniser};
 
 /// How long a polite end may take.
 const LAST_WORD: Duration = Duration::from_secs(1);
-
-/// All calls' ears look at their rings on one grid: the runtime wakes for many of them at once, which costs it less than
-/// once for each, and what they have goes to the engine in one piece.
-const GRID: Duration = Duration::from_millis(20);
-static GRID_ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 pub(super) struct Ear {
     frames: rtrb::Consumer<HeardFrame>,
@@ -39,7 +34,7 @@ impl Ear {
         likely: Likely,
     ) -> Ear {
         let batch = batch.clamp(Duration::from_millis(20), Duration::from_millis(100));
-        let mut tick = interval_at(next_on_grid(Instant::now()), batch);
+        let mut tick = interval_at(grid::from(Instant::now()), batch);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Ear { frames, label, marks, tick, tape: Tape::new(batch), likely, over_at: None }
     }
@@ -69,9 +64,4 @@ impl Ear {
             self.tape.hear(&HeardFrame { label: self.label.unwrap_or(frame.label), ..frame });
         }
     }
-}
-
-fn next_on_grid(now: Instant) -> Instant {
-    let past = now.saturating_duration_since(*GRID_ORIGIN).as_micros() % GRID.as_micros();
-    now + GRID - Duration::from_micros(past as u64)
 }

@@ -12,6 +12,7 @@
 
 mod capabilities;
 mod ear;
+mod grid;
 mod likely;
 mod metrics;
 mod phrases;

@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::capabilities;
+use super::grid;
 use super::phrases::{self, Key, Phrases};
 use super::sound::Decoder;
 use super::{Engine, Service, Trouble};
@@ -218,7 +219,10 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
 
     async fn give(&mut self, engine: &Engine, samples: Vec<i16>) -> Result<(), Trouble> {
         let first = *self.first.get_or_insert_with(Instant::now);
-        sleep_until(first + self.length().saturating_sub(LEAD)).await;
+        // The first pieces go on as they come.
+        if let Some(ahead) = self.length().checked_sub(LEAD) {
+            sleep_until(grid::from(first + ahead)).await;
+        }
         self.given += samples.len();
         let length = self.length();
         // A long one is said, and not kept.
