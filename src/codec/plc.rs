@@ -91,8 +91,15 @@ impl<const K: usize, const SOURCE: usize> ConcealerOf<K, SOURCE> {
     }
 
     /// Takes audio that has come; `spliced`: it does not continue what was heard.
-    pub fn take(&mut self, frame: &mut [i16], spliced: bool) {
-        if spliced { self.splice(frame) } else { self.good(frame) }
+    /// Whether it goes on as it came.
+    pub fn take(&mut self, frame: &mut [i16], spliced: bool) -> bool {
+        let flows = !spliced && self.made == 0 && !self.resting;
+        if spliced {
+            self.splice(frame)
+        } else {
+            self.good(frame)
+        }
+        flows
     }
 
     /// Takes audio that has come, of any length, and smooths its beginning if something was lost before it.

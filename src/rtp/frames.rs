@@ -131,23 +131,35 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
         jitter: &mut JitterBuffer,
         now: Instant,
         quiet: bool,
-        mut codec: impl Decode,
+        codec: impl Decode,
         out: &mut [i16],
     ) -> HeardFrame {
+        self.next_with(jitter, now, quiet, codec, &mut [0; BYTES], out).0
+    }
+
+    /// The same, with room for payloads; and whether the frame is just what a whole payload says: it is in `payload` then.
+    fn next_with(
+        &mut self,
+        jitter: &mut JitterBuffer,
+        now: Instant,
+        quiet: bool,
+        mut codec: impl Decode,
+        payload: &mut [u8; BYTES],
+        out: &mut [i16],
+    ) -> (HeardFrame, bool) {
         let mut sound = if self.length > 0 { self.sound } else { Sound::Silence };
         let mut first = self.last.filter(|_| self.length > 0).map(|(wire, start)| after::<K>(wire, -start));
-        let mut payload = [0; BYTES];
         while self.length < Self::FRAME {
             let begin = self.length;
-            let (wire, heard, added) = match jitter.pop(now, quiet, &mut payload) {
+            let (wire, heard, added) = match jitter.pop(now, quiet, payload) {
                 // What nearly every packet is: a frame of its own, with nothing in front of it that would have come too early. The queue
                 // would be another five lines of memory that are in no cache.
                 Playout::Frame { payload, payload_type, wire, spliced, scale: Scale::Keep | Scale::Settle, .. }
                     if begin == 0 && codec.length(payload) == Some(Self::FRAME) =>
                 {
                     codec.decode(payload_type, payload, out);
-                    self.concealer.take(out, spliced);
-                    return self.said(wire, Sound::Audio);
+                    let as_it_came = self.concealer.take(out, spliced);
+                    return (self.said(wire, Sound::Audio), as_it_came);
                 }
                 Playout::Frame { payload, payload_type, wire, spliced, scale, .. } => {
                     let room = &mut self.queue[begin..begin + Self::LONGEST];
@@ -173,7 +185,7 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
                 Playout::Lost { samples, wire } => {
                     let lost = codec.samples(samples).clamp(1, Self::LONGEST);
                     let room = &mut self.queue[begin..begin + lost];
-                    let next = jitter.following(&mut payload);
+                    let next = jitter.following(payload);
                     if codec.conceal(next.map(|length| &payload[..length]), room) {
                         self.concealer.good(room);
                     } else {
@@ -202,7 +214,7 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
         if let Some((_, start)) = &mut self.last {
             *start -= Self::FRAME as i32;
         }
-        self.said(first.unwrap_or(now), sound)
+        (self.said(first.unwrap_or(now), sound), false)
     }
 
     fn said(&mut self, wire: Instant, sound: Sound) -> HeardFrame {
@@ -232,6 +244,20 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
 }
 
 impl Frames {
+    /// As [`next`](Self::next), of G.711: the frame's bytes too, if they are just as they came.
+    pub fn next_coded(
+        &mut self,
+        jitter: &mut JitterBuffer,
+        now: Instant,
+        quiet: bool,
+        law: Law,
+        out: &mut [i16; FRAME],
+    ) -> (HeardFrame, Option<[u8; FRAME]>) {
+        let mut payload = [0; PAYLOAD];
+        let (frame, as_it_came) = self.next_with(jitter, now, quiet, law, &mut payload, out);
+        (frame, payload.first_chunk().copied().filter(|_| as_it_came))
+    }
+
     /// Hears a frame of G.711 that waits for its turn, `later` frames after the next one, and leaves it where it is; those before it have been
     /// heard first. False: it has not come, or is not a packet of its own.
     pub fn ahead(&self, jitter: &JitterBuffer, later: usize, law: Law, out: &mut [i16; FRAME]) -> bool {

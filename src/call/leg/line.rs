@@ -118,8 +118,11 @@ impl Leg {
         if !told {
             outlet.heard(|| {
                 let law = self.media.law();
-                let mut sound = [0; FRAME];
-                law.encode(&heard.samples, &mut sound);
+                let sound = heard.coded.unwrap_or_else(|| {
+                    let mut sound = [0; FRAME];
+                    law.encode(&heard.samples, &mut sound);
+                    sound
+                });
                 HeardFrame { at: heard.at, label: heard.label, coding: HeardCoding::G711(law), sound }
             });
         }

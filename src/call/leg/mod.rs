@@ -87,6 +87,8 @@ struct Heard {
     at: Ms,
     label: Label,
     samples: [i16; FRAME],
+    /// The same in G.711, if it came just so.
+    coded: Option<[u8; FRAME]>,
     sound: Origin,
 }
 
@@ -475,16 +477,16 @@ impl Leg {
     /// Ears: one frame from the jitter buffer, and what it means.
     fn listen(&mut self, slot: Instant, origin: Instant, outlet: &mut impl Outlet) -> Heard {
         let mut samples = [0; FRAME];
-        let frame = match (&mut self.gear, self.media.coding) {
-            (None, Coding::G711(law)) => self.frames.next(&mut self.jitter, slot, !self.noisy, law, &mut samples),
-            (Some(gear), _) => gear.listen(&mut self.jitter, &mut self.frames, slot, !self.noisy, &mut samples),
+        let (frame, mut coded) = match (&mut self.gear, self.media.coding) {
+            (None, Coding::G711(law)) => self.frames.next_coded(&mut self.jitter, slot, !self.noisy, law, &mut samples),
+            (Some(gear), _) => (gear.listen(&mut self.jitter, &mut self.frames, slot, !self.noisy, &mut samples), None),
             // Without memory for what it needs the line is mute.
-            (None, _) => self.frames.next(&mut self.jitter, slot, true, mute, &mut samples),
+            (None, _) => (self.frames.next(&mut self.jitter, slot, true, mute, &mut samples), None),
         };
         // Whom we hold may go on sending: it is not heard.
         let sound = if self.media.receives { frame.sound } else { Origin::Silence };
         if !self.media.receives {
-            samples = [0; FRAME];
+            (samples, coded) = ([0; FRAME], None);
             self.gear.iter_mut().for_each(|gear| gear.hush());
         }
         let voice_heard;
@@ -544,7 +546,7 @@ impl Leg {
         }
         self.doubt(&samples, outlet);
         let label = if self.mouth.playing() && !self.mouth.paused() { Label::UnderPrompt } else { Label::Open };
-        Heard { at, label, samples, sound }
+        Heard { at, label, samples, coded, sound }
     }
 
     /// Mouth: who may stop it does; then the next frame of what is to be said.

@@ -91,6 +91,28 @@ fn what_waits_is_heard_and_stays() {
 }
 
 #[test]
+fn what_comes_whole_and_flows_is_told_in_its_own_bytes_and_what_is_made_of_it_is_not() {
+    // The fourth packet is lost: what comes after it is joined to what was made up.
+    let (mut reader, mut jitter, _) = waiting(20, &[0, 1, 2, 4, 5, 6, 7]);
+    let mut told = Vec::new();
+    for tick in 2..8 {
+        let (mut out, mut decoded) = ([0; FRAME], [0; FRAME]);
+        let now = epoch() + Duration::from_millis(23 + tick * 20);
+        let (_, coded) = reader.next_coded(&mut jitter, now, false, Law::A, &mut out);
+        if let Some(coded) = coded {
+            Law::A.decode(&coded, &mut decoded);
+            assert_eq!(decoded, out);
+        }
+        told.push(coded.is_some());
+    }
+    assert_eq!(told, [true, false, false, true, true, true]);
+    // Two packets make a frame.
+    let (mut reader, mut jitter, _) = waiting(10, &[0, 1, 2, 3, 4, 5, 6, 7]);
+    let now = epoch() + Duration::from_millis(63);
+    assert_eq!(reader.next_coded(&mut jitter, now, false, Law::A, &mut [0; FRAME]).1, None);
+}
+
+#[test]
 fn what_is_missing_and_what_is_no_frame_of_its_own_is_not_heard_early() {
     let (reader, jitter, _) = waiting(20, &[0, 1, 3, 4]);
     assert!(!reader.ahead(&jitter, 0, Law::A, &mut [0; FRAME]));
