@@ -254,7 +254,7 @@ impl Call {
         call.note_user_to_user("invite", &values);
         let what = What::Incoming {
             trunk: call.plan.trunk.clone(),
-            parties: call.plan.parties.clone(),
+            parties: Box::new(call.plan.parties.clone()),
             waiting: matches!(answering, Answering::Told(_)),
             user_to_user: values,
         };

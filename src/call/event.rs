@@ -69,7 +69,7 @@ pub enum What {
         /// The profile.
         trunk: String,
         /// Who, whom, and for whom.
-        parties: Parties,
+        parties: Box<Parties>,
         /// `Answer` or `Decline` is waited for.
         waiting: bool,
         /// User-to-User as received.
@@ -144,7 +144,7 @@ pub enum What {
     /// What the caller said.
     Utterance {
         /// As the dialogue gets it.
-        utterance: Utterance,
+        utterance: Box<Utterance>,
         /// End of the speech to this event.
         latency: Ms,
     },
@@ -290,6 +290,9 @@ pub enum What {
     /// The call is over.
     Ended(Box<CallRecord>),
 }
+
+/// A hundred thousand are kept for watchers: what is long and seldom is in a box.
+const _: () = assert!(size_of::<What>() <= 104);
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -57,7 +57,7 @@ fn told(what: What) -> Told {
         }
         What::Rerouted { trunk, reason } => Told::Rerouted(happened::Rerouted { trunk, reason }),
         What::Incoming { trunk, parties, waiting, user_to_user } => {
-            let Parties { caller, callee, caller_name, withheld, diverted_from, diversion_reason } = parties;
+            let Parties { caller, callee, caller_name, withheld, diverted_from, diversion_reason } = *parties;
             let values = convert::received(user_to_user.clone());
             let user_to_user = user_to_user.join(", ");
             Told::Incoming(happened::Incoming {
@@ -111,7 +111,7 @@ fn told(what: What) -> Told {
             latency_ms: 0,
         }),
         What::Utterance { utterance, latency } => Told::Utterance(happened::Utterance {
-            utterance: Some(convert::utterance(utterance)),
+            utterance: Some(convert::utterance(*utterance)),
             r#final: true,
             latency_ms: latency.0,
         }),

@@ -119,7 +119,7 @@ impl Seen {
         };
         let times = self.told.iter().filter_map(one);
         let utterances = self.told.iter().filter_map(|(_, _, what)| match what {
-            What::Utterance { utterance, .. } => Some(utterance),
+            What::Utterance { utterance, .. } => Some(&**utterance),
             _ => None,
         });
         times.zip(utterances).collect()

@@ -261,7 +261,7 @@ impl Call {
             early.texts.push(EarlyText { text, start: said.start, stop: said.stop });
         }
         let latency = early.at(now).saturating_sub(said.stop);
-        self.tell(now, What::Utterance { utterance: said.clone(), latency });
+        self.tell(now, What::Utterance { utterance: Box::new(said.clone()), latency });
         self.announced(now, said.utterance, &said.text, (said.start, said.stop), true);
         self.early_tell(now, Line::Utterance(said));
     }

@@ -105,7 +105,7 @@ impl Conversation {
             self.silences = 0;
         }
         let latency = self.at(now).saturating_sub(utterance.stop);
-        self.event(now, What::Utterance { utterance: shown, latency });
+        self.event(now, What::Utterance { utterance: Box::new(shown), latency });
         if self.ended {
             return;
         }

@@ -237,14 +237,14 @@ async fn every_event_is_told_whole() {
         (
             What::Incoming {
                 trunk: "t".into(),
-                parties: Parties {
+                parties: Box::new(Parties {
                     caller: "1".into(),
                     callee: "2".into(),
                     caller_name: "n".into(),
                     withheld: true,
                     diverted_from: "3".into(),
                     diversion_reason: "r".into(),
-                },
+                }),
                 waiting: true,
                 user_to_user: vec!["u".into(), "04;encoding=hex;purpose=p".into()],
             },
@@ -403,7 +403,7 @@ async fn every_event_is_told_whole() {
             }),
         ),
         (
-            What::Utterance { utterance: said, latency: Ms(800) },
+            What::Utterance { utterance: Box::new(said), latency: Ms(800) },
             Told::Utterance(happened::Utterance { utterance: Some(told_said), r#final: true, latency_ms: 800 }),
         ),
         (What::NoInput { count: 2 }, Told::NoInput(dialogue::NoInput { count: 2 })),
