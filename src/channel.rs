@@ -70,7 +70,8 @@ pub fn lazy_sparing(name: &str, endpoint: &str, connect_timeout: Duration) -> Re
     Ok(Slicing(endpoint.initial_stream_window_size(NARROW).connect_with_connector_lazy(connector)))
 }
 
-/// As [`lazy`], for streams of many small messages ([`direct`]): each waits up to 4 ms, so that those of many calls are written together.
+/// As [`lazy`], for streams of many small messages ([`direct`]): what many calls have in the same moment is written together, and a few messages
+/// wait up to 4 ms for others.
 pub fn lazy_direct(name: &str, endpoint: &str, connect_timeout: Duration) -> Result<Direct, BadEndpoint> {
     let configured = configured(name, endpoint, connect_timeout)?;
     let connector = Connector { keepalive: keepalive(), patience: Duration::from_millis(4) };

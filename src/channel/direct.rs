@@ -107,16 +107,20 @@ async fn dial(
 ) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
     let (host, port) = (authority.host(), authority.port_u16().unwrap_or_default());
     let connection = connector.connect(host, port).await?;
-    let (sender, connection) = Builder::new()
+    let turn = connection.turn();
+    let (sender, mut connection) = Builder::new()
         .initial_window_size(ROOMY)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(UNDER_WAY)
+        // No stream is opened before the far end has said how much one may have under way: there are servers that never open a window
+        // again which was overdrawn by then.
+        .initial_max_send_streams(0)
         .enable_push(false)
         .handshake(connection)
         .await?;
     tokio::spawn(async move {
         // Its streams tell what has broken, each to its call.
-        if let Err(error) = Patient::new(connection).await {
+        if let Err(error) = Patient::new(poll_fn(|cx| turn.take(&mut connection, cx))).await {
             tracing::debug!(target: "services", "a connection ended: {error}");
         }
     });
@@ -456,6 +460,44 @@ mod tests {
         read.send(()).await.expect("it waits for this");
         sending.room().await;
         assert_eq!(sending.has_room(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_far_end_is_heard_out_on_its_windows_before_it_is_sent_anything() {
+        const MESSAGES: u32 = 30;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let far = listener.local_addr().expect("bound");
+        let heard = tokio::spawn(async move {
+            let (connection, _) = listener.accept().await.expect("it comes");
+            let mut early = [0; 4_096];
+            let much = async { while connection.peek(&mut early).await.expect("it is up") < early.len() {} };
+            assert!(timeout(Duration::from_millis(200), much).await.is_err(), "more than its own settings");
+            let small = h2::server::Builder::new().initial_window_size(1_000).handshake(connection).await;
+            let mut connection: h2::server::Connection<_, Bytes> = small.expect("HTTP/2");
+            let (request, _respond) = connection.accept().await.expect("a stream").expect("a stream");
+            tokio::spawn(async move { while connection.accept().await.is_some() {} });
+            let mut body = request.into_body();
+            let mut bytes = 0;
+            while let Some(Ok(data)) = body.data().await {
+                bytes += data.len();
+                body.flow_control().release_capacity(data.len()).expect("it has come");
+            }
+            bytes
+        });
+        let (mut sending, _answers) = direct(far).open(PATH).await.expect("it is there");
+        let message = crate::proto::speech::v1::AudioChunk { samples: vec![7; 400].into(), ..Default::default() };
+        let all = async {
+            for _ in 0..MESSAGES {
+                while sending.has_room() == Err(Refused::Full) {
+                    sending.room().await;
+                }
+                sending.send(&message).expect("it is up");
+            }
+            sending.end();
+            heard.await.expect("no panic")
+        };
+        let heard = timeout(Duration::from_secs(5), all).await.expect("no window stays shut");
+        assert_eq!(heard, MESSAGES as usize * (PREFIX + message.encoded_len()));
     }
 
     #[tokio::test]
