@@ -344,6 +344,16 @@ impl Rig {
         assert!(calls.expect("an answer").into_inner().calls.is_empty());
     }
 
+    /// Packets that were not sent because a busy machine was too late for them, when all calls are over, which got `received` packets.
+    pub async fn slots_missed(&self, received: u64) -> u64 {
+        // The media threads tell their sums once a second.
+        soon("the packets are counted", PATIENCE, async || {
+            self.metric("trunkline_media_packets_received_total").await >= received as f64
+        })
+        .await;
+        self.metric("trunkline_media_slots_missed_total").await as u64
+    }
+
     /// A page over HTTP, with its head; empty when nobody answers.
     pub async fn http(&self, path: &str) -> String {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.ports.web())).await else {
