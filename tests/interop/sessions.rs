@@ -186,7 +186,8 @@ async fn a_session_is_refreshed_by_update() {
 
 #[tokio::test]
 async fn a_session_is_refreshed_by_reinvite_even_after_a_491() {
-    let trace = kept_up("", "uas_is_refreshed_by_reinvite", 15).await;
+    // After 18 s, and up to 4 s later; at 24 s it would be given up.
+    let trace = kept_up("", "uas_is_refreshed_by_reinvite", 22).await;
     assert_eq!((trace.received("INVITE"), trace.received("ACK")), (3, 3));
 }
 
