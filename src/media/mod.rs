@@ -38,7 +38,9 @@ pub use lateness::Watch;
 use lateness::{Counts, Lateness};
 pub use listen::Listener;
 pub use metrics::Metrics;
+pub(crate) use priority::exact_sleep;
 use thread::{NoPlace, Order, Thread};
+pub(crate) use wheel::{SLOTS, Wheel};
 
 /// What the engine has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +151,7 @@ impl Engine {
             let lateness = Lateness { own: Arc::default(), all: metrics.lateness.clone() };
             let own = lateness.own.clone();
             let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
-                priority::exact_sleep();
+                exact_sleep();
                 if realtime && !priority::realtime() && number == 0 {
                     tracing::info!(
                         "media threads run without real-time priority, which this process may not have: under full load packets go out \

@@ -17,7 +17,7 @@ const PRIORITY: u8 = 10;
 const SLACK: NonZeroU64 = NonZeroU64::MIN;
 
 /// Sleeps of this thread end when they should; it need not be in real time for that.
-pub(super) fn exact_sleep() {
+pub(crate) fn exact_sleep() {
     // Where it is refused, sleeps are 50 µs longer.
     let _ = rustix::thread::set_current_timer_slack(Some(SLACK));
 }

@@ -5,7 +5,7 @@
 //! wheel is emptiest.
 
 /// The wheel turns in ticks of 1 ms; a leg's slot comes every 20.
-pub(super) const SLOTS: usize = 20;
+pub(crate) const SLOTS: usize = 20;
 /// Legs in one slot before the next slot is opened: served within 0.7 ms, before the next tick. In each slot they leave in the same order, so
 /// nobody's pace suffers for the others' sake.
 const FILL: usize = 64;
@@ -14,14 +14,14 @@ const OPENING: [usize; SLOTS] = [0, 10, 5, 15, 2, 12, 7, 17, 4, 14, 9, 19, 1, 11
 
 /// Which legs are served in which tick.
 #[derive(Debug, Default)]
-pub(super) struct Wheel {
+pub(crate) struct Wheel {
     slots: [Vec<usize>; SLOTS],
     legs: usize,
 }
 
 impl Wheel {
     /// Puts a leg into a slot, and says into which.
-    pub(super) fn add(&mut self, leg: usize) -> usize {
+    pub(crate) fn add(&mut self, leg: usize) -> usize {
         let open = OPENING.into_iter().find(|slot| self.slots[*slot].len() < FILL);
         let slot = open.or_else(|| (0..SLOTS).min_by_key(|slot| self.slots[*slot].len())).unwrap_or(0);
         self.slots[slot].push(leg);
@@ -37,7 +37,7 @@ impl Wheel {
     }
 
     /// The legs of a tick.
-    pub(super) fn legs(&self, tick: u64) -> &[usize] {
+    pub(crate) fn legs(&self, tick: u64) -> &[usize] {
         &self.slots[slot_of(tick)]
     }
 

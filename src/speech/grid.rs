@@ -1,8 +1,8 @@
 //! When the speech of all calls is looked after: at moments that they share.
 //!
-//! A thousand calls have ten thousand pieces of audio a second for their recogniser, and take as many from their synthesiser. Each at a moment
+//! A thousand calls have ten thousand pieces of audio a second for their recogniser, and take thousands from their synthesiser. Each at a moment
 //! of its own would be a wake of the runtime, and a system call at either service; what is done for many calls at once is neither. It
-//! matters most where there are few calls: a wake of a core that sleeps costs as much as a hundred microseconds of work.
+//! matters most where there are few calls: to wake a core that sleeps costs some 20 to 30 µs.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -2,11 +2,10 @@
 //!
 //! Every other figure is to be read beside this one. What a packet costs differs by half between machines of one name, and on one machine from
 //! hour to hour; and a core that sleeps most of the time pays more for each, because each wake begins with cold caches. So it is
-//! taken in the same minute, on the same core, with as many sockets, and in the server's own rhythm: twenty slots in 20 ms, of which no more
-//! are used than are needed; in each, all that has come is read, then all packets are sent.
+//! taken in the same minute, on the same core, with as many sockets, and in the server's own rhythm: by its media threads' wheel;
+//! in each slot all that has come is read, then all packets are sent.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::num::NonZeroU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,14 +16,11 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{Hold, Trouble};
 use crate::command::files;
 use crate::command::harness::stage;
+use crate::media::{SLOTS, Wheel, exact_sleep};
 
 /// RTP with 20 ms of G.711.
 const PACKET: usize = 172;
-const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS_A_SECOND: u32 = 50;
-const SLOTS: usize = 20;
-/// Calls that share a slot before the next one is used, as with the server.
-const SHARE: usize = 64;
 /// The far ends live on so many addresses, and all of an address share a socket, as the harness' phones do.
 const ADDRESSES: u8 = 8;
 /// Until both sides are up, and before anything is counted.
@@ -71,7 +67,7 @@ fn exchange(calls: usize, seconds: u32, server: &[usize], phones: &[usize]) -> R
             let mut room = [0; 2 * PACKET];
             turn(origin, calls, seconds, |slot| {
                 far.iter().for_each(|socket| while socket.recv(&mut room).is_ok() {});
-                slot.for_each(|call| sent(far[call % far.len()].send_to(&[0; PACKET], to[call])));
+                slot.iter().for_each(|call| sent(far[call % far.len()].send_to(&[0; PACKET], to[*call])));
             });
             Ok(())
         });
@@ -80,8 +76,8 @@ fn exchange(calls: usize, seconds: u32, server: &[usize], phones: &[usize]) -> R
             let mut room = [0; 2 * PACKET];
             Ok(turn(origin, calls, seconds, |slot| {
                 // Nothing has come from a far end that is late: it will be read in the next slot.
-                slot.clone().for_each(|call| drop(near[call].recv(&mut room)));
-                slot.for_each(|call| sent(near[call].send(&[0; PACKET])));
+                slot.iter().for_each(|call| drop(near[*call].recv(&mut room)));
+                slot.iter().for_each(|call| sent(near[*call].send(&[0; PACKET])));
             }))
         });
         let gone = |_| trouble("a thread has ended");
@@ -100,32 +96,30 @@ fn bind(address: Ipv4Addr) -> std::io::Result<UdpSocket> {
 fn sent(_: std::io::Result<usize>) {}
 
 /// Goes round from `origin` on, and gives each slot the calls that it has. The CPU time of this thread, the first second left out.
-fn turn(
-    origin: Instant,
-    calls: usize,
-    seconds: u32,
-    mut serve: impl FnMut(std::iter::StepBy<std::ops::Range<usize>>),
-) -> Duration {
-    // Where it is refused, sleeps are 50 µs longer.
-    let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
-    let slots = calls.div_ceil(SHARE).clamp(1, SLOTS);
+fn turn(origin: Instant, calls: usize, seconds: u32, mut serve: impl FnMut(&[usize])) -> Duration {
+    exact_sleep();
+    let mut wheel = Wheel::default();
+    for call in 0..calls {
+        wheel.add(call);
+    }
     let mut before = Duration::ZERO;
     for round in 0..WARM_UP_ROUNDS + seconds * ROUNDS_A_SECOND {
         if round == WARM_UP_ROUNDS {
             before = cpu_time();
         }
-        for slot in 0..slots {
-            let due = origin + round * ROUND + slot as u32 * (ROUND / SLOTS as u32) * (SLOTS / slots) as u32;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            serve((slot..calls).step_by(slots));
+        for tick in (u64::from(round) * SLOTS as u64..).take(SLOTS) {
+            let slot = wheel.legs(tick);
+            if !slot.is_empty() {
+                thread::sleep((origin + Duration::from_millis(tick)).saturating_duration_since(Instant::now()));
+                serve(slot);
+            }
         }
     }
     cpu_time() - before
 }
 
 fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -136,7 +130,7 @@ mod tests {
     fn each_call_has_a_slot_in_each_round() {
         for calls in [1, 63, 65, 200] {
             let mut served = vec![0; calls];
-            turn(Instant::now(), calls, 0, |slot| slot.for_each(|call| served[call] += 1));
+            turn(Instant::now(), calls, 0, |slot| slot.iter().for_each(|call| served[*call] += 1));
             assert!(served.iter().all(|times| *times == WARM_UP_ROUNDS), "{calls}: {served:?}");
         }
     }
