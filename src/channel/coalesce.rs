@@ -12,12 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
-use tonic::codegen::{BoxFuture, Service, http::Uri};
 
 /// From so many bytes on nothing more is taken before they are sent.
 const FULL: usize = 64 * 1024;
@@ -28,26 +26,8 @@ const ENOUGH: usize = 8 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     pub(super) keepalive: TcpKeepalive,
-    /// How long a byte may wait.
+    /// How long a byte may wait when the turn of who writes is over; not at all, if this is zero.
     pub(super) patience: Duration,
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Coalescing<TcpStream>>;
-    type Error = io::Error;
-    type Future = BoxFuture<Self::Response, io::Error>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move {
-            let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or_default());
-            connector.connect(host, port).await.map(TokioIo::new)
-        })
-    }
 }
 
 impl Connector {
@@ -65,17 +45,17 @@ impl Connector {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     goes_on: AtomicBool,
-    /// So much waits that it can go.
-    enough: AtomicBool,
+    /// Something has been written that waits for its end.
+    waits: AtomicBool,
 }
 
 impl Turn {
-    /// Polls the task, and if it has written enough once more, so that it is sent.
+    /// Polls the task, and if it has written something once more, so that it is sent, or its patience begins.
     pub(super) fn take<F: Future + Unpin>(&self, task: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
         self.goes_on.store(true, Relaxed);
         let done = Pin::new(&mut *task).poll(cx);
         self.goes_on.store(false, Relaxed);
-        if done.is_pending() && self.enough.load(Relaxed) { Pin::new(task).poll(cx) } else { done }
+        if done.is_pending() && self.waits.swap(false, Relaxed) { Pin::new(task).poll(cx) } else { done }
     }
 }
 
@@ -118,7 +98,6 @@ impl<S: AsyncWrite + Unpin> Coalescing<S> {
         self.waiting.clear();
         self.taken = 0;
         self.armed = false;
-        self.turn.enough.store(false, Relaxed);
         Pin::new(&mut self.connection).poll_flush(cx)
     }
 }
@@ -143,7 +122,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalescing<S> {
             ready!(self.send(cx))?;
         }
         slices.iter().for_each(|slice| self.waiting.extend_from_slice(slice));
-        self.turn.enough.store(self.waiting.len() >= ENOUGH, Relaxed);
         Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
     }
 
@@ -151,13 +129,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalescing<S> {
         true
     }
 
-    /// Is done at once while patience lasts and there is not enough, and has its task woken at the end of it.
+    /// Is done at once while a turn or patience lasts and there is not enough, and has its task woken at the end of patience.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let enough = if self.turn.goes_on.load(Relaxed) { FULL } else { ENOUGH };
-        if self.waiting.len() < enough && self.taken == 0 {
+        if self.turn.goes_on.load(Relaxed) && self.waiting.len() < FULL && self.taken == 0 {
+            self.turn.waits.store(true, Relaxed);
+            return Poll::Ready(Ok(()));
+        }
+        if self.waiting.len() < ENOUGH && self.taken == 0 && !self.patience.is_zero() {
             if !self.armed {
                 self.armed = true;
                 let due = Instant::now() + self.patience;
@@ -231,6 +212,35 @@ mod tests {
             let read = tokio::time::timeout(Duration::ZERO, far.read(&mut got)).await;
             // All that the turns before have left is in it.
             assert_eq!(read.map_or(0, |read| read.expect("it is up")), if goes { 11 * 1_600 } else { 0 });
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_no_patience_sends_what_a_turn_writes_in_one_piece_at_its_end() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = Coalescing::new(near, Duration::ZERO);
+        let turn = near.turn();
+        for pieces in [3, 0, 2] {
+            let mut left = pieces;
+            let mut got = [0; 100];
+            let mut task = poll_fn(|cx| -> Poll<()> {
+                while left > 0 {
+                    left -= 1;
+                    let _ = Pin::new(&mut near).poll_write(cx, &[7; 13]);
+                    let _ = Pin::new(&mut near).poll_flush(cx);
+                    let mut early = ReadBuf::new(&mut got);
+                    assert!(Pin::new(&mut far).poll_read(cx, &mut early).is_pending(), "its turn is not over");
+                }
+                let _ = Pin::new(&mut near).poll_flush(cx);
+                Poll::Pending
+            });
+            assert!(poll_fn(|cx| Poll::Ready(turn.take(&mut task, cx))).await.is_pending());
+            let read = poll_fn(|cx| {
+                let mut read = ReadBuf::new(&mut got);
+                let _ = Pin::new(&mut far).poll_read(cx, &mut read);
+                Poll::Ready(read.filled().len())
+            });
+            assert_eq!(read.await, pieces * 13);
         }
     }
 

@@ -36,16 +36,6 @@ impl<F: Future + Unpin> Future for Patient<F> {
     }
 }
 
-/// Makes such tasks of what hyper has for its connections.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Executor;
-
-impl<F: Future<Output = ()> + Send + Unpin + 'static> hyper::rt::Executor<F> for Executor {
-    fn execute(&self, task: F) {
-        tokio::spawn(Patient::new(task));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;

@@ -23,16 +23,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
-use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::{BadEndpoint, in_words};
+use super::{BadEndpoint, Client, in_words};
 
 /// From an answer or a failure to the next question, while the one after it may change what is thought of the endpoint.
 const SOON: Duration = Duration::from_secs(1);
+
+/// The method by which health is asked for.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 /// How endpoints are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,13 +276,13 @@ pub fn first(all: impl Iterator<Item = BoxFuture<'static, ()>>) -> BoxFuture<'st
 ///
 /// # Errors
 /// Nobody is there, or whoever is there says that it does not serve.
-pub async fn health(link: Channel, service: &str, whom: &str, patience: Duration) -> Result<bool, Failed> {
-    let mut client = HealthClient::new(link);
-    let asked = client.check(HealthCheckRequest { service: service.to_owned() });
+pub async fn health(link: &Client, service: &str, whom: &str, patience: Duration) -> Result<bool, Failed> {
+    let question = HealthCheckRequest { service: service.to_owned() };
+    let asked = link.ask::<HealthCheckResponse>(HEALTH, &question);
     let failed = |what: String, at_once| Failed { reason: format!("{whom}: {what}"), at_once };
     match tokio::time::timeout(patience, asked).await {
         Err(_) => Err(failed(format!("did not say within {patience:?} whether it serves"), false)),
-        Ok(Ok(answer)) => match answer.into_inner().status() {
+        Ok(Ok(answer)) => match answer.status() {
             ServingStatus::NotServing => Err(failed("says that it does not serve".to_owned(), true)),
             _ => Ok(true),
         },

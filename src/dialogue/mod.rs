@@ -18,11 +18,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
 use crate::call::io::FromDialogue;
 pub use crate::channel::BadEndpoint;
 use crate::channel::pool::{self, Plan, Pool};
+use crate::channel::{Client, Manner};
 pub use metrics::Metrics;
 pub use stream::Handle;
 
@@ -49,7 +49,7 @@ pub struct Dialogues {
 #[derive(Debug)]
 struct Service {
     connect_timeout: Duration,
-    pool: Pool<Channel>,
+    pool: Pool<Client>,
 }
 
 /// By which its health is asked for.
@@ -74,7 +74,7 @@ impl Dialogues {
         let mut by_name = HashMap::new();
         let metrics = Metrics::default();
         for ServiceConfig { name, endpoints, watch, connect_timeout } in services {
-            let link = |endpoint: &str| crate::channel::lazy(&name, endpoint, connect_timeout);
+            let link = |endpoint: &str| crate::channel::client(&name, endpoint, Manner::PROMPT, connect_timeout);
             let pool = Pool::new(&name, &endpoints, watch, &metrics.endpoints, link)?;
             by_name.insert(name, Arc::new(Service { connect_timeout, pool }));
         }
@@ -116,7 +116,7 @@ impl Dialogues {
                 let (name, patience) = (name.clone(), service.connect_timeout * 2);
                 service.pool.watch(move |place| {
                     let whom = format!("dialogue {name:?} at {}", place.endpoint);
-                    async move { pool::health(place.link.clone(), HEALTH, &whom, patience).await.map(drop) }.boxed()
+                    async move { pool::health(&place.link, HEALTH, &whom, patience).await.map(drop) }.boxed()
                 })
             })
             .collect();

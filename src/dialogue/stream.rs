@@ -3,17 +3,17 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use super::metrics::{Metrics, OfService};
 use super::{Service, Told, convert};
 use crate::call::io::FromDialogue;
 use crate::call::line::LineEvent;
-use crate::channel::{MAX_MESSAGE, in_words};
-use crate::proto::dialogue::v1::dialogue_client::DialogueClient;
+use crate::channel::{Client, Refused, Sending, in_words};
+use crate::proto::dialogue::v1::Action;
+
+/// The method.
+const CONVERSE: &str = "/trunkline.dialogue.v1.Dialogue/Converse";
 
 /// Events that may wait for a dialogue that does not read. A call makes a few a second at most: this many is a dialogue that hangs.
 const WAITING: usize = 256;
@@ -92,7 +92,7 @@ where
         let fault = {
             let patience = pin!(patience(closing));
             tokio::select! {
-                fault = converse(place.link.clone(), events, &inbox, &counted, &mut heard) => fault,
+                fault = converse(&place.link, events, &inbox, &counted, &mut heard) => fault,
                 fault = patience => Some(fault.to_owned()),
             }
         };
@@ -144,21 +144,25 @@ impl<T: From<Told>> Inbox<T> {
 
 /// Carries both directions until the dialogue ends it; says what went wrong, if something did.
 async fn converse<T: From<Told>>(
-    channel: Channel,
-    events: mpsc::Receiver<Box<LineEvent>>,
+    link: &Client,
+    mut events: mpsc::Receiver<Box<LineEvent>>,
     inbox: &Inbox<T>,
     counted: &OfService,
     heard: &mut bool,
 ) -> Option<String> {
-    let mut client = DialogueClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-    let events = ReceiverStream::new(events).map(|event| convert::line_event(*event));
-    let mut actions = match client.converse(events).await {
-        Ok(response) => response.into_inner(),
+    let (sending, mut actions) = match link.open(CONVERSE).await {
+        Ok(open) => open,
         Err(status) => return Some(in_words(&status)),
     };
+    let mut out = Some(sending);
     loop {
-        match actions.message().await {
-            Ok(Some(action)) => {
+        tokio::select! {
+            action = actions.next::<Action>() => {
+                let action = match action {
+                    Some(Ok(action)) => action,
+                    Some(Err(status)) => return Some(in_words(&status)),
+                    None => return None,
+                };
                 *heard = true;
                 let asked = convert::asked(action);
                 if asked.action.is_err() {
@@ -169,10 +173,22 @@ async fn converse<T: From<Told>>(
                     return None;
                 }
             }
-            Ok(None) => return None,
-            Err(status) => return Some(in_words(&status)),
+            event = next(&mut out, &mut events) => match (event, &mut out) {
+                // What does not get there any more is missed by the actions, which say why.
+                (Some(event), Some(out)) => drop(out.send(&convert::line_event(*event))),
+                _ => out.take().into_iter().for_each(Sending::end),
+            },
         }
     }
+}
+
+/// The next event, as soon as there is one and room for it; `None` after the last one, then never again. May be dropped at any time.
+async fn next(out: &mut Option<Sending>, events: &mut mpsc::Receiver<Box<LineEvent>>) -> Option<Box<LineEvent>> {
+    let Some(out) = out else { return std::future::pending().await };
+    while out.has_room() == Err(Refused::Full) {
+        out.room().await;
+    }
+    events.recv().await
 }
 
 /// Resolves when it is time to give the stream up, whatever the dialogue does.

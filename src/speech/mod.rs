@@ -36,9 +36,8 @@ use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
 use crate::channel::pool::{self, Failed, Plan, Pool};
-use crate::channel::{Direct, MAX_MESSAGE, Slicing, in_words};
+use crate::channel::{Client, Manner, in_words};
 use crate::codec::coding::Band;
-use crate::proto::speech::v1::speech_client::SpeechClient;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 use likely::Likely;
 pub use metrics::Metrics;
@@ -112,8 +111,8 @@ impl Speech {
             let link = |endpoint: &str| {
                 let (name, patience) = (&config.name, config.connect_timeout);
                 Ok(Engine {
-                    hearing: crate::channel::lazy_direct(name, endpoint, patience)?,
-                    speaking: crate::channel::lazy_sparing(name, endpoint, patience)?,
+                    hearing: crate::channel::client(name, endpoint, Manner::TOGETHER, patience)?,
+                    speaking: crate::channel::client(name, endpoint, Manner::SPARING, patience)?,
                     known: watch::Sender::new(None),
                     counted: counted.clone(),
                     norm: watchdog::Norm::new(),
@@ -268,8 +267,8 @@ struct Engine {
     config: Arc<ServiceConfig>,
     endpoint: String,
     /// For recognition alone.
-    hearing: Direct,
-    speaking: Slicing,
+    hearing: Client,
+    speaking: Client,
     /// What it said that it can do; nothing when that has to be asked (anew).
     known: watch::Sender<Option<Arc<CapabilitiesResponse>>>,
     counted: Arc<metrics::OfService>,
@@ -279,6 +278,8 @@ struct Engine {
 
 /// By which its health is asked for.
 const HEALTH: &str = "trunkline.speech.v1.Speech";
+/// The method by which it is asked what it can do.
+const CAPABILITIES: &str = "/trunkline.speech.v1.Speech/Capabilities";
 
 impl Engine {
     /// What it can do, asked if it is not known.
@@ -291,12 +292,11 @@ impl Engine {
     }
 
     async fn ask(&self) -> Result<Arc<CapabilitiesResponse>, Trouble> {
-        let mut client = SpeechClient::new(self.speaking.clone()).max_decoding_message_size(MAX_MESSAGE);
         // Twice: the first one is TCP's, and its own message is the better one.
         let patience = self.config.connect_timeout * 2;
-        match tokio::time::timeout(patience, client.capabilities(CapabilitiesRequest {})).await {
+        match tokio::time::timeout(patience, self.speaking.ask(CAPABILITIES, &CapabilitiesRequest {})).await {
             Ok(Ok(can)) => {
-                let can = Arc::new(can.into_inner());
+                let can: Arc<CapabilitiesResponse> = Arc::new(can);
                 self.known.send_replace(Some(can.clone()));
                 Ok(can)
             }
@@ -308,7 +308,7 @@ impl Engine {
     /// Whether it is there, serves, and can do what is configured.
     async fn check(&self) -> Result<(), Failed> {
         let whom = format!("speech service {:?} at {}", self.config.name, self.endpoint);
-        pool::health(self.speaking.channel(), HEALTH, &whom, self.config.connect_timeout * 2).await?;
+        pool::health(&self.speaking, HEALTH, &whom, self.config.connect_timeout * 2).await?;
         let fits = self.ask().await.and_then(|can| self.fits(&can));
         match fits {
             Ok(what) => {

@@ -8,17 +8,18 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::capabilities;
-use super::grid;
 use super::phrases::{self, Key, Phrases};
 use super::sound::Decoder;
 use super::{Engine, Service, Trouble};
 use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
-use crate::channel::MAX_MESSAGE;
 use crate::codec::coding::Band;
 use crate::codec::resample::ResampleError;
+use super::grid;
 use crate::proto::speech::v1 as proto;
-use crate::proto::speech::v1::speech_client::SpeechClient;
+
+/// The method.
+const SYNTHESIZE: &str = "/trunkline.speech.v1.Speech/Synthesize";
 
 /// The longest sound of one segment: 16 KiB of text, read slowly, are shorter. More is an engine that does not stop.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
@@ -174,15 +175,14 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
             }),
             text: self.text.text.to_string(),
         };
-        let mut client = SpeechClient::new(engine.speaking.clone()).max_decoding_message_size(MAX_MESSAGE);
         let mut quiet_until = Instant::now() + stall;
         // In a box, which is gone when the sound comes.
-        let opening = timeout_at(quiet_until, Box::pin(client.synthesize(request))).await;
-        let opened = opening.map_err(|_| stalled(engine, stall))?.map_err(|status| engine.failed(&status))?;
-        let mut pieces = opened.into_inner();
+        let opening = timeout_at(quiet_until, Box::pin(engine.speaking.hear(SYNTHESIZE, &request))).await;
+        let mut pieces = opening.map_err(|_| stalled(engine, stall))?.map_err(|status| engine.failed(&status))?;
+        drop(request);
         loop {
-            let next = timeout_at(quiet_until, pieces.message()).await;
-            match next.map_err(|_| stalled(engine, stall))?.map_err(|status| engine.failed(&status))? {
+            let next = timeout_at(quiet_until, pieces.next::<proto::SynthesizeResponse>()).await;
+            match next.map_err(|_| stalled(engine, stall))?.transpose().map_err(|status| engine.failed(&status))? {
                 // Only sound counts: an engine that sends empty pieces stalls too.
                 Some(piece) if piece.samples.is_empty() => continue,
                 Some(piece) => decoder.push(&piece.samples).map_err(broken)?,

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use super::*;
 use crate::call::io::RecordedFrame;
@@ -182,8 +182,7 @@ async fn serve(keep_events: usize) -> Served {
         let _ = stopped.await;
     };
     let server = tokio::spawn(super::serve(listener, fake.clone(), journal.clone(), shutdown));
-    let endpoint = format!("http://{address}");
-    let channel = crate::channel::lazy("control", &endpoint, Duration::from_secs(1)).expect("a good endpoint");
+    let channel = Endpoint::from_shared(format!("http://{address}")).expect("a good endpoint").connect_lazy();
     Served { client: ControlClient::new(channel.clone()), channel, fake, journal, stop, server }
 }
 

@@ -1,10 +1,10 @@
-//! A two-way stream that gives its messages to HTTP/2 itself.
+//! A client of gRPC that gives its messages to HTTP/2 itself.
 //!
-//! A call sends its recogniser ten messages a second for as long as it lasts. Through tonic's client each goes by a queue into a task that hyper
-//! has for the stream, is encoded there, and wakes that task three times: measured at a thousand calls, that was a tenth of what a call costs
-//! beside its media, and four of its hundred KiB. Here a message is encoded where it is made, and handed to `h2`, which both stand on: a stream
-//! has no task and no queue, and is read by whoever waits for its answers. What is gRPC about it is small: five bytes before each message, and a
-//! status at the end.
+//! A call sends its recogniser ten messages a second for as long as it lasts, and takes as many of its synthesiser. Through tonic's client each
+//! goes by a queue into a task that hyper has for the stream, is encoded there, and wakes that task three times: measured at a thousand calls,
+//! that was a tenth of what a call costs beside its media, and four of its hundred KiB. Here a message is encoded where it is made, and handed
+//! to `h2`, which both stand on; a stream has no task and no queue, and is read by whoever waits for its answers. What comes is decoded where
+//! HTTP/2 has received it. What is gRPC about it is small: five bytes before each message, and a status at the end.
 //!
 //! Each endpoint has one connection, made when it is first needed and anew when it broke, by one task that all who need it ask.
 
@@ -25,26 +25,54 @@ use tonic::{Code, Status};
 
 use super::coalesce::Connector;
 use super::patient::Patient;
-use super::{CONNECTION_WINDOW, MAX_MESSAGE, ROOMY};
+use super::{CONNECTION_WINDOW, MAX_MESSAGE};
 
 /// Bytes of a stream that wait for the connection; what does not fit stays with whoever sends.
 const UNDER_WAY: usize = 16 * 1024;
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// The way to an endpoint's streams.
+/// The way to an endpoint. Cheap to clone; the clones share its connection.
 #[derive(Debug, Clone)]
-pub struct Direct {
+pub struct Client {
     authority: Authority,
     asks: mpsc::Sender<oneshot::Sender<Result<SendRequest<Bytes>, Status>>>,
 }
 
-impl Direct {
-    /// Must be called within a tokio runtime.
-    pub(super) fn new(authority: Authority, connector: Connector, connect_timeout: Duration) -> Direct {
+impl Client {
+    /// `window`: what a stream may have under way to us, in bytes. Must be called within a tokio runtime.
+    pub(super) fn new(authority: Authority, connector: Connector, window: u32, connect_timeout: Duration) -> Client {
         let (asks, asked) = mpsc::channel(64);
-        tokio::spawn(connect(authority.clone(), connector, connect_timeout, asked));
-        Direct { authority, asks }
+        let dialling = Dialling { authority: authority.clone(), connector, window };
+        tokio::spawn(connect(dialling, connect_timeout, asked));
+        Client { authority, asks }
+    }
+
+    /// Asks one question of the method `path`, as [`open`](Self::open) takes it, which has one answer.
+    ///
+    /// # Errors
+    /// What the far end says; `UNAVAILABLE` with the reason where there is no connection.
+    pub async fn ask<M: Message + Default>(&self, path: &'static str, question: &impl Message) -> Result<M, Status> {
+        let mut answers = self.hear(path, question).await?;
+        let wrong = |what: &str| Err(Status::internal(format!("{what} where there has to be one")));
+        let Some(answer) = answers.next().await else { return wrong("no answer") };
+        match answers.next::<M>().await {
+            None => answer,
+            Some(Ok(_)) => wrong("a second answer"),
+            Some(Err(status)) => Err(status),
+        }
+    }
+
+    /// Asks one question of the method `path`, as [`open`](Self::open) takes it, which has any number of answers.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` with the reason where there is no connection. What the far end says comes by the answers.
+    pub async fn hear(&self, path: &'static str, question: &impl Message) -> Result<Answers, Status> {
+        let (mut sending, answers) = self.open(path).await?;
+        // If it is not taken, the answers say why.
+        let _ = sending.send(question);
+        sending.end();
+        Ok(answers)
     }
 
     /// Opens a stream of the method `path`, of the form `/package.Service/Method`.
@@ -69,14 +97,16 @@ impl Direct {
             .body(())
             .map_err(|error| Status::internal(error.to_string()))?;
         let (response, stream) = connection.send_request(request, false)?;
-        Ok((Sending { stream, closed: false }, Answers { coming: Coming::Response(response), read: BytesMut::new() }))
+        Ok((
+            Sending { stream, closed: false },
+            Answers { coming: Coming::Response(response), came: Bytes::new(), read: BytesMut::new() },
+        ))
     }
 }
 
 /// Makes the connection for all who ask, one after the other.
 async fn connect(
-    authority: Authority,
-    connector: Connector,
+    dialling: Dialling,
     patience: Duration,
     mut asked: mpsc::Receiver<oneshot::Sender<Result<SendRequest<Bytes>, Status>>>,
 ) {
@@ -89,7 +119,7 @@ async fn connect(
         };
         let found = match still {
             Some(connection) => Ok(connection),
-            None => match timeout(patience, dial(&authority, &connector)).await {
+            None => match timeout(patience, dialling.dial()).await {
                 Ok(Ok(connection)) => Ok(connection),
                 Ok(Err(error)) => Err(Status::unavailable(format!("connect: {error}"))),
                 Err(_) => Err(Status::unavailable(format!("did not connect within {patience:?}"))),
@@ -101,30 +131,36 @@ async fn connect(
     }
 }
 
-async fn dial(
-    authority: &Authority,
-    connector: &Connector,
-) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-    let (host, port) = (authority.host(), authority.port_u16().unwrap_or_default());
-    let connection = connector.connect(host, port).await?;
-    let turn = connection.turn();
-    let (sender, mut connection) = Builder::new()
-        .initial_window_size(ROOMY)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(UNDER_WAY)
-        // No stream is opened before the far end has said how much one may have under way: there are servers that never open a window
-        // again which was overdrawn by then.
-        .initial_max_send_streams(0)
-        .enable_push(false)
-        .handshake(connection)
-        .await?;
-    tokio::spawn(async move {
-        // Its streams tell what has broken, each to its call.
-        if let Err(error) = Patient::new(poll_fn(|cx| turn.take(&mut connection, cx))).await {
-            tracing::debug!(target: "services", "a connection ended: {error}");
-        }
-    });
-    Ok(sender)
+/// How the connection is made.
+struct Dialling {
+    authority: Authority,
+    connector: Connector,
+    window: u32,
+}
+
+impl Dialling {
+    async fn dial(&self) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+        let (host, port) = (self.authority.host(), self.authority.port_u16().unwrap_or_default());
+        let connection = self.connector.connect(host, port).await?;
+        let turn = connection.turn();
+        let (sender, mut connection) = Builder::new()
+            .initial_window_size(self.window)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(UNDER_WAY)
+            // No stream is opened before the far end has said how much one may have under way: there are servers that never open a window
+            // again which was overdrawn by then.
+            .initial_max_send_streams(0)
+            .enable_push(false)
+            .handshake(connection)
+            .await?;
+        tokio::spawn(async move {
+            // Its streams tell what has broken, each to its call.
+            if let Err(error) = Patient::new(poll_fn(|cx| turn.take(&mut connection, cx))).await {
+                tracing::debug!(target: "services", "a connection ended: {error}");
+            }
+        });
+        Ok(sender)
+    }
 }
 
 /// The way out of a stream. Dropped without [`end`](Self::end), the stream is cancelled.
@@ -197,7 +233,9 @@ impl Sending {
 #[derive(Debug)]
 pub struct Answers {
     coming: Coming,
-    /// The beginning of a message.
+    /// What has come last and is not yet taken: it lies where HTTP/2 has received it, and stays in the stream's window.
+    came: Bytes,
+    /// The beginning of a message of which more has to come.
     read: BytesMut,
 }
 
@@ -236,15 +274,26 @@ impl Answers {
                     self.coming = Coming::Messages(parts.status, body);
                 }
                 Coming::Messages(status, body) => {
-                    if let Some(message) = take(&mut self.read)? {
-                        return Poll::Ready(Ok(Some(message)));
+                    if self.read.is_empty()
+                        && let Some(length) = whole(&self.came)?
+                    {
+                        body.flow_control().release_capacity(length)?;
+                        return Poll::Ready(decode(self.came.split_to(length)).map(Some));
+                    }
+                    if !self.came.is_empty() {
+                        body.flow_control().release_capacity(self.came.len())?;
+                        self.read.extend_from_slice(&std::mem::take(&mut self.came));
+                    }
+                    if let Some(length) = whole(&self.read)? {
+                        let message = decode(self.read.split_to(length).freeze());
+                        if self.read.is_empty() {
+                            // Between two messages a stream holds nothing.
+                            self.read = BytesMut::new();
+                        }
+                        return Poll::Ready(message.map(Some));
                     }
                     match ready!(body.poll_data(cx)) {
-                        Some(data) => {
-                            let data = data?;
-                            body.flow_control().release_capacity(data.len())?;
-                            self.read.extend_from_slice(&data);
-                        }
+                        Some(data) => self.came = data?,
                         None => {
                             let trailers = ready!(body.poll_trailers(cx))?;
                             return Poll::Ready(ended(*status, trailers.as_ref()).map(|()| None));
@@ -257,27 +306,22 @@ impl Answers {
     }
 }
 
-/// A whole message, if there is one.
-fn take<M: Message + Default>(read: &mut BytesMut) -> Result<Option<M>, Status> {
-    let Some((prefix, rest)) = read.split_first_chunk::<PREFIX>() else { return Ok(None) };
-    let [compressed, length @ ..] = *prefix;
-    let length = u32::from_be_bytes(length) as usize;
-    if compressed != 0 {
+/// The length of the message that the bytes begin with, if it is there as a whole.
+fn whole(bytes: &[u8]) -> Result<Option<usize>, Status> {
+    let Some(([compressed, length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length) as usize;
+    if *compressed != 0 {
         return Err(Status::internal("a compressed message, which nobody asked for"));
     }
     if length > MAX_MESSAGE {
         return Err(Status::out_of_range(format!("a message of {length} bytes; {MAX_MESSAGE} at most are taken")));
     }
-    if rest.len() < length {
-        return Ok(None);
-    }
-    read.advance(PREFIX);
-    let message = M::decode(read.split_to(length)).map_err(|error| Status::internal(error.to_string()))?;
-    if read.is_empty() {
-        // Between two messages a stream holds nothing.
-        *read = BytesMut::new();
-    }
-    Ok(Some(message))
+    Ok((rest.len() >= length).then_some(PREFIX + length))
+}
+
+fn decode<M: Message + Default>(mut whole: Bytes) -> Result<M, Status> {
+    whole.advance(PREFIX);
+    M::decode(whole).map_err(|error| Status::internal(error.to_string()))
 }
 
 /// How a stream ended: its status, or what HTTP's says where there is none.
@@ -313,12 +357,18 @@ mod tests {
     use tonic::codegen::http::Response;
 
     use super::*;
+    use crate::channel::Manner;
     use crate::proto::speech::v1::{Flush, UtteranceStart};
 
     const PATH: &str = "/a.B/C";
 
-    fn direct(to: SocketAddr) -> Direct {
-        crate::channel::lazy_direct("ears", &format!("http://{to}"), Duration::from_secs(5)).expect("a good endpoint")
+    fn client(to: SocketAddr, manner: Manner) -> Client {
+        crate::channel::client("ears", &format!("http://{to}"), manner, Duration::from_secs(5))
+            .expect("a good endpoint")
+    }
+
+    fn direct(to: SocketAddr) -> Client {
+        client(to, Manner::TOGETHER)
     }
 
     /// A far end that does with each stream what it is told to.
@@ -501,6 +551,81 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_question_has_one_answer() {
+        let far = server(async |mut body, mut respond| {
+            let mut question = BytesMut::new();
+            while let Some(Ok(data)) = body.data().await {
+                question.extend_from_slice(&data);
+            }
+            // As often as it says, and with the status that it says.
+            let asked: UtteranceStart = decode(question.freeze()).expect("whole");
+            let mut stream = respond.send_response(answer(200), false).expect("it is up");
+            let mut bytes = BytesMut::from(&[0, 0, 0, 0, start(7).encoded_len() as u8][..]);
+            start(7).encode_raw(&mut bytes);
+            for _ in 0..asked.utterance_id {
+                stream.send_data(bytes.clone().freeze(), false).expect("it is up");
+            }
+            stream.send_trailers(trailers(&asked.start_ms.to_string())).expect("it is up");
+        })
+        .await;
+        let client = client(far, Manner::PROMPT);
+        for (times, status, told) in [
+            (1, 0, Ok(start(7))),
+            (0, 0, Err(Code::Internal)),
+            (2, 0, Err(Code::Internal)),
+            (0, 5, Err(Code::NotFound)),
+            (1, 5, Err(Code::NotFound)),
+        ] {
+            let question = UtteranceStart { utterance_id: times, start_ms: status, from_ms: 0 };
+            let answer = client.ask::<UtteranceStart>(PATH, &question).await.map_err(|status| status.code());
+            assert_eq!(answer, told, "{times} answers, status {status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_takes_waits_at_the_far_end() {
+        const MESSAGE: usize = 1_000;
+        let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let far_sent = sent.clone();
+        let far = server(move |_, mut respond| {
+            let sent = far_sent.clone();
+            async move {
+                let mut stream = respond.send_response(answer(200), false).expect("it is up");
+                let chunk = crate::proto::speech::v1::SynthesizeResponse {
+                    samples: vec![7; MESSAGE].into(),
+                    ..Default::default()
+                };
+                let mut bytes = BytesMut::from(&[0, 0, 0][..]);
+                bytes.put_u16(chunk.encoded_len() as u16);
+                chunk.encode_raw(&mut bytes);
+                let mut left = Bytes::new();
+                // A byte is sent when there is a window for it.
+                while sent.load(std::sync::atomic::Ordering::Relaxed) < 100_000 {
+                    if left.is_empty() {
+                        left = bytes.clone().freeze();
+                    }
+                    stream.reserve_capacity(left.len());
+                    let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
+                    let now = left.split_to(room.min(left.len()));
+                    sent.fetch_add(now.len(), std::sync::atomic::Ordering::Relaxed);
+                    stream.send_data(now, false).expect("it is up");
+                }
+            }
+        })
+        .await;
+        let client = client(far, Manner::SPARING);
+        let mut answers = client.hear(PATH, &Flush {}).await.expect("it is there");
+        for taken in 1..50 {
+            let answer = answers.next::<crate::proto::speech::v1::SynthesizeResponse>().await;
+            assert_eq!(answer.expect("a message").expect("no fault").samples.len(), MESSAGE);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
+            let ahead = sent - taken * (MESSAGE + PREFIX + 3);
+            assert!(ahead <= Manner::SPARING.window as usize, "{ahead} bytes wait here after {taken} messages");
+        }
+    }
+
+    #[tokio::test]
     async fn who_waits_for_room_on_a_stream_that_is_over_is_told() {
         let far = server(async |_, mut respond| respond.send_reset(Reason::CANCEL)).await;
         let (mut sending, mut answers) = direct(far).open(PATH).await.expect("it is there");
@@ -541,8 +666,10 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_messages_or_a_fault(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut read = BytesMut::from(&bytes[..]);
-            while let Ok(Some(UtteranceStart { .. })) = take(&mut read) {}
+            let mut read = Bytes::from(bytes);
+            while let Ok(Some(length)) = whole(&read) {
+                let _ = decode::<UtteranceStart>(read.split_to(length));
+            }
         }
     }
 }
