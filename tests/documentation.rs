@@ -26,8 +26,8 @@ fn listed(part: &str) -> BTreeSet<&str> {
     cells.flat_map(|cell| cell.split(", ")).filter(|name| *name != "|").map(|name| name.trim_matches('`')).collect()
 }
 
-#[test]
-fn every_metric_is_explained() {
+#[tokio::test]
+async fn every_metric_is_explained() {
     let mut registry = Registry::default();
     net::Metrics::default().register(&mut registry);
     media::Metrics::default().register(&mut registry);

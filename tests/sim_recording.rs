@@ -213,6 +213,8 @@ fn the_digits_of_a_collection_of_which_one_was_pressed_meanwhile_are_all_hidden(
 /// What the journal keeps of a simulated call in this form.
 fn kept(seen: &Seen, folder: &Path, format: Format) -> PathBuf {
     let settings = Settings { folder: folder.to_owned(), format, keep: Keep::default(), upload: None, keep_events: 10 };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _within = runtime.enter();
     let journal = journal::start(&settings).expect("threads");
     let (mut ring, frames) = rtrb::RingBuffer::new(seen.recorded.len());
     seen.recorded.iter().for_each(|frame| ring.push(*frame).expect("room"));

@@ -113,7 +113,7 @@ pub(super) fn start(
     pulse: Pulse,
     patience: Duration,
     uploads: Option<UnboundedSender<ToUpload>>,
-    bus: Sender<ToBus>,
+    bus: UnboundedSender<ToBus>,
     metrics: Metrics,
 ) -> io::Result<Sender<ToEnds>> {
     let (to_ends, inbox) = mpsc::channel();
@@ -143,7 +143,7 @@ struct Ends {
     /// Why calls are not recorded that were to be.
     unrecorded: HashMap<Arc<str>, String>,
     uploads: Option<UnboundedSender<ToUpload>>,
-    bus: Sender<ToBus>,
+    bus: UnboundedSender<ToBus>,
     metrics: Metrics,
 }
 
@@ -242,7 +242,7 @@ impl Ends {
 
 /// Tells a call's last event, and whoever waits.
 pub(super) fn conclude(
-    bus: &Sender<ToBus>,
+    bus: &UnboundedSender<ToBus>,
     record: CallRecord,
     at: Ms,
     reply: oneshot::Sender<Finished>,

@@ -1,10 +1,10 @@
 //! Floor 3: the journal. What happened, in order, and what is left of a call when it is over.
 //!
-//! Threads, each the one owner of its state:
+//! A task and some threads, each the one owner of its state:
 //!
-//! | thread | owns | module |
+//! | who | owns | module |
 //! |---|---|---|
-//! | `journal-events` | the sequence number, the last N events, the watchers that wait | `bus` |
+//! | the bus, a task | the sequence number, the last N events, the watchers that wait | `bus` |
 //! | `journal-disk` | all open recordings, the recordings folder | `disk` |
 //! | `journal-ends` | the calls that are over, until their end is told | `ends` |
 //! | `journal-sweep`, with a limit only | nothing: it looks for what has to go | `sweep` |
@@ -118,7 +118,7 @@ pub struct Finished {
 /// The way to the journal; clones lead to the same one.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    bus: Sender<ToBus>,
+    bus: UnboundedSender<ToBus>,
     disk: Sender<ToDisk>,
     ends: Sender<ToEnds>,
     pulse: Pulse,
@@ -136,13 +136,13 @@ pub fn probe(folder: &Path) -> io::Result<()> {
     name::probe(folder)
 }
 
-/// Starts the journal's threads.
+/// Starts the journal's threads. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// When the system gives no thread. A folder that cannot be written is none: it is counted and told call by call.
 pub fn start(settings: &Settings) -> io::Result<Handle> {
     let metrics = Metrics::default();
-    let bus = bus::start(settings.keep_events, metrics.clone())?;
+    let bus = bus::start(settings.keep_events, metrics.clone());
     let (to_upload, inbox) = unbounded_channel();
     let uploads = settings.upload.is_some().then_some(to_upload);
     let pulse = Pulse::new();
@@ -165,7 +165,7 @@ pub fn start(settings: &Settings) -> io::Result<Handle> {
 impl Handle {
     /// Takes a call's event; it gets the next number. Never waits.
     pub fn tell(&self, event: Event) {
-        // Refused only when the thread is gone, which it is not before the last handle.
+        // Refused only when the runtime is ending.
         let _ = self.bus.send(ToBus::Tell(Box::new(News::Call(event))));
     }
 

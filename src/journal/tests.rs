@@ -464,7 +464,7 @@ async fn next(watcher: &mut Watcher) -> What {
 #[tokio::test]
 async fn a_disk_that_does_not_answer_keeps_no_end_back_and_its_files_are_told_when_they_are_there() {
     let metrics = Metrics::default();
-    let bus = bus::start(10, metrics.clone()).expect("a thread");
+    let bus = bus::start(10, metrics.clone());
     let pulse = Pulse::new();
     pulse.begins();
     let folder = Path::new("/calls");
@@ -519,7 +519,7 @@ async fn a_disk_that_does_not_answer_keeps_no_end_back_and_its_files_are_told_wh
 #[tokio::test]
 async fn behind_a_disk_that_stands_still_no_recording_is_queued_and_the_record_says_so() {
     let metrics = Metrics::default();
-    let bus = bus::start(10, metrics.clone()).expect("a thread");
+    let bus = bus::start(10, metrics.clone());
     let pulse = Pulse::since(PATIENCE);
     let patience = Duration::from_millis(10);
     let ends = ends::start(Path::new("/calls"), pulse.clone(), patience, None, bus.clone(), metrics.clone());

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use object_store::ObjectStore;
 use rand::RngExt;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -97,7 +97,7 @@ pub(super) fn start(
     folder: PathBuf,
     inbox: UnboundedReceiver<ToUpload>,
     disk: Sender<ToDisk>,
-    bus: Sender<ToBus>,
+    bus: UnboundedSender<ToBus>,
     metrics: Metrics,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -166,7 +166,7 @@ impl Waiting {
 struct Uploader {
     upload: Upload,
     folder: PathBuf,
-    bus: Sender<ToBus>,
+    bus: UnboundedSender<ToBus>,
     metrics: Metrics,
     /// The way to a service, made once; that to a folder is looked for anew each time, since it may be mounted later.
     store: Option<Arc<dyn ObjectStore>>,

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{Attribute, ObjectStoreExt, throttle};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
 use crate::journal::bus;
@@ -54,8 +55,8 @@ impl Drop for Folder {
     }
 }
 
-fn uploader(folder: &Folder, to: Destination, delete_after: bool) -> (Uploader, mpsc::Receiver<ToBus>) {
-    let (bus, told) = mpsc::channel();
+fn uploader(folder: &Folder, to: Destination, delete_after: bool) -> (Uploader, UnboundedReceiver<ToBus>) {
+    let (bus, told) = unbounded_channel();
     let uploader = Uploader {
         upload: Upload { to, delete_after, at_a_time: 2 },
         folder: folder.0.clone(),
@@ -85,7 +86,7 @@ fn bucket(prefix: &str) -> Destination {
 }
 
 /// What was told of uploads: the call, and the event.
-fn events(told: &mpsc::Receiver<ToBus>) -> Vec<(String, String, u32, What)> {
+fn events(told: &mut UnboundedReceiver<ToBus>) -> Vec<(String, String, u32, What)> {
     let event = |told| match told {
         ToBus::Tell(news) => match *news {
             News::Call(Event { call_id, correlation, at, what, .. }) => {
@@ -95,12 +96,12 @@ fn events(told: &mpsc::Receiver<ToBus>) -> Vec<(String, String, u32, What)> {
         },
         other => panic!("not expected: {other:?}"),
     };
-    told.try_iter().map(event).collect()
+    std::iter::from_fn(|| told.try_recv().ok()).map(event).collect()
 }
 
 /// Runs until the queue is empty, the service fails, or the last seconds are over.
 async fn run(uploader: Uploader, waiting: Vec<Waiting>) {
-    let (tell, inbox) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, inbox) = unbounded_channel();
     for waiting in waiting {
         let _ = tell.send(ToUpload::Ready(waiting));
     }
@@ -124,7 +125,7 @@ async fn recording_and_record_are_there_byte_for_byte_and_the_marker_is_gone() {
         let folder = Folder::new();
         let waiting = folder.recorded("2026-11-26/c.1", ending, bytes);
         let sound = fs::read(name::ended(&waiting.stem, ending)).expect("there");
-        let (mut uploader, told) = uploader(&folder, bucket("eu/robot"), delete_after);
+        let (mut uploader, mut told) = uploader(&folder, bucket("eu/robot"), delete_after);
         let (store, metrics) = (Arc::new(InMemory::new()), uploader.metrics.clone());
         uploader.store = Some(store.clone());
         run(uploader, vec![waiting]).await;
@@ -140,7 +141,7 @@ async fn recording_and_record_are_there_byte_for_byte_and_the_marker_is_gone() {
         let left = if delete_after { vec![] } else { vec!["2026-11-26/c.1.json", recording.as_str()] };
         assert_eq!(folder.files(), left);
         assert_eq!(folder.0.join("2026-11-26").exists(), !delete_after, "an empty folder goes too");
-        let told = events(&told);
+        let told = events(&mut told);
         let wanted = What::RecordUploaded {
             wav: format!("s3://calls/eu/robot/{recording}"),
             json: "s3://calls/eu/robot/2026-11-26/c.1.json".into(),
@@ -162,9 +163,9 @@ async fn a_share_that_is_mounted_late_gets_all_that_waited() {
     let folder = Folder::new();
     let share = Folder::new();
     let mounted = share.0.join("mounted");
-    let (uploader, told) = uploader(&folder, Destination::Folder(mounted.clone()), false);
+    let (uploader, mut told) = uploader(&folder, Destination::Folder(mounted.clone()), false);
     let metrics = uploader.metrics.clone();
-    let (tell, inbox) = tokio::sync::mpsc::unbounded_channel();
+    let (tell, inbox) = unbounded_channel();
     let waiting = [folder.call("a", 10), folder.call("b", 10)];
     waiting.into_iter().for_each(|waiting| drop(tell.send(ToUpload::Ready(waiting))));
     let mount = async {
@@ -183,7 +184,7 @@ async fn a_share_that_is_mounted_late_gets_all_that_waited() {
     for name in ["a.wav", "a.json", "b.wav", "b.json"] {
         assert!(fs::read(mounted.join(name)).expect(name) == fs::read(folder.0.join(name)).expect(name), "{name}");
     }
-    let mut told: Vec<_> = events(&told)
+    let mut told: Vec<_> = events(&mut told)
         .into_iter()
         .map(|(_, _, _, what)| match what {
             What::RecordUploaded { reason, attempts, .. } => (attempts, reason),
