@@ -43,6 +43,8 @@ const HEARD: usize = 24;
 const PIECES: usize = 4;
 /// Frames that may wait for the recorder: a disk that is busy for a second is not rare.
 const RECORDED: usize = 50;
+/// Pieces that a leg has played, until its call comes by again with the next one. The call is woken for more than that.
+const SPENT: usize = 8;
 /// Inputs that may wait for the call. Services wait for room; SIP messages beyond it are dropped, and repeated by their senders.
 pub(super) const INBOX: usize = 256;
 
@@ -149,6 +151,7 @@ impl Task {
             bind: address.bind,
             port,
             media: Some(media),
+            spent: None,
             link,
             dialogue: None,
             streams: 0,
@@ -212,6 +215,7 @@ impl Task {
                 },
                 () = until(call.deadline()) => None,
             };
+            wires.free_spent();
             match input {
                 Some(ToTask::Answer(answer)) => {
                     let Answer { dialogue, knobs, headers } = *answer;
@@ -347,6 +351,8 @@ struct Wires<'a> {
     port: Reservation,
     /// Until there is a leg: from then on only it may hold this, so that its end is heard.
     media: Option<mpsc::UnboundedSender<MediaEvent>>,
+    /// Sound that the leg has played, to be freed here and not on its thread.
+    spent: Option<rtrb::Consumer<Vec<i16>>>,
     /// To the other call of a transfer.
     link: Option<Box<Link>>,
     dialogue: Option<dialogue::Handle>,
@@ -587,9 +593,27 @@ impl Wires<'_> {
             producer
         });
         let recorded = self.services.record.then(|| self.recorder(&setup));
-        // A call that is over hears nothing more.
-        let events = Box::new(move |event| drop(media.send(event)));
+        // Nobody is woken for it: a call that speaks comes by with every piece that it gives.
+        let (mut spent, freed) = rtrb::RingBuffer::new(SPENT);
+        self.spent = Some(freed);
+        let events = Box::new(move |event| {
+            let event = match event {
+                MediaEvent::Leg(LegEvent::Spent(samples)) => match spent.push(samples) {
+                    Ok(()) => return,
+                    Err(rtrb::PushError::Full(samples)) => MediaEvent::Leg(LegEvent::Spent(samples)),
+                },
+                event => event,
+            };
+            // A call that is over hears nothing more.
+            let _ = media.send(event);
+        });
         self.port.open(setup, Wiring { events, heard, recorded });
+    }
+
+    fn free_spent(&mut self) {
+        if let Some(spent) = &mut self.spent {
+            while spent.pop().is_ok() {}
+        }
     }
 
     /// The orchestrator wants something; the same again, by its `request_id`, is done already.
