@@ -27,10 +27,11 @@
 //! which are reached over gRPC like anybody else's. [`command`] is the front door: it builds the floors and joins them.
 //!
 //! Beside the stairs stands what every floor may use: [`ms`], the unit of every time that a user sees; [`proto`], the three contracts as
-//! generated, spoken on floors 3 and 5 only; `cache`, how memory is asked for ahead; and `channel`, how the shells reach a gRPC service.
+//! generated, spoken on floors 3 and 5 only; `cache`, how memory is asked for ahead; `channel`, how the shells
+//! reach a gRPC service; and `grid`, the moments at which calls are looked after.
 //!
 //! Three rules carry it. Cores are pure. The packet path never allocates, locks, awaits or logs once a call is up. Every state has one
-//! owner: the call's task the call, the media thread the leg, the journal's threads the events and the disk.
+//! owner: the call's task the call, the media thread the leg, the journal's bus the events and its threads the disk.
 #![forbid(unsafe_code)]
 
 // Floor 1: the cores.
@@ -64,5 +65,6 @@ pub mod web;
 // Beside the stairs.
 mod cache;
 mod channel;
+mod grid;
 pub mod ms;
 pub mod proto;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::grid;
 use super::likely::Likely;
 use super::tape::Tape;
 use crate::call::io::{HeardFrame, Label, ToRecogniser};
+use crate::grid;
 
 /// How long a polite end may take.
 const LAST_WORD: Duration = Duration::from_secs(1);

@@ -12,7 +12,6 @@
 
 mod capabilities;
 mod ear;
-mod grid;
 mod likely;
 mod metrics;
 mod phrases;

@@ -15,7 +15,7 @@ use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
 use crate::codec::coding::Band;
 use crate::codec::resample::ResampleError;
-use super::grid;
+use crate::grid;
 use crate::proto::speech::v1 as proto;
 
 /// The method.

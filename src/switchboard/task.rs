@@ -27,6 +27,7 @@ use crate::call::second_leg::News;
 use crate::call::transfer::Follow;
 use crate::codec::coding::Band;
 use crate::dialogue;
+use crate::grid;
 use crate::media::{self, Listener, MediaEvent, NoPort, Recorder, Reservation, Wiring};
 use crate::ms::Ms;
 use crate::net::Net;
@@ -80,10 +81,10 @@ pub(super) struct Task {
     pub(super) inbox: mpsc::Sender<ToTask>,
 }
 
-/// Waits for a moment; forever when there is none.
+/// Waits for a moment, or a little longer, so as to be woken with others; forever when there is none.
 pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => tokio::time::sleep_until(grid::from(deadline.into())).await,
         None => std::future::pending().await,
     }
 }

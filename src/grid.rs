@@ -1,7 +1,7 @@
-//! When the speech of all calls is looked after: at moments that they share.
+//! When calls are looked after: at moments that they share.
 //!
-//! A thousand calls have ten thousand pieces of audio a second for their recogniser, and take thousands from their synthesiser. Each at a moment
-//! of its own would be a wake of the runtime, and a system call at either service; what is done for many calls at once is neither. It
+//! A thousand calls have ten thousand pieces of audio a second for their recogniser, take thousands from their synthesiser, and have timers. Each at
+//! a moment of its own would be a wake of the runtime, and a system call at either service; what is done for many calls at once is neither. It
 //! matters most where there are few calls: to wake a core that sleeps costs some 20 to 30 µs.
 
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ const GRID: Duration = Duration::from_millis(20);
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The first moment of the grid that is not before `at`: it lies up to 20 ms after.
-pub(super) fn from(at: Instant) -> Instant {
+pub(crate) fn from(at: Instant) -> Instant {
     let Some(since) = at.checked_duration_since(*ORIGIN) else { return *ORIGIN };
     let past = since.as_nanos() % GRID.as_nanos();
     if past == 0 { at } else { at + GRID - Duration::from_nanos(past as u64) }
