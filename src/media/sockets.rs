@@ -38,6 +38,8 @@ pub(super) struct Pair {
     far_end: Option<SocketAddr>,
     /// The RTP socket is connected to it.
     connected: bool,
+    /// … and nothing waits there any more that came before: all is from there, and the kernel need not say so with each packet.
+    only: bool,
 }
 
 impl Pair {
@@ -50,7 +52,7 @@ impl Pair {
         for socket in [&rtp, &strangers] {
             SockRef::from(socket).set_reuse_address(false)?;
         }
-        Ok(Pair { rtp, strangers, rtcp, far_end: None, connected: false })
+        Ok(Pair { rtp, strangers, rtcp, far_end: None, connected: false, only: false })
     }
 
     /// Those that are told of by [`Others`], with what they bring.
@@ -67,10 +69,21 @@ impl Pair {
         // To connect to no address would be to connect to this machine.
         let is_somewhere = !far_end.ip().is_unspecified() && far_end.port() != 0;
         self.connected = is_somewhere && self.rtp.connect(far_end).is_ok();
+        self.only = false;
         if !self.connected {
             // Where the kernel knows no way, each packet is refused and counted, as without a connection.
             let _ = connect_unspec(&self.rtp);
         }
+    }
+
+    /// Who alone the RTP that is there can have come from.
+    pub(super) fn only(&self) -> Option<SocketAddr> {
+        self.far_end.filter(|_| self.only)
+    }
+
+    /// All RTP that was there has been read.
+    pub(super) fn emptied(&mut self) {
+        self.only = self.connected;
     }
 
     /// Sends a packet.
@@ -135,6 +148,14 @@ impl Pace {
     }
 }
 
+/// What was there to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Came {
+    pub(super) packets: usize,
+    /// No more is there.
+    pub(super) all: bool,
+}
+
 /// Reads sockets into one buffer.
 pub(super) struct Reader {
     buffer: Box<[u8; MTU]>,
@@ -145,32 +166,40 @@ impl Reader {
         Reader { buffer: Box::new([0; MTU]) }
     }
 
-    /// Hands over what has come, up to so many datagrams; says how many.
+    /// Hands over what has come, up to so many datagrams. `only`: the one that they can have come from, if there is but one.
     pub(super) fn read(
         &mut self,
         socket: &UdpSocket,
+        only: Option<SocketAddr>,
         most: usize,
         sums: &mut Sums,
         mut take: impl FnMut(SocketAddr, &[u8]),
-    ) -> usize {
-        let mut taken = 0;
+    ) -> Came {
+        let (mut taken, mut all) = (0, false);
         // One time more than that, for an error.
         for _ in 0..=most {
             if taken == most {
                 break;
             }
-            match socket.recv_from(&mut *self.buffer) {
+            let come = match only {
+                Some(from) => socket.recv(&mut *self.buffer).map(|length| (length, from)),
+                None => socket.recv_from(&mut *self.buffer),
+            };
+            match come {
                 Ok((length, from)) => {
                     taken += 1;
                     take(from, &self.buffer[..length]);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    all = true;
+                    break;
+                }
                 // An ICMP error for something we sent: the next read goes on.
                 Err(_) => {}
             }
         }
         sums.received += taken as u64;
-        taken
+        Came { packets: taken, all }
     }
 
     /// Forgets what has come.
@@ -267,7 +296,7 @@ mod tests {
     /// What has come to a socket. On loopback it is there when it is sent.
     fn come(socket: &UdpSocket) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
-        Reader::new().read(socket, READ, &mut Sums::default(), |_, datagram| all.push(datagram.to_vec()));
+        Reader::new().read(socket, None, READ, &mut Sums::default(), |_, datagram| all.push(datagram.to_vec()));
         all
     }
 
@@ -305,6 +334,41 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_the_connection_is_not_taken_for_the_far_ends() {
+        let mut pair = pair();
+        let ours = pair.rtp.local_addr().expect("bound");
+        let ((stranger, strange), (known, there)) = (phone(), phone());
+        let mut reader = Reader::new();
+        // One a slot, as a steady line is read.
+        let mut slot = |pair: &mut Pair| {
+            let mut from = Vec::new();
+            let came = reader.read(&pair.rtp, pair.only(), 1, &mut Sums::default(), |sender, _| from.push(sender));
+            if came.all {
+                pair.emptied();
+            }
+            from
+        };
+        assert_eq!(slot(&mut pair), []);
+        assert_eq!(pair.only(), None, "it has no far end yet");
+        for _ in 0..2 {
+            stranger.send_to(b"early", ours).expect("sent");
+        }
+        pair.face(there);
+        known.send_to(b"in time", ours).expect("sent");
+        assert_eq!((slot(&mut pair), pair.only()), (vec![strange], None));
+        assert_eq!((slot(&mut pair), pair.only()), (vec![strange], None));
+        assert_eq!((slot(&mut pair), pair.only()), (vec![there], None));
+        assert_eq!((slot(&mut pair), pair.only()), (vec![], Some(there)));
+        known.send_to(b"later", ours).expect("sent");
+        stranger.send_to(b"later", ours).expect("sent");
+        assert_eq!((slot(&mut pair), slot(&mut pair)), (vec![there], vec![]));
+        // It moves: what it has sent from where it was may wait still.
+        known.send_to(b"last", ours).expect("sent");
+        pair.face(strange);
+        assert_eq!((slot(&mut pair), pair.only()), (vec![there], None));
+    }
+
+    #[test]
     fn no_address_is_no_connection_and_everybody_is_heard() {
         let mut pair = pair();
         let ours = pair.rtp.local_addr().expect("bound");
@@ -333,7 +397,7 @@ mod tests {
         assert_eq!(phone.recv(&mut room).expect("it comes"), 7);
         phone.send_to(b"one", pair.rtp.local_addr().expect("bound")).expect("sent");
         let mut read = 0;
-        Reader::new().read(&pair.rtp, 1, &mut Sums::default(), |_, _| read += 1);
+        Reader::new().read(&pair.rtp, None, 1, &mut Sums::default(), |_, _| read += 1);
         assert_eq!(read, 1, "an error takes nobody's turn");
     }
 
