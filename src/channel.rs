@@ -2,8 +2,8 @@
 //! calls and made anew when it broke; of a service with several endpoints one for each ([`pool`]).
 //!
 //! Windows: one stream may have 64 KiB under way, one of synthesis 4 KiB (a quarter of a second at 8 kHz: what waits is memory of the call), a
-//! connection 16 MiB, so that a stream which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP keep-alive, within 25 s, also in
-//! the middle of a silent stream. HTTP/2 pings stay off: gRPC's own servers (C++, Python, Go, Java) take more than one in five
+//! connection 16 MiB, so that a stream which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP, within 25 s: by keep-alive in
+//! the middle of a silent stream, by what is not acknowledged in another. HTTP/2 pings stay off: gRPC's own servers (C++, Python, Go, Java) take more than one in five
 //! minutes for an attack and answer with GOAWAY `too_many_pings`, which would end every call on the connection. A process that hangs while
 //! its kernel lives is noticed by the time-outs of those who wait for its answers.
 
@@ -22,13 +22,15 @@ pub use client::{Client, Refused, Sending};
 use coalesce::Connector;
 
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// A peer that is gone: 10 s of silence, then three questions.
+/// A peer that is gone: 10 s of silence, then three questions; of one that is being sent something nobody asks, and what it does not take
+/// for as long is not taken at all.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
+const GONE: Duration = Duration::from_secs(25);
 
 /// The largest message that is taken from a service.
-pub const MAX_MESSAGE: usize = 1024 * 1024;
+const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// A service cannot be reached as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +94,7 @@ pub fn client(name: &str, endpoint: &str, manner: Manner, connect_timeout: Durat
     Ok(Client::new(authority.clone(), connector, manner.window, connect_timeout))
 }
 
-/// A status in words, with the cause that tonic keeps beside it ("connection refused"), on one line.
+/// A status in words, with what it has as its cause, on one line.
 pub fn in_words(status: &Status) -> String {
     let mut words = format!("{:?}", status.code());
     let mut add = |text: &str| {

@@ -6,10 +6,13 @@
 //! to `h2`, which both stand on; a stream has no task and no queue, and is read by whoever waits for its answers. What comes is decoded where
 //! HTTP/2 has received it. What is gRPC about it is small: five bytes before each message, and a status at the end.
 //!
-//! Each endpoint has one connection, made when it is first needed and anew when it broke, by one task that all who need it ask.
+//! Each endpoint has one connection, made when it is first needed and anew when it broke, by one task that opens the streams of all who ask. It
+//! opens none for who has gone, and where room is short one after the other: streams that wait for room at the far end and are given up meanwhile
+//! would all be opened and cancelled in the moment in which there is some, and servers take a burst of that for an attack.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,23 +32,32 @@ use super::{CONNECTION_WINDOW, MAX_MESSAGE};
 
 /// Bytes of a stream that wait for the connection; what does not fit stays with whoever sends.
 const UNDER_WAY: usize = 16 * 1024;
+/// Streams that the far end has to have room for beside those that are up, for one to be taken for as good as open: more than it may take
+/// for an attack if they are all given up at once.
+const CROWDED: usize = 32;
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
 /// The way to an endpoint. Cheap to clone; the clones share its connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    authority: Authority,
-    asks: mpsc::Sender<oneshot::Sender<Result<SendRequest<Bytes>, Status>>>,
+    asks: mpsc::Sender<Opening>,
+}
+
+/// A stream is wanted.
+#[derive(Debug)]
+struct Opening {
+    path: &'static str,
+    reply: oneshot::Sender<Result<(Sending, Answers), Status>>,
 }
 
 impl Client {
     /// `window`: what a stream may have under way to us, in bytes. Must be called within a tokio runtime.
     pub(super) fn new(authority: Authority, connector: Connector, window: u32, connect_timeout: Duration) -> Client {
         let (asks, asked) = mpsc::channel(64);
-        let dialling = Dialling { authority: authority.clone(), connector, window };
-        tokio::spawn(connect(dialling, connect_timeout, asked));
-        Client { authority, asks }
+        let dialling = Dialling { authority, connector, window, patience: connect_timeout, live: Arc::default() };
+        tokio::spawn(connect(dialling, asked));
+        Client { asks }
     }
 
     /// Asks one question of the method `path`, as [`open`](Self::open) takes it, which has one answer.
@@ -82,8 +94,78 @@ impl Client {
     pub async fn open(&self, path: &'static str) -> Result<(Sending, Answers), Status> {
         let gone = || Status::unavailable("the runtime is ending");
         let (reply, answer) = oneshot::channel();
-        self.asks.send(reply).await.map_err(|_| gone())?;
-        let mut connection = answer.await.map_err(|_| gone())??;
+        self.asks.send(Opening { path, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Makes the connection, and opens streams on it for all who ask, one after the other.
+async fn connect(dialling: Dialling, mut asked: mpsc::Receiver<Opening>) {
+    let mut there: Option<SendRequest<Bytes>> = None;
+    while let Some(Opening { path, reply }) = asked.recv().await {
+        if reply.is_closed() {
+            continue;
+        }
+        // One that has broken says so here.
+        let still = match there.take() {
+            Some(connection) => connection.ready().await.ok(),
+            None => None,
+        };
+        let mut connection = match still {
+            Some(connection) => connection,
+            None => match dialling.dial().await {
+                Ok(connection) => connection,
+                Err(status) => {
+                    // Nor do those wait for the next attempt who asked before this one failed.
+                    let waiting = std::iter::from_fn(|| asked.try_recv().ok()).map(|waiting| waiting.reply);
+                    for reply in waiting.chain([reply]) {
+                        let _ = reply.send(Err(status.clone()));
+                    }
+                    continue;
+                }
+            },
+        };
+        let live = Arc::strong_count(&dialling.live);
+        let opened = if live + CROWDED < connection.current_max_send_streams() {
+            there = Some(connection.clone());
+            dialling.open(&mut connection, path)
+        } else {
+            // There may be no room for it. Until there is, nobody else's is opened; and nobody has it, who would wait for the same word of it.
+            let said_nothing = connection.current_max_send_streams() == 0;
+            match dialling.open(&mut connection, path) {
+                Ok(opened) => match dialling.ready(connection, said_nothing).await {
+                    Ok(connection) => {
+                        there = Some(connection);
+                        Ok(opened)
+                    }
+                    Err(status) => Err(status),
+                },
+                refused => refused,
+            }
+        };
+        // Who asked may have gone meanwhile: then the stream is cancelled.
+        let _ = reply.send(opened);
+    }
+}
+
+/// The connection has broken.
+fn lost(error: h2::Error) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+/// How the connection is made, and used.
+struct Dialling {
+    authority: Authority,
+    connector: Connector,
+    window: u32,
+    /// For TCP's connection, and for the far end's first word.
+    patience: Duration,
+    /// Each stream has one of it.
+    live: Arc<()>,
+}
+
+impl Dialling {
+    fn open(&self, connection: &mut SendRequest<Bytes>, path: &'static str) -> Result<(Sending, Answers), Status> {
         let uri = Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.authority.clone())
@@ -96,52 +178,40 @@ impl Client {
             .header("user-agent", concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .body(())
             .map_err(|error| Status::internal(error.to_string()))?;
-        let (response, stream) = connection.send_request(request, false)?;
+        let (response, stream) = connection.send_request(request, false).map_err(lost)?;
         Ok((
             Sending { stream, closed: false },
-            Answers { coming: Coming::Response(response), came: Bytes::new(), read: BytesMut::new() },
+            Answers {
+                coming: Coming::Response(response),
+                came: Bytes::new(),
+                read: BytesMut::new(),
+                _live: self.live.clone(),
+            },
         ))
     }
-}
 
-/// Makes the connection for all who ask, one after the other.
-async fn connect(
-    dialling: Dialling,
-    patience: Duration,
-    mut asked: mpsc::Receiver<oneshot::Sender<Result<SendRequest<Bytes>, Status>>>,
-) {
-    let mut there: Option<SendRequest<Bytes>> = None;
-    while let Some(reply) = asked.recv().await {
-        // One that has broken says so here.
-        let still = match there.take() {
-            Some(connection) => connection.ready().await.ok(),
-            None => None,
-        };
-        let found = match still {
-            Some(connection) => Ok(connection),
-            None => match timeout(patience, dialling.dial()).await {
-                Ok(Ok(connection)) => Ok(connection),
-                Ok(Err(error)) => Err(Status::unavailable(format!("connect: {error}"))),
-                Err(_) => Err(Status::unavailable(format!("did not connect within {patience:?}"))),
-            },
-        };
-        there = found.as_ref().ok().cloned();
-        // Who asked may be gone.
-        let _ = reply.send(found);
+    /// Waits until the stream that was asked for last is open: as long as it takes where the far end is busy, not where it has said nothing yet.
+    async fn ready(&self, connection: SendRequest<Bytes>, said_nothing: bool) -> Result<SendRequest<Bytes>, Status> {
+        let patience = self.patience;
+        let ready = connection.ready();
+        match if said_nothing { timeout(patience, ready).await } else { Ok(ready.await) } {
+            Ok(ready) => ready.map_err(lost),
+            Err(_) => Err(Status::unavailable(format!("did not say within {patience:?} that it speaks HTTP/2"))),
+        }
     }
-}
 
-/// How the connection is made.
-struct Dialling {
-    authority: Authority,
-    connector: Connector,
-    window: u32,
-}
+    async fn dial(&self) -> Result<SendRequest<Bytes>, Status> {
+        let patience = self.patience;
+        match timeout(patience, self.shake_hands()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(Status::unavailable(format!("connect: {error}"))),
+            Err(_) => Err(Status::unavailable(format!("did not connect within {patience:?}"))),
+        }
+    }
 
-impl Dialling {
-    async fn dial(&self) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn shake_hands(&self) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
         let (host, port) = (self.authority.host(), self.authority.port_u16().unwrap_or_default());
-        let connection = self.connector.connect(host, port).await?;
+        let connection = self.connector.connect(host, port, self.patience).await?;
         let turn = connection.turn();
         let (sender, mut connection) = Builder::new()
             .initial_window_size(self.window)
@@ -237,6 +307,7 @@ pub struct Answers {
     came: Bytes,
     /// The beginning of a message of which more has to come.
     read: BytesMut,
+    _live: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -296,7 +367,11 @@ impl Answers {
                         Some(data) => self.came = data?,
                         None => {
                             let trailers = ready!(body.poll_trailers(cx))?;
-                            return Poll::Ready(ended(*status, trailers.as_ref()).map(|()| None));
+                            ended(*status, trailers.as_ref())?;
+                            if !self.read.is_empty() {
+                                return Poll::Ready(Err(Status::internal("ended within a message")));
+                            }
+                            return Poll::Ready(Ok(None));
                         }
                     }
                 }
@@ -427,7 +502,6 @@ mod tests {
         })
         .await;
         let (mut sending, mut answers) = direct(far).open(PATH).await.expect("it is there");
-        assert_eq!(sending.has_room(), Err(Refused::Full), "the connection has not opened it yet");
         for n in 0..3 {
             while sending.has_room() == Err(Refused::Full) {
                 sending.room().await;
@@ -476,6 +550,94 @@ mod tests {
             });
             assert_eq!(told(nonsense.await).await.map(|s| s.code()), Some(code));
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_ends_within_a_message_is_a_fault() {
+        let far = server(async |_, mut respond| {
+            let mut stream = respond.send_response(answer(200), false).expect("it is up");
+            let half = Bytes::from_static(&[0, 0, 0, 0, 4, 8]);
+            stream.send_data(half, false).expect("it is up");
+            stream.send_trailers(trailers("0")).expect("it is up");
+        });
+        let status = told(far.await).await.expect("a fault");
+        assert_eq!((status.code(), status.message()), (Code::Internal, "ended within a message"));
+    }
+
+    /// A far end that has room for one stream at a time, and takes 20 that are cancelled before it has seen them for an attack, as HTTP/2's
+    /// own server does.
+    #[tokio::test]
+    async fn who_gives_up_waiting_for_room_opens_no_stream() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let far = listener.local_addr().expect("bound");
+        let (free, frees) = oneshot::channel::<()>();
+        let mut frees = Some(frees);
+        let opened = tokio::spawn(async move {
+            let (connection, _) = listener.accept().await.expect("it comes");
+            let mut connection: h2::server::Connection<_, Bytes> =
+                h2::server::Builder::new().max_concurrent_streams(1).handshake(connection).await.expect("HTTP/2");
+            let mut opened = 0;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                opened += 1;
+                let frees = frees.take();
+                tokio::spawn(async move {
+                    if let Some(frees) = frees {
+                        let _ = frees.await;
+                    }
+                    let mut stream = respond.send_response(answer(200), false).expect("it is up");
+                    stream.send_trailers(trailers("0")).expect("it is up");
+                });
+            }
+            opened
+        });
+        let client = client(far, Manner::PROMPT);
+        let mut first = client.hear(PATH, &Flush {}).await.expect("it is there");
+        // Of these one is opened, and waits at our end; the others have not come so far.
+        for _ in 0..50 {
+            assert!(timeout(Duration::from_millis(2), client.ask::<Flush>(PATH, &Flush {})).await.is_err());
+        }
+        free.send(()).expect("it waits");
+        assert!(first.next::<Flush>().await.is_none(), "it ends well");
+        let mut last = client.hear(PATH, &Flush {}).await.expect("it is up");
+        assert!(last.next::<Flush>().await.is_none(), "it is up still");
+        drop((client, first, last));
+        assert!((2..=3).contains(&opened.await.expect("no panic")), "streams of the 52 that were asked for");
+    }
+
+    #[tokio::test]
+    async fn a_far_end_that_says_nothing_keeps_nobody_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let far = format!("http://{}", listener.local_addr().expect("bound"));
+        let patience = Duration::from_millis(100);
+        let client = crate::channel::client("far", &far, Manner::PROMPT, patience).expect("good");
+        for _ in 0..2 {
+            let status = client.hear(PATH, &Flush {}).await.expect_err("nobody has answered");
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(status.message().contains("that it speaks HTTP/2"), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_an_absent_far_end_together_hears_of_it_together() {
+        // Its queue is full: it never answers.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        socket.listen(0).expect("it listens");
+        let far = socket.local_addr().expect("bound").as_socket().expect("an address");
+        let _queued: Vec<_> = (0..8)
+            .map(|_| {
+                let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+                full.set_nonblocking(true).expect("a flag");
+                let _ = full.connect(&far.into());
+                full
+            })
+            .collect();
+        let patience = Duration::from_millis(300);
+        let client = crate::channel::client("far", &format!("http://{far}"), Manner::PROMPT, patience).expect("good");
+        let asked = tokio::time::Instant::now();
+        let all = futures_util::future::join_all((0..20).map(|_| client.ask::<Flush>(PATH, &Flush {}))).await;
+        assert!(all.iter().all(|told| told.as_ref().is_err_and(|s| s.code() == Code::Unavailable)), "{all:?}");
+        assert!(asked.elapsed() < 10 * patience, "one after the other it would be 20 times the patience");
     }
 
     #[tokio::test]

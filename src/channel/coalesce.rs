@@ -3,7 +3,7 @@
 //! A thousand calls give their recogniser ten thousand pieces of audio a second, each ready at a moment of its own. HTTP/2 writes each as
 //! soon as it has it, and a system call and a packet for 1.6 KB cost more than everything else that is done with them: half of the time
 //! of recognition, measured. Here what is written in one turn of the connection's task goes out in one piece when the turn is over; if it is
-//! little, it waits a few milliseconds for what comes meanwhile.
+//! little, and the connection's manner allows it, it waits a few milliseconds for what comes meanwhile.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_tcp_user_timeout;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::GONE;
 
 /// From so many bytes on nothing more is taken before they are sent.
 const FULL: usize = 64 * 1024;
@@ -31,12 +34,28 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// `host`: a name or an address, one of IPv6 in brackets.
-    pub(super) async fn connect(&self, host: &str, port: u16) -> io::Result<Coalescing<TcpStream>> {
-        let stream = TcpStream::connect((host.trim_start_matches('[').trim_end_matches(']'), port)).await?;
-        stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_keepalive(&self.keepalive)?;
-        Ok(Coalescing::new(stream, self.patience))
+    /// `host`: a name or an address, one of IPv6 in brackets. Of a name with several addresses each gets its share of `patience`, lest one
+    /// that does not answer stands before one that would.
+    pub(super) async fn connect(&self, host: &str, port: u16, patience: Duration) -> io::Result<Coalescing<TcpStream>> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+        let share = patience / addresses.len().max(1) as u32;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    SockRef::from(&stream).set_tcp_keepalive(&self.keepalive)?;
+                    set_tcp_user_timeout(&stream, GONE.as_millis() as u32)?;
+                    return Ok(Coalescing::new(stream, self.patience));
+                }
+                Ok(Err(error)) => last = error,
+                Err(_) => {
+                    last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer in {share:?}"))
+                }
+            }
+        }
+        Err(last)
     }
 }
 

@@ -350,6 +350,7 @@ mod tests {
         };
         assert_eq!(slot(&mut pair), []);
         assert_eq!(pair.only(), None, "it has no far end yet");
+        pair.face(strange);
         for _ in 0..2 {
             stranger.send_to(b"early", ours).expect("sent");
         }

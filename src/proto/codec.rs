@@ -1,7 +1,7 @@
 //! How messages are buffered: 1 KiB of those that we send to begin with, and a quarter of those that come, instead of tonic's 8.
 //!
-//! A call has two or three streams up, and a thousand calls would hold 50 MB in buffers that most messages fill by a tenth. A larger message,
-//! such as a piece of audio, makes its buffer grow.
+//! For what we serve (watchers, listeners, a first day's services) and for tonic's clients; calls reach their services by `channel::client`, which
+//! has no such buffers. A thousand streams would hold 16 MB in them, and most messages fill a tenth. A larger one makes its buffer grow.
 
 use std::marker::PhantomData;
 

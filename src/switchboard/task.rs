@@ -194,7 +194,10 @@ impl Task {
             let input = tokio::select! {
                 event = from_media.recv(), if !leg_gone => match event {
                     // Only to be freed here and not on the media thread.
-                    Some(MediaEvent::Leg(LegEvent::Spent(_) | LegEvent::SpentShared(_))) => continue,
+                    Some(MediaEvent::Leg(LegEvent::Spent(_) | LegEvent::SpentShared(_))) => {
+                        wires.free_spent();
+                        continue;
+                    }
                     Some(MediaEvent::Leg(event)) => Some(Input::Leg(event).into()),
                     Some(MediaEvent::Closed(quality)) => {
                         leg_gone = true;

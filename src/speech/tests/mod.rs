@@ -224,7 +224,7 @@ async fn a_watch_says_what_does_not_fit() {
     for (trouble, (endpoint, what)) in troubles.iter().zip(endpoints.iter().zip([
         "recognition.languages: \"de\" is wanted, there is en",
         "refused",
-        "did not say within 600ms whether it serves",
+        "did not say within 300ms that it speaks HTTP/2",
     ])) {
         assert!(trouble.contains(what) && trouble.contains(endpoint.as_str()), "{trouble}");
     }

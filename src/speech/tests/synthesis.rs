@@ -197,7 +197,7 @@ async fn who_is_absent_hangs_or_does_not_fit() {
     let served = Fake::new().serve().await;
     for (endpoint, text, what) in [
         (nobody().await, words("hello"), "refused"),
-        (hangs().await, words("hello"), "did not say within 600ms what it can do"),
+        (hangs().await, words("hello"), "did not say within 300ms that it speaks HTTP/2"),
         (served.endpoint.clone(), Text { voice: "bob".into(), ..words("hello") }, "\"bob\" is wanted, there is anna"),
         (served.endpoint.clone(), Text { ssml: true, ..words("hello") }, "does not read SSML"),
     ] {
