@@ -128,7 +128,7 @@ pub(super) fn start(
         bus,
         metrics,
     };
-    thread::Builder::new().name("journal-ends".into()).spawn(move || ends.run(&inbox))?;
+    thread::Builder::new().name("journal-ends".into()).spawn(move || ends.run(inbox))?;
     Ok(to_ends)
 }
 
@@ -148,7 +148,7 @@ struct Ends {
 }
 
 impl Ends {
-    fn run(mut self, inbox: &Receiver<ToEnds>) {
+    fn run(mut self, inbox: Receiver<ToEnds>) {
         loop {
             let mut over = None;
             match inbox.recv_timeout(LOOK) {
@@ -171,6 +171,8 @@ impl Ends {
             let due: Vec<String> = self.waiting.iter().filter_map(due).collect();
             due.iter().for_each(|call_id| self.give_up(call_id));
             if let Some(reply) = over {
+                // Before who waits for this hears of it: what comes later is refused, and told by whoever has it.
+                drop(inbox);
                 // Nobody has to wait.
                 let _ = reply.map(|reply| reply.send(()));
                 return;
