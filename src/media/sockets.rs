@@ -76,14 +76,22 @@ impl Pair {
         }
     }
 
-    /// Who alone the RTP that is there can have come from.
-    pub(super) fn only(&self) -> Option<SocketAddr> {
-        self.far_end.filter(|_| self.only)
+    /// Reads RTP from where ours goes, as [`Reader::read`] does.
+    pub(super) fn read(
+        &mut self,
+        reader: &mut Reader,
+        most: usize,
+        sums: &mut Sums,
+        take: impl FnMut(SocketAddr, &[u8]),
+    ) -> usize {
+        let (packets, all) = reader.read_from(&self.rtp, self.only(), most, sums, take);
+        self.only |= all && self.connected;
+        packets
     }
 
-    /// All RTP that was there has been read.
-    pub(super) fn emptied(&mut self) {
-        self.only = self.connected;
+    /// Who alone the RTP that is there can have come from.
+    fn only(&self) -> Option<SocketAddr> {
+        self.far_end.filter(|_| self.only)
     }
 
     /// Sends a packet.
@@ -148,14 +156,6 @@ impl Pace {
     }
 }
 
-/// What was there to be read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Came {
-    pub(super) packets: usize,
-    /// No more is there.
-    pub(super) all: bool,
-}
-
 /// Reads sockets into one buffer.
 pub(super) struct Reader {
     buffer: Box<[u8; MTU]>,
@@ -166,15 +166,26 @@ impl Reader {
         Reader { buffer: Box::new([0; MTU]) }
     }
 
-    /// Hands over what has come, up to so many datagrams. `only`: the one that they can have come from, if there is but one.
+    /// Hands over what has come, up to so many datagrams; says how many.
     pub(super) fn read(
+        &mut self,
+        socket: &UdpSocket,
+        most: usize,
+        sums: &mut Sums,
+        take: impl FnMut(SocketAddr, &[u8]),
+    ) -> usize {
+        self.read_from(socket, None, most, sums, take).0
+    }
+
+    /// The same, and whether no more is there. `only`: the one that they can have come from, if there is but one.
+    fn read_from(
         &mut self,
         socket: &UdpSocket,
         only: Option<SocketAddr>,
         most: usize,
         sums: &mut Sums,
         mut take: impl FnMut(SocketAddr, &[u8]),
-    ) -> Came {
+    ) -> (usize, bool) {
         let (mut taken, mut all) = (0, false);
         // One time more than that, for an error.
         for _ in 0..=most {
@@ -199,7 +210,7 @@ impl Reader {
             }
         }
         sums.received += taken as u64;
-        Came { packets: taken, all }
+        (taken, all)
     }
 
     /// Forgets what has come.
@@ -296,7 +307,7 @@ mod tests {
     /// What has come to a socket. On loopback it is there when it is sent.
     fn come(socket: &UdpSocket) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
-        Reader::new().read(socket, None, READ, &mut Sums::default(), |_, datagram| all.push(datagram.to_vec()));
+        Reader::new().read(socket, READ, &mut Sums::default(), |_, datagram| all.push(datagram.to_vec()));
         all
     }
 
@@ -342,10 +353,7 @@ mod tests {
         // One a slot, as a steady line is read.
         let mut slot = |pair: &mut Pair| {
             let mut from = Vec::new();
-            let came = reader.read(&pair.rtp, pair.only(), 1, &mut Sums::default(), |sender, _| from.push(sender));
-            if came.all {
-                pair.emptied();
-            }
+            pair.read(&mut reader, 1, &mut Sums::default(), |sender, _| from.push(sender));
             from
         };
         assert_eq!(slot(&mut pair), []);
@@ -398,7 +406,7 @@ mod tests {
         assert_eq!(phone.recv(&mut room).expect("it comes"), 7);
         phone.send_to(b"one", pair.rtp.local_addr().expect("bound")).expect("sent");
         let mut read = 0;
-        Reader::new().read(&pair.rtp, None, 1, &mut Sums::default(), |_, _| read += 1);
+        Reader::new().read(&pair.rtp, 1, &mut Sums::default(), |_, _| read += 1);
         assert_eq!(read, 1, "an error takes nobody's turn");
     }
 

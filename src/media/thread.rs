@@ -348,10 +348,10 @@ impl Thread {
             let leg = &mut live.leg;
             match other {
                 Other::Reports => {
-                    reader.read(&pair.rtcp, None, READ, sums, |from, datagram| leg.receive_report(now, from, datagram))
+                    reader.read(&pair.rtcp, READ, sums, |from, datagram| leg.receive_report(now, from, datagram))
                 }
                 Other::Strangers => {
-                    reader.read(&pair.strangers, None, READ, sums, |from, datagram| leg.receive(now, from, datagram))
+                    reader.read(&pair.strangers, READ, sums, |from, datagram| leg.receive(now, from, datagram))
                 }
             };
         }
@@ -363,12 +363,7 @@ impl Thread {
             let Some((pair, live)) = live(places, *number) else { continue };
             let most = live.pace.most(tick / SLOTS as u64);
             let Live { leg, pace, .. } = live;
-            let take = |from, datagram: &[u8]| leg.receive(nominal, from, datagram);
-            let came = reader.read(&pair.rtp, pair.only(), most, sums, take);
-            pace.brought(came.packets);
-            if came.all {
-                pair.emptied();
-            }
+            pace.brought(pair.read(reader, most, sums, |from, datagram| leg.receive(nominal, from, datagram)));
         }
         for (n, number) in legs.iter().enumerate() {
             if let Some((_, next)) = legs.get(n + 1).and_then(|next| live(places, *next)) {

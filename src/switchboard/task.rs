@@ -191,13 +191,11 @@ impl Task {
             if call.phase() == Phase::Over {
                 break;
             }
+            wires.free_spent();
             let input = tokio::select! {
                 event = from_media.recv(), if !leg_gone => match event {
                     // Only to be freed here and not on the media thread.
-                    Some(MediaEvent::Leg(LegEvent::Spent(_) | LegEvent::SpentShared(_))) => {
-                        wires.free_spent();
-                        continue;
-                    }
+                    Some(MediaEvent::Leg(LegEvent::Spent(_) | LegEvent::SpentShared(_))) => continue,
                     Some(MediaEvent::Leg(event)) => Some(Input::Leg(event).into()),
                     Some(MediaEvent::Closed(quality)) => {
                         leg_gone = true;
@@ -219,7 +217,6 @@ impl Task {
                 },
                 () = until(call.deadline()) => None,
             };
-            wires.free_spent();
             match input {
                 Some(ToTask::Answer(answer)) => {
                     let Answer { dialogue, knobs, headers } = *answer;
