@@ -2,10 +2,10 @@
 //! calls and made anew when it broke; of a service with several endpoints one for each ([`pool`]).
 //!
 //! Windows: one stream may have 64 KiB under way, one of synthesis 4 KiB (a quarter of a second at 8 kHz: what waits is memory of the call), a
-//! connection 16 MiB, so that a stream which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP, within 25 s: by keep-alive in
-//! the middle of a silent stream, by what is not acknowledged in another. HTTP/2 pings stay off: gRPC's own servers (C++, Python, Go, Java) take more than one in five
-//! minutes for an attack and answer with GOAWAY `too_many_pings`, which would end every call on the connection. A process that hangs while
-//! its kernel lives is noticed by the time-outs of those who wait for its answers.
+//! connection 16 MiB, so that a stream which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP,
+//! within 25 s: by keep-alive in the middle of a silent stream, by what is not acknowledged in another. HTTP/2 pings stay off: gRPC's own
+//! servers (C++, Python, Go, Java) take more than one in five minutes for an attack and answer with GOAWAY `too_many_pings`, which would end
+//! every call on the connection. A process that hangs while its kernel lives is noticed by the time-outs of those who wait for its answers.
 
 mod client;
 mod coalesce;
@@ -19,16 +19,9 @@ use tonic::Status;
 use tonic::codegen::http::Uri;
 
 pub use client::{Client, Refused, Sending};
-use coalesce::Connector;
 
+/// Of all streams of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-/// A peer that is gone: 10 s of silence, then three questions; of one that is being sent something nobody asks, and what it does not take
-/// for as long is not taken at all.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_RETRIES: u32 = 3;
-const GONE: Duration = Duration::from_secs(25);
-
 /// The largest message that is taken from a service.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
@@ -86,12 +79,7 @@ pub fn client(name: &str, endpoint: &str, manner: Manner, connect_timeout: Durat
     if uri.path_and_query().is_some_and(|p| p != "/") {
         return Err(bad("has a path"));
     }
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    let connector = Connector { keepalive, patience: manner.patience };
-    Ok(Client::new(authority.clone(), connector, manner.window, connect_timeout))
+    Ok(Client::new(authority.clone(), manner, connect_timeout))
 }
 
 /// A status in words, with what it has as its cause, on one line.

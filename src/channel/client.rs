@@ -1,6 +1,6 @@
 //! A client of gRPC that gives its messages to HTTP/2 itself.
 //!
-//! A call sends its recogniser ten messages a second for as long as it lasts, and takes as many of its synthesiser. Through tonic's client each
+//! A call sends its recogniser ten messages a second for as long as it lasts, and takes some from its synthesiser. Through tonic's client each
 //! goes by a queue into a task that hyper has for the stream, is encoded there, and wakes that task three times: measured at a thousand calls,
 //! that was a tenth of what a call costs beside its media, and four of its hundred KiB. Here a message is encoded where it is made, and handed
 //! to `h2`, which both stand on; a stream has no task and no queue, and is read by whoever waits for its answers. What comes is decoded where
@@ -26,9 +26,9 @@ use tonic::codegen::http::uri::{Authority, PathAndQuery, Scheme};
 use tonic::codegen::http::{HeaderMap, Request, StatusCode, Uri};
 use tonic::{Code, Status};
 
-use super::coalesce::Connector;
+use super::coalesce;
 use super::patient::Patient;
-use super::{CONNECTION_WINDOW, MAX_MESSAGE};
+use super::{CONNECTION_WINDOW, MAX_MESSAGE, Manner};
 
 /// Bytes of a stream that wait for the connection; what does not fit stays with whoever sends.
 const UNDER_WAY: usize = 16 * 1024;
@@ -52,10 +52,10 @@ struct Opening {
 }
 
 impl Client {
-    /// `window`: what a stream may have under way to us, in bytes. Must be called within a tokio runtime.
-    pub(super) fn new(authority: Authority, connector: Connector, window: u32, connect_timeout: Duration) -> Client {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(authority: Authority, manner: Manner, connect_timeout: Duration) -> Client {
         let (asks, asked) = mpsc::channel(64);
-        let dialling = Dialling { authority, connector, window, patience: connect_timeout, live: Arc::default() };
+        let dialling = Dialling { authority, manner, patience: connect_timeout, live: Arc::default() };
         tokio::spawn(connect(dialling, asked));
         Client { asks }
     }
@@ -130,18 +130,11 @@ async fn connect(dialling: Dialling, mut asked: mpsc::Receiver<Opening>) {
             there = Some(connection.clone());
             dialling.open(&mut connection, path)
         } else {
-            // There may be no room for it. Until there is, nobody else's is opened; and nobody has it, who would wait for the same word of it.
-            let said_nothing = connection.current_max_send_streams() == 0;
-            match dialling.open(&mut connection, path) {
-                Ok(opened) => match dialling.ready(connection, said_nothing).await {
-                    Ok(connection) => {
-                        there = Some(connection);
-                        Ok(opened)
-                    }
-                    Err(status) => Err(status),
-                },
-                refused => refused,
-            }
+            // There may be no room for it. Until there is, nobody else's is opened.
+            dialling.open_and_wait(connection, path).await.map(|(connection, opened)| {
+                there = Some(connection);
+                opened
+            })
         };
         // Who asked may have gone meanwhile: then the stream is cancelled.
         let _ = reply.send(opened);
@@ -156,8 +149,7 @@ fn lost(error: h2::Error) -> Status {
 /// How the connection is made, and used.
 struct Dialling {
     authority: Authority,
-    connector: Connector,
-    window: u32,
+    manner: Manner,
     /// For TCP's connection, and for the far end's first word.
     patience: Duration,
     /// Each stream has one of it.
@@ -190,12 +182,19 @@ impl Dialling {
         ))
     }
 
-    /// Waits until the stream that was asked for last is open: as long as it takes where the far end is busy, not where it has said nothing yet.
-    async fn ready(&self, connection: SendRequest<Bytes>, said_nothing: bool) -> Result<SendRequest<Bytes>, Status> {
+    /// The same, and waits until the stream is open: as long as it takes where the far end is busy, not where it has said nothing yet. Nobody
+    /// has the stream until then, who would wait for the same word of it.
+    async fn open_and_wait(
+        &self,
+        mut connection: SendRequest<Bytes>,
+        path: &'static str,
+    ) -> Result<(SendRequest<Bytes>, (Sending, Answers)), Status> {
         let patience = self.patience;
+        let said_nothing = connection.current_max_send_streams() == 0;
+        let opened = self.open(&mut connection, path)?;
         let ready = connection.ready();
         match if said_nothing { timeout(patience, ready).await } else { Ok(ready.await) } {
-            Ok(ready) => ready.map_err(lost),
+            Ok(ready) => Ok((ready.map_err(lost)?, opened)),
             Err(_) => Err(Status::unavailable(format!("did not say within {patience:?} that it speaks HTTP/2"))),
         }
     }
@@ -211,10 +210,10 @@ impl Dialling {
 
     async fn shake_hands(&self) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
         let (host, port) = (self.authority.host(), self.authority.port_u16().unwrap_or_default());
-        let connection = self.connector.connect(host, port, self.patience).await?;
+        let connection = coalesce::connect(host, port, self.patience, self.manner.patience).await?;
         let turn = connection.turn();
         let (sender, mut connection) = Builder::new()
-            .initial_window_size(self.window)
+            .initial_window_size(self.manner.window)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(UNDER_WAY)
             // No stream is opened before the far end has said how much one may have under way: there are servers that never open a window
@@ -292,10 +291,12 @@ impl Sending {
         let _ = self.stream.send_data(Bytes::new(), true);
     }
 
-    /// Waits for room, after [`has_room`](Self::has_room) has found none, or for the end of the stream. May be dropped at any time.
+    /// Waits until there is room for one more message, or the stream has ended. May be dropped at any time.
     pub async fn room(&mut self) {
-        let room = poll_fn(|cx| self.stream.poll_capacity(cx)).await;
-        self.closed |= !matches!(room, Some(Ok(_)));
+        while self.has_room() == Err(Refused::Full) {
+            let room = poll_fn(|cx| self.stream.poll_capacity(cx)).await;
+            self.closed |= !matches!(room, Some(Ok(_)));
+        }
     }
 }
 
@@ -432,7 +433,6 @@ mod tests {
     use tonic::codegen::http::Response;
 
     use super::*;
-    use crate::channel::Manner;
     use crate::proto::speech::v1::{Flush, UtteranceStart};
 
     const PATH: &str = "/a.B/C";
@@ -503,9 +503,7 @@ mod tests {
         .await;
         let (mut sending, mut answers) = direct(far).open(PATH).await.expect("it is there");
         for n in 0..3 {
-            while sending.has_room() == Err(Refused::Full) {
-                sending.room().await;
-            }
+            sending.room().await;
             assert_eq!(sending.send(&start(n)), Ok(()));
         }
         // Of no bytes at all.
@@ -700,9 +698,7 @@ mod tests {
         let message = crate::proto::speech::v1::AudioChunk { samples: vec![7; 400].into(), ..Default::default() };
         let all = async {
             for _ in 0..MESSAGES {
-                while sending.has_room() == Err(Refused::Full) {
-                    sending.room().await;
-                }
+                sending.room().await;
                 sending.send(&message).expect("it is up");
             }
             sending.end();

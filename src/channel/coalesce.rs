@@ -18,45 +18,49 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::GONE;
-
 /// From so many bytes on nothing more is taken before they are sent.
 const FULL: usize = 64 * 1024;
 /// From so many on nobody waits for more when the turn of who writes is over: a system call for them costs less than waking up for it.
 const ENOUGH: usize = 8 * 1024;
 
-/// Makes such connections.
-#[derive(Debug, Clone)]
-pub(super) struct Connector {
-    pub(super) keepalive: TcpKeepalive,
-    /// How long a byte may wait when the turn of who writes is over; not at all, if this is zero.
-    pub(super) patience: Duration,
+/// A peer that is gone: 10 s of silence, then three questions; of one that is being sent something nobody asks, and what it does not take
+/// for as long is not taken at all.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Makes such a connection. `host`: a name or an address, one of IPv6 in brackets. Of a name with several addresses each gets its share of
+/// `within`, lest one that does not answer stands before one that would. `patience`: how long a byte may wait when the turn of who writes is
+/// over; not at all, if it is zero.
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    within: Duration,
+    patience: Duration,
+) -> io::Result<Coalescing<TcpStream>> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+    let share = within / addresses.len().max(1) as u32;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                watch_over(&stream)?;
+                return Ok(Coalescing::new(stream, patience));
+            }
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer in {share:?}")),
+        }
+    }
+    Err(last)
 }
 
-impl Connector {
-    /// `host`: a name or an address, one of IPv6 in brackets. Of a name with several addresses each gets its share of `patience`, lest one
-    /// that does not answer stands before one that would.
-    pub(super) async fn connect(&self, host: &str, port: u16, patience: Duration) -> io::Result<Coalescing<TcpStream>> {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
-        let share = patience / addresses.len().max(1) as u32;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in addresses {
-            match timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    stream.set_nodelay(true)?;
-                    SockRef::from(&stream).set_tcp_keepalive(&self.keepalive)?;
-                    set_tcp_user_timeout(&stream, GONE.as_millis() as u32)?;
-                    return Ok(Coalescing::new(stream, self.patience));
-                }
-                Ok(Err(error)) => last = error,
-                Err(_) => {
-                    last = io::Error::new(io::ErrorKind::TimedOut, format!("{address} did not answer in {share:?}"))
-                }
-            }
-        }
-        Err(last)
-    }
+fn watch_over(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES))?;
+    let gone = KEEPALIVE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES;
+    Ok(set_tcp_user_timeout(stream, gone.as_millis() as u32)?)
 }
 
 /// The turns of the task that writes: HTTP/2 wants what it has written to be on its way after each message, whatever it has to write

@@ -9,7 +9,7 @@ use super::metrics::{Metrics, OfService};
 use super::{Service, Told, convert};
 use crate::call::io::FromDialogue;
 use crate::call::line::LineEvent;
-use crate::channel::{Client, Refused, Sending, in_words};
+use crate::channel::{Client, Sending, in_words};
 use crate::proto::dialogue::v1::Action;
 
 /// The method.
@@ -185,9 +185,7 @@ async fn converse<T: From<Told>>(
 /// The next event, as soon as there is one and room for it; `None` after the last one, then never again. May be dropped at any time.
 async fn next(out: &mut Option<Sending>, events: &mut mpsc::Receiver<Box<LineEvent>>) -> Option<Box<LineEvent>> {
     let Some(out) = out else { return std::future::pending().await };
-    while out.has_room() == Err(Refused::Full) {
-        out.room().await;
-    }
+    out.room().await;
     events.recv().await
 }
 

@@ -293,9 +293,14 @@ impl Engine {
     async fn ask(&self) -> Result<Arc<CapabilitiesResponse>, Trouble> {
         // Twice: the first one is TCP's, and its own message is the better one.
         let patience = self.config.connect_timeout * 2;
-        match tokio::time::timeout(patience, self.speaking.ask(CAPABILITIES, &CapabilitiesRequest {})).await {
+        match tokio::time::timeout(
+            patience,
+            self.speaking.ask::<CapabilitiesResponse>(CAPABILITIES, &CapabilitiesRequest {}),
+        )
+        .await
+        {
             Ok(Ok(can)) => {
-                let can: Arc<CapabilitiesResponse> = Arc::new(can);
+                let can = Arc::new(can);
                 self.known.send_replace(Some(can.clone()));
                 Ok(can)
             }
