@@ -1,5 +1,6 @@
-//! How the shells `dialogue` and `speech` reach a gRPC service: one HTTP/2 connection, made when it is first needed, shared by all
-//! calls and made anew when it broke; of a service with several endpoints one for each ([`pool`]).
+//! How the shells `dialogue` and `speech` reach a gRPC service: an HTTP/2 connection, made when it is first needed, shared by all calls and made
+//! anew when it broke, and more of them where the far end takes few streams on one ([`connections`]); of a service with several endpoints so for
+//! each ([`pool`]).
 //!
 //! Windows: one stream may have 64 KiB under way, one of synthesis 4 KiB (a quarter of a second at 8 kHz: what waits is memory of the call), a
 //! connection 16 MiB, so that a stream which nobody reads for a while does not hold up the others. A service that is gone is noticed by TCP,
@@ -9,6 +10,7 @@
 
 mod client;
 mod coalesce;
+mod connections;
 mod patient;
 pub mod pool;
 

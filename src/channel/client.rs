@@ -6,39 +6,31 @@
 //! to `h2`, which both stand on; a stream has no task and no queue, and is read by whoever waits for its answers. What comes is decoded where
 //! HTTP/2 has received it. What is gRPC about it is small: five bytes before each message, and a status at the end.
 //!
-//! Each endpoint has one connection, made when it is first needed and anew when it broke, by one task that opens the streams of all who ask. It
-//! opens none for who has gone, and where room is short one after the other: streams that wait for room at the far end and are given up meanwhile
-//! would all be opened and cancelled in the moment in which there is some, and servers take a burst of that for an attack.
+//! The streams of an endpoint are opened by one task, for all who ask and in their order, on as many [`Connections`] as it takes. None is opened
+//! for who has gone.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use h2::RecvStream;
-use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
-use tonic::codegen::http::uri::{Authority, PathAndQuery, Scheme};
-use tonic::codegen::http::{HeaderMap, Request, StatusCode, Uri};
+use tokio::time::Instant;
+use tonic::codegen::http::uri::Authority;
+use tonic::codegen::http::{HeaderMap, StatusCode};
 use tonic::{Code, Status};
 
-use super::coalesce;
-use super::patient::Patient;
-use super::{CONNECTION_WINDOW, MAX_MESSAGE, Manner};
+use super::connections::{Connections, Held};
+use super::{MAX_MESSAGE, Manner};
 
-/// Bytes of a stream that wait for the connection; what does not fit stays with whoever sends.
-const UNDER_WAY: usize = 16 * 1024;
-/// Streams that the far end has to have room for beside those that are up, for one to be taken for as good as open: more than it may take
-/// for an attack if they are all given up at once.
-const CROWDED: usize = 32;
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// The way to an endpoint. Cheap to clone; the clones share its connection.
+/// The way to an endpoint. Cheap to clone; the clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     asks: mpsc::Sender<Opening>,
@@ -48,6 +40,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Opening {
     path: &'static str,
+    at: Instant,
     reply: oneshot::Sender<Result<(Sending, Answers), Status>>,
 }
 
@@ -55,8 +48,7 @@ impl Client {
     /// Must be called within a tokio runtime.
     pub(super) fn new(authority: Authority, manner: Manner, connect_timeout: Duration) -> Client {
         let (asks, asked) = mpsc::channel(64);
-        let dialling = Dialling { authority, manner, patience: connect_timeout, live: Arc::default() };
-        tokio::spawn(connect(dialling, asked));
+        tokio::spawn(serve(Connections::new(authority, manner, connect_timeout), asked));
         Client { asks }
     }
 
@@ -78,7 +70,8 @@ impl Client {
     /// Asks one question of the method `path`, as [`open`](Self::open) takes it, which has any number of answers.
     ///
     /// # Errors
-    /// `UNAVAILABLE` with the reason where there is no connection. What the far end says comes by the answers.
+    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED` where the far end takes no more streams, and none ended within the
+    /// time of connecting. What the far end says comes by the answers.
     pub async fn hear(&self, path: &'static str, question: &impl Message) -> Result<Answers, Status> {
         let (mut sending, answers) = self.open(path).await?;
         // If it is not taken, the answers say why.
@@ -90,145 +83,33 @@ impl Client {
     /// Opens a stream of the method `path`, of the form `/package.Service/Method`.
     ///
     /// # Errors
-    /// `UNAVAILABLE` with the reason where there is no connection. What the far end says comes by the answers.
+    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED` where the far end takes no more streams, and none ended within the
+    /// time of connecting. What the far end says comes by the answers.
     pub async fn open(&self, path: &'static str) -> Result<(Sending, Answers), Status> {
         let gone = || Status::unavailable("the runtime is ending");
         let (reply, answer) = oneshot::channel();
-        self.asks.send(Opening { path, reply }).await.map_err(|_| gone())?;
+        self.asks.send(Opening { path, at: Instant::now(), reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
 
-/// Makes the connection, and opens streams on it for all who ask, one after the other.
-async fn connect(dialling: Dialling, mut asked: mpsc::Receiver<Opening>) {
-    let mut there: Option<SendRequest<Bytes>> = None;
-    while let Some(Opening { path, reply }) = asked.recv().await {
-        if reply.is_closed() {
-            continue;
+/// Opens streams for all who ask, one after the other.
+async fn serve(mut connections: Connections, mut asked: mpsc::Receiver<Opening>) {
+    while let Some(Opening { path, at, mut reply }) = asked.recv().await {
+        let opened = tokio::select! {
+            biased;
+            () = reply.closed() => continue,
+            opened = connections.open(path, at) => opened,
+        };
+        if let Err(status) = &opened
+            && connections.is_empty()
+        {
+            // Nor do those wait for the next attempt who asked before this one failed.
+            let waiting = std::iter::from_fn(|| asked.try_recv().ok());
+            waiting.for_each(|waiting| drop(waiting.reply.send(Err(status.clone()))));
         }
-        // One that has broken says so here.
-        let still = match there.take() {
-            Some(connection) => connection.ready().await.ok(),
-            None => None,
-        };
-        let mut connection = match still {
-            Some(connection) => connection,
-            None => match dialling.dial().await {
-                Ok(connection) => connection,
-                Err(status) => {
-                    // Nor do those wait for the next attempt who asked before this one failed.
-                    let waiting = std::iter::from_fn(|| asked.try_recv().ok()).map(|waiting| waiting.reply);
-                    for reply in waiting.chain([reply]) {
-                        let _ = reply.send(Err(status.clone()));
-                    }
-                    continue;
-                }
-            },
-        };
-        let live = Arc::strong_count(&dialling.live);
-        let opened = if live + CROWDED < connection.current_max_send_streams() {
-            there = Some(connection.clone());
-            dialling.open(&mut connection, path)
-        } else {
-            // There may be no room for it. Until there is, nobody else's is opened.
-            dialling.open_and_wait(connection, path).await.map(|(connection, opened)| {
-                there = Some(connection);
-                opened
-            })
-        };
-        // Who asked may have gone meanwhile: then the stream is cancelled.
+        // Who asked may have gone in this moment: then the stream is cancelled.
         let _ = reply.send(opened);
-    }
-}
-
-/// The connection has broken.
-fn lost(error: h2::Error) -> Status {
-    Status::unavailable(error.to_string())
-}
-
-/// How the connection is made, and used.
-struct Dialling {
-    authority: Authority,
-    manner: Manner,
-    /// For TCP's connection, and for the far end's first word.
-    patience: Duration,
-    /// Each stream has one of it.
-    live: Arc<()>,
-}
-
-impl Dialling {
-    fn open(&self, connection: &mut SendRequest<Bytes>, path: &'static str) -> Result<(Sending, Answers), Status> {
-        let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(self.authority.clone())
-            .path_and_query(PathAndQuery::from_static(path))
-            .build()
-            .map_err(|error| Status::internal(error.to_string()))?;
-        let request = Request::post(uri)
-            .header("te", "trailers")
-            .header("content-type", "application/grpc")
-            .header("user-agent", concat!("trunkline/", env!("CARGO_PKG_VERSION")))
-            .body(())
-            .map_err(|error| Status::internal(error.to_string()))?;
-        let (response, stream) = connection.send_request(request, false).map_err(lost)?;
-        Ok((
-            Sending { stream, closed: false },
-            Answers {
-                coming: Coming::Response(response),
-                came: Bytes::new(),
-                read: BytesMut::new(),
-                _live: self.live.clone(),
-            },
-        ))
-    }
-
-    /// The same, and waits until the stream is open: as long as it takes where the far end is busy, not where it has said nothing yet. Nobody
-    /// has the stream until then, who would wait for the same word of it.
-    async fn open_and_wait(
-        &self,
-        mut connection: SendRequest<Bytes>,
-        path: &'static str,
-    ) -> Result<(SendRequest<Bytes>, (Sending, Answers)), Status> {
-        let patience = self.patience;
-        let said_nothing = connection.current_max_send_streams() == 0;
-        let opened = self.open(&mut connection, path)?;
-        let ready = connection.ready();
-        match if said_nothing { timeout(patience, ready).await } else { Ok(ready.await) } {
-            Ok(ready) => Ok((ready.map_err(lost)?, opened)),
-            Err(_) => Err(Status::unavailable(format!("did not say within {patience:?} that it speaks HTTP/2"))),
-        }
-    }
-
-    async fn dial(&self) -> Result<SendRequest<Bytes>, Status> {
-        let patience = self.patience;
-        match timeout(patience, self.shake_hands()).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Status::unavailable(format!("connect: {error}"))),
-            Err(_) => Err(Status::unavailable(format!("did not connect within {patience:?}"))),
-        }
-    }
-
-    async fn shake_hands(&self) -> Result<SendRequest<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-        let (host, port) = (self.authority.host(), self.authority.port_u16().unwrap_or_default());
-        let connection = coalesce::connect(host, port, self.patience, self.manner.patience).await?;
-        let turn = connection.turn();
-        let (sender, mut connection) = Builder::new()
-            .initial_window_size(self.manner.window)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buffer_size(UNDER_WAY)
-            // No stream is opened before the far end has said how much one may have under way: there are servers that never open a window
-            // again which was overdrawn by then.
-            .initial_max_send_streams(0)
-            .enable_push(false)
-            .handshake(connection)
-            .await?;
-        tokio::spawn(async move {
-            // Its streams tell what has broken, each to its call.
-            if let Err(error) = Patient::new(poll_fn(|cx| turn.take(&mut connection, cx))).await {
-                tracing::debug!(target: "services", "a connection ended: {error}");
-            }
-        });
-        Ok(sender)
     }
 }
 
@@ -249,6 +130,10 @@ pub enum Refused {
 }
 
 impl Sending {
+    pub(super) fn new(stream: h2::SendStream<Bytes>) -> Sending {
+        Sending { stream, closed: false }
+    }
+
     /// Whether there is room for one more message.
     ///
     /// # Errors
@@ -308,7 +193,8 @@ pub struct Answers {
     came: Bytes,
     /// The beginning of a message of which more has to come.
     read: BytesMut,
-    _live: Arc<()>,
+    /// Until there are no more.
+    held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -319,6 +205,10 @@ enum Coming {
 }
 
 impl Answers {
+    pub(super) fn new(response: ResponseFuture, held: Held) -> Answers {
+        Answers { coming: Coming::Response(response), came: Bytes::new(), read: BytesMut::new(), held: Some(held) }
+    }
+
     /// The next message; `None` at the end of a stream that went well. May be dropped at any time.
     pub async fn next<M: Message + Default>(&mut self) -> Option<Result<M, Status>> {
         poll_fn(|cx| self.poll(cx)).await
@@ -331,6 +221,7 @@ impl Answers {
             Err(status) => Some(Err(status)),
         };
         self.coming = Coming::End;
+        self.held = None;
         Poll::Ready(end)
     }
 
@@ -430,6 +321,7 @@ mod tests {
     use h2::{Reason, RecvStream};
     use proptest::prelude::*;
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
     use tonic::codegen::http::Response;
 
     use super::*;
@@ -590,7 +482,6 @@ mod tests {
         });
         let client = client(far, Manner::PROMPT);
         let mut first = client.hear(PATH, &Flush {}).await.expect("it is there");
-        // Of these one is opened, and waits at our end; the others have not come so far.
         for _ in 0..50 {
             assert!(timeout(Duration::from_millis(2), client.ask::<Flush>(PATH, &Flush {})).await.is_err());
         }
@@ -599,7 +490,7 @@ mod tests {
         let mut last = client.hear(PATH, &Flush {}).await.expect("it is up");
         assert!(last.next::<Flush>().await.is_none(), "it is up still");
         drop((client, first, last));
-        assert!((2..=3).contains(&opened.await.expect("no panic")), "streams of the 52 that were asked for");
+        assert_eq!(opened.await.expect("no panic"), 2, "streams of the 52 that were asked for");
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@
 //! | recognition | one stream a call; the audio comes by a ring straight from the media thread, the marks and results pass through the call | the stream is made anew, with back-off, and goes on from where it can; the call is told |
 //! | synthesis | one stream a segment; pieces of 8 kHz sound go to the call as they come | tried once more if nothing was heard yet; then the call is told |
 //!
-//! All calls share two HTTP/2 connections to an endpoint of a service, one for each of the two, so that neither waits behind the other; which
-//! of several endpoints a stream goes to, `channel::pool` says, and one that breaks goes on at another. What the engine can do
+//! All calls share two HTTP/2 connections to an endpoint of a service (more where it takes few streams on one), one for each of the two, so
+//! that neither waits behind the other; which of several endpoints a stream goes to, `channel::pool` says, and one that breaks goes on at another. What the engine can do
 //! is asked before the first stream, and again after one broke: a language, a voice or a format that does not fit is told in words that name
 //! the endpoint and what there is, instead of being heard as noise.
 

@@ -26,8 +26,8 @@ async fn measured(what: &[&str]) -> serde_json::Value {
 
 #[tokio::test]
 async fn calls_that_talk_are_measured() {
-    let how = ["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed", "--kernel", "1", BUSY];
-    let held = measured(&how).await;
+    let how = ["hold", "--calls", "8", "--seconds", "12", "--direction", "mixed", "--kernel", "1", "--streams", "3"];
+    let held = measured(&[&how[..], &[BUSY]].concat()).await;
     let count = |what: &str| held[what]["count"].as_u64().expect("a number");
     assert_eq!((held["failed"].as_u64(), held["lost"].as_u64()), (Some(0), Some(0)), "{held}");
     assert!(held["packets"].as_u64() > Some(4_000), "{held}");

@@ -49,6 +49,7 @@ mod bridge;
 mod chaos;
 mod codecs;
 mod foreign;
+mod grpcio;
 mod inbound;
 mod ipv6;
 mod kamailio;

@@ -14,11 +14,8 @@ use crate::proto::dialogue::v1::dialogue_server::{Dialogue, DialogueServer};
 use crate::proto::dialogue::v1::{Begin, Direction};
 use crate::proto::speech::v1::speech_server::{Speech, SpeechServer};
 
-/// Streams of so many calls at a time over one connection.
-const STREAMS: u32 = 100_000;
-
-/// Serves both on a free port, and says on which; until the process ends.
-pub(in crate::command) fn start(services: impl Speech + Dialogue + Clone) -> Result<u16, Trouble> {
+/// Serves both on a free port, and says on which; until the process ends. `streams`: how many it takes on one connection.
+pub(in crate::command) fn start(services: impl Speech + Dialogue + Clone, streams: u32) -> Result<u16, Trouble> {
     let routes = Routes::new(SpeechServer::new(services.clone())).add_service(DialogueServer::new(services));
     let wrong = |error: std::io::Error| Trouble::Socket(format!("services: {error}"));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(wrong)?;
@@ -30,7 +27,7 @@ pub(in crate::command) fn start(services: impl Speech + Dialogue + Clone) -> Res
         runtime.block_on(async move {
             let listener = TcpListener::from_std(listener)?;
             let mut server = Server::builder()
-                .max_concurrent_streams(Some(STREAMS))
+                .max_concurrent_streams(Some(streams))
                 .initial_stream_window_size(Some(1 << 20))
                 .initial_connection_window_size(Some(1 << 26));
             server.add_routes(routes).serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await?;

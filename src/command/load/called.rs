@@ -69,7 +69,7 @@ impl Called {
         if let Against { against: Some(sip), pid: Some(pid), audiosocket } = options.against {
             return Called::find(sip, pid, audiosocket);
         }
-        let (services, port) = Services::start(spoken, options.alaw)?;
+        let (services, port) = Services::start(spoken, options.alaw, options.streams)?;
         let plan = Plan {
             program: program(options.server.server.as_deref())?,
             cpus: options.server.server_cpus.clone(),

@@ -124,6 +124,9 @@ pub struct Hold {
     /// Audio that recognition gets at a time, ms: 20, 40, 60, 80 or 100.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(20..=100))]
     batch_ms: u32,
+    /// Streams that the robot's services take on one connection, 1 to 100000; 100 or 200 is what many servers take.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    streams: u32,
     /// Recognition takes A-law as it came instead of 16-bit PCM.
     #[arg(long)]
     alaw: bool,
@@ -148,7 +151,7 @@ pub struct Hold {
 pub struct Against {
     /// The phones call this SIP address on this machine's loopback instead of a server that is started. Told is what the kernel and the phones
     /// know; all that asks a server of ours is refused.
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "pid", conflicts_with_all = ["direction", "batch_ms", "alaw", "record",
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "pid", conflicts_with_all = ["direction", "batch_ms", "streams", "alaw", "record",
         "capture", "server", "server_cpus", "no_overload", "assert"])]
     against: Option<SocketAddr>,
     /// The process that is measured with --against.

@@ -75,7 +75,7 @@ impl Shared {
 
 impl Services {
     /// Serves both on a thread of their own, and says on which port. `alaw`: audio is wanted as it came, not as PCM.
-    pub(super) fn start(spoken: Arc<Spoken>, alaw: bool) -> Result<(Services, u16), Trouble> {
+    pub(super) fn start(spoken: Arc<Spoken>, alaw: bool, streams: u32) -> Result<(Services, u16), Trouble> {
         let shared = Arc::new(Shared {
             spoken,
             alaw,
@@ -84,7 +84,7 @@ impl Services {
             phones: Phones::default(),
         });
         let services = Services { shared };
-        let port = serving::start(services.clone())?;
+        let port = serving::start(services.clone(), streams)?;
         Ok((services, port))
     }
 

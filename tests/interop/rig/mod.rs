@@ -507,7 +507,7 @@ pub async fn received(socket: &UdpSocket) -> String {
 }
 
 /// A program where `scripts/setup test` has put it; else the system may have it.
-fn of_pypi(program: &str) -> PathBuf {
+pub fn of_pypi(program: &str) -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let ours = home.join(".cache/trunkline/peers/bin").join(program);
     if ours.is_file() { ours } else { program.into() }
