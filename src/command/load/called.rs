@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 
 use super::audiosocket::Robot;
 use super::phones::{Measured, Spoken};
-use super::report::{Inside, Spoke};
+use super::report::{Inside, Spoke, TROUBLES};
 use super::services::Services;
 use super::{Against, Hold, Trouble, process, program};
 use crate::command::harness::signalling::number_of;
@@ -25,7 +25,7 @@ const COUNTERS: [&str; 8] = [
     "trunkline_speech_stream_failures_total",
     "trunkline_calls_refused_total",
     "trunkline_sip_datagrams_dropped_total",
-    "trunkline_service_troubles_total",
+    TROUBLES,
 ];
 
 /// The server that is measured, and what speaks for it.

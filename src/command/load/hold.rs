@@ -90,7 +90,7 @@ impl House {
         let pid = self.called.pid();
         let _ = self.phones.send(ToPhones::Begin);
         let before = self.called.begin().await;
-        let rcvbuf = process::receive_buffer_errors();
+        let (rcvbuf, stolen) = (process::receive_buffer_errors(), process::stolen_s());
         let capture = match self.called.media() {
             Some(ports) if options.capture => Some(capture::start(ports, options.seconds)?),
             _ => None,
@@ -131,6 +131,7 @@ impl House {
             voluntary_s: used.voluntary as f64 / seconds,
             involuntary_s: used.involuntary as f64 / seconds,
             rcvbuf_errors: process::receive_buffer_errors() - rcvbuf,
+            stolen_ms_s: (process::stolen_s() - stolen) * 1_000.0 / seconds,
             pacing: (&phones.pacing).into(),
             capture,
             packets: phones.packets,

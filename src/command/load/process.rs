@@ -98,6 +98,17 @@ pub(super) fn receive_buffer_errors() -> u64 {
     at.and_then(|at| values.split(' ').nth(at)?.parse().ok()).unwrap_or(0)
 }
 
+/// Seconds for which the hypervisor has kept this machine's cores from working so far, all cores together.
+pub(super) fn stolen_s() -> f64 {
+    stolen(&fs::read_to_string("/proc/stat").unwrap_or_default()).unwrap_or(0.0)
+}
+
+/// The same from `/proc/stat`: the eighth time of its first line.
+fn stolen(stat: &str) -> Option<f64> {
+    let hundredths: f64 = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()?;
+    Some(hundredths / 100.0)
+}
+
 /// Whether somebody has bound all of these UDP ports.
 pub(super) fn are_bound(ports: &[u16]) -> bool {
     let udp = fs::read_to_string("/proc/net/udp").unwrap_or_default();
@@ -139,6 +150,12 @@ mod tests {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 9 0";
         assert_eq!(cpu_time(stat), Some(3.0));
         assert_eq!(cpu_time("7 (a"), None);
+    }
+
+    #[test]
+    fn stolen_is_the_eighth_time() {
+        assert_eq!(stolen("cpu  1 2 3 4 5 6 7 825 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n"), Some(8.25));
+        assert!(stolen_s() >= 0.0 && stolen("intr 7").is_none());
     }
 
     #[test]

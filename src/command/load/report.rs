@@ -9,6 +9,10 @@ use serde::Serialize;
 const CPU_MS: f64 = 0.6;
 const KIB: f64 = 100.0;
 const PACING_US: u64 = 1_000;
+/// Of what is spoken, recognition gets all; a tenth of a second at either end of a short hold is not measured.
+const HEARD: f64 = 0.95;
+/// The server's counter of services that failed a call.
+pub(super) const TROUBLES: &str = "trunkline_service_troubles_total";
 const SETUP_CPU_MS: f64 = 0.5;
 const SETUP_P99_MS: f64 = 10.0;
 
@@ -46,6 +50,8 @@ pub(super) struct Held {
     pub(super) voluntary_s: f64,
     pub(super) involuntary_s: f64,
     pub(super) rcvbuf_errors: u64,
+    /// What the hypervisor kept from the machine's cores, ms a second.
+    pub(super) stolen_ms_s: f64,
     /// µs.
     pub(super) pacing: Points,
     pub(super) capture: Option<Points>,
@@ -120,15 +126,17 @@ impl Held {
 
     /// What must not happen at any load that a server takes.
     pub(super) fn broken(&self) -> Vec<String> {
+        let inside = |what: fn(&Inside) -> u64| self.inside.as_ref().map_or(0, what);
         let counts = [
             (self.failed, "calls failed"),
             (self.lost, "packets of the server were lost"),
-            (
-                self.inside.as_ref().map_or(0, |inside| inside.socket_drops),
-                "datagrams were dropped at the server's sockets for want of buffer",
-            ),
+            (inside(|inside| inside.socket_drops), "datagrams were dropped at the server's sockets for want of buffer"),
+            (inside(Inside::troubles), "times a service failed a call"),
         ];
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+        let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let heard = self.heard.filter(|heard| self.inside.is_some() && *heard < HEARD);
+        let deaf = heard.map(|heard| format!("recognition got {:.1} % of what was spoken", heard * 100.0));
+        counts.chain(deaf).collect()
     }
 
     pub(super) fn table(&self) -> String {
@@ -164,6 +172,7 @@ impl Held {
             "context switches a second",
             format!("{:.0} waited, {:.0} gave way", self.voluntary_s, self.involuntary_s),
         );
+        table.row("time that the hypervisor took, ms a second", format!("{:.1}", self.stolen_ms_s));
         table.row("send pacing off 20 ms, µs, phones' clock", distribution(&self.pacing));
         if let Some(capture) = &self.capture {
             table.row("send pacing off 20 ms, µs, from a capture", distribution(capture));
@@ -199,6 +208,10 @@ impl Held {
 }
 
 impl Inside {
+    fn troubles(&self) -> u64 {
+        self.counters.get(TROUBLES).map_or(0, |troubles| *troubles as u64)
+    }
+
     fn rows(&self, table: &mut Table) {
         table.row("kernel drops at the server's sockets", self.socket_drops.to_string());
         table.row("end of speech → utterance, beyond endpoint_ms, ms", in_ms(&self.utterance));
