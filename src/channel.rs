@@ -13,6 +13,8 @@ mod coalesce;
 mod connections;
 mod patient;
 pub mod pool;
+#[cfg(test)]
+pub(crate) mod refusing;
 
 use std::error::Error;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::codegen::http::Uri;
 
-pub use client::{Client, Refused, Sending};
+pub use client::{ANEW, Answers, Client, Refused, Sending, unseen};
 
 /// Of all streams of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;

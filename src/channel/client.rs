@@ -9,13 +9,14 @@
 //! The streams of an endpoint are opened by one task, for all who ask and in their order, on as many [`Connections`] as it takes. None is opened
 //! for who has gone.
 
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use h2::RecvStream;
 use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +28,8 @@ use tonic::{Code, Status};
 use super::connections::{Connections, Held};
 use super::{MAX_MESSAGE, Manner};
 
+/// So many times in a row a stream that was not seen is opened anew at once.
+pub const ANEW: u32 = 3;
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
@@ -57,6 +60,16 @@ impl Client {
     /// # Errors
     /// What the far end says; `UNAVAILABLE` with the reason where there is no connection.
     pub async fn ask<M: Message + Default>(&self, path: &'static str, question: &impl Message) -> Result<M, Status> {
+        let mut unseen = 0;
+        loop {
+            match self.ask_once(path, question).await {
+                Err(status) if self::unseen(&status) && unseen < ANEW => unseen += 1,
+                told => return told,
+            }
+        }
+    }
+
+    async fn ask_once<M: Message + Default>(&self, path: &'static str, question: &impl Message) -> Result<M, Status> {
         let mut answers = self.hear(path, question).await?;
         let wrong = |what: &str| Err(Status::internal(format!("{what} where there has to be one")));
         let Some(answer) = answers.next().await else { return wrong("no answer") };
@@ -273,6 +286,17 @@ impl Answers {
     }
 }
 
+/// Whether the far end has not seen the stream that ended so: it was about to go when the stream was opened, or has refused it (RFC 9113 §8.7).
+/// The stream can be opened anew at once, with all that was sent on it, and nobody has done anything wrong.
+pub fn unseen(status: &Status) -> bool {
+    let error = status.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| match error.reason() {
+        Some(Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+        Some(Reason::REFUSED_STREAM) => error.is_reset() && error.is_remote(),
+        _ => false,
+    })
+}
+
 /// The length of the message that the bytes begin with, if it is there as a whole.
 fn whole(bytes: &[u8]) -> Result<Option<usize>, Status> {
     let Some(([compressed, length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
@@ -318,7 +342,6 @@ mod tests {
     use std::net::SocketAddr;
 
     use h2::server::{SendResponse, handshake};
-    use h2::{Reason, RecvStream};
     use proptest::prelude::*;
     use tokio::net::TcpListener;
     use tokio::time::timeout;
@@ -597,6 +620,28 @@ mod tests {
         };
         let heard = timeout(Duration::from_secs(5), all).await.expect("no window stays shut");
         assert_eq!(heard, MESSAGES as usize * (PREFIX + message.encoded_len()));
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_has_seen_is_asked_again() {
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let far = server(move |mut body, mut respond| {
+            let n = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move {
+                if n % 5 < 4 {
+                    return respond.send_reset(Reason::REFUSED_STREAM);
+                }
+                while body.data().await.is_some() {}
+                let mut stream = respond.send_response(answer(200), false).expect("it is up");
+                stream.send_data(Bytes::from_static(&[0; PREFIX]), false).expect("it is up");
+                stream.send_trailers(trailers("0")).expect("it is up");
+            }
+        })
+        .await;
+        let client = direct(far);
+        let refused = client.ask::<Flush>(PATH, &Flush {}).await.expect_err("four times are too often");
+        assert!(unseen(&refused), "{refused}");
+        assert_eq!(client.ask::<Flush>(PATH, &Flush {}).await.expect("the fifth time"), Flush {});
     }
 
     #[tokio::test]

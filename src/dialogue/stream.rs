@@ -4,19 +4,23 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
 
 use super::metrics::{Metrics, OfService};
 use super::{Service, Told, convert};
 use crate::call::io::FromDialogue;
 use crate::call::line::LineEvent;
-use crate::channel::{Client, Sending, in_words};
-use crate::proto::dialogue::v1::Action;
+use crate::channel::{self, Client, Sending, in_words};
+use crate::proto::dialogue::v1::{self as proto, Action};
 
 /// The method.
 const CONVERSE: &str = "/trunkline.dialogue.v1.Dialogue/Converse";
 
 /// Events that may wait for a dialogue that does not read. A call makes a few a second at most: this many is a dialogue that hangs.
 const WAITING: usize = 256;
+
+/// So many of the first events can be told to another stream, should nobody have seen this one. A dialogue's first answer is to the first event.
+const KEPT: usize = 16;
 
 /// How long the dialogue may take to close its side once we have closed ours.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -150,32 +154,60 @@ async fn converse<T: From<Told>>(
     counted: &OfService,
     heard: &mut bool,
 ) -> Option<String> {
-    let (sending, mut actions) = match link.open(CONVERSE).await {
-        Ok(open) => open,
-        Err(status) => return Some(in_words(&status)),
-    };
+    let mut told = Vec::new();
+    let mut unseen = 0;
+    loop {
+        match converse_once(link, &mut events, &mut told, inbox, counted, heard).await {
+            Ok(()) => return None,
+            // Its connection was about to go: another one is told the same.
+            Err(status) if channel::unseen(&status) && !*heard && told.len() < KEPT && unseen < channel::ANEW => {
+                tracing::debug!(target: "dialogue", "is opened anew: {}", in_words(&status));
+                unseen += 1;
+            }
+            Err(status) => return Some(in_words(&status)),
+        }
+    }
+}
+
+/// The same on one stream. `told`: the first events that it was told, until it has answered.
+async fn converse_once<T: From<Told>>(
+    link: &Client,
+    events: &mut mpsc::Receiver<Box<LineEvent>>,
+    told: &mut Vec<proto::LineEvent>,
+    inbox: &Inbox<T>,
+    counted: &OfService,
+    heard: &mut bool,
+) -> Result<(), Status> {
+    let (mut sending, mut actions) = link.open(CONVERSE).await?;
+    // What does not get there any more is missed by the actions, which say why.
+    for event in &*told {
+        let _ = sending.send(event);
+    }
     let mut out = Some(sending);
     loop {
         tokio::select! {
             action = actions.next::<Action>() => {
-                let action = match action {
-                    Some(Ok(action)) => action,
-                    Some(Err(status)) => return Some(in_words(&status)),
-                    None => return None,
-                };
-                *heard = true;
+                let Some(action) = action.transpose()? else { return Ok(()) };
+                if !std::mem::replace(heard, true) {
+                    *told = Vec::new();
+                }
                 let asked = convert::asked(action);
                 if asked.action.is_err() {
                     counted.refused.inc();
                 }
                 if !inbox.tell(FromDialogue::Asked(asked)).await {
                     // The call is gone without a word: so is its stream.
-                    return None;
+                    return Ok(());
                 }
             }
-            event = next(&mut out, &mut events) => match (event, &mut out) {
-                // What does not get there any more is missed by the actions, which say why.
-                (Some(event), Some(out)) => drop(out.send(&convert::line_event(*event))),
+            event = next(&mut out, events) => match (event, &mut out) {
+                (Some(event), Some(out)) => {
+                    let event = convert::line_event(*event);
+                    let _ = out.send(&event);
+                    if !*heard && told.len() < KEPT {
+                        told.push(event);
+                    }
+                }
                 _ => out.take().into_iter().for_each(Sending::end),
             },
         }

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::*;
 use crate::call::action::Action;
 use crate::call::line::{HungUpBy, Line, LineEvent};
+use crate::channel::refusing::refusing;
 use crate::ms::Ms;
 use crate::proto::dialogue::v1 as proto;
 use proto::dialogue_server::{Dialogue, DialogueServer};
@@ -110,6 +111,29 @@ async fn events_go_out_and_actions_come_in() {
     assert_eq!(closed(&mut outbox).await, None);
     assert_eq!(dialogues.metrics().of("brain").failures.get(), 0);
     assert_eq!(dialogues.metrics().of("brain").streams.get(), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_has_seen_is_told_again_all_that_it_was_told() {
+    let endpoint = serve(repeat_it).await;
+    for (times, fault) in [(3, false), (4, true)] {
+        let dialogues = dialogues(&refusing(&endpoint, "/Converse", times).await);
+        let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
+        let mut handle = dialogues.open("brain", 1, &[], inbox);
+        (1..=3).for_each(|id| handle.tell(event(id)));
+        if fault {
+            assert!(closed(&mut outbox).await.expect("a fault").contains("refused"));
+            continue;
+        }
+        for id in 1..=3 {
+            let Some(FromDialogue::Asked(asked)) = outbox.recv().await else { panic!("no answer to {id}") };
+            assert_eq!(asked.answers, id);
+        }
+        handle.tell(LineEvent { what: Line::End { by: HungUpBy::Caller, reason: String::new() }, ..event(4) });
+        drop(handle);
+        assert_eq!(closed(&mut outbox).await, None);
+        assert_eq!(dialogues.metrics().of("brain").failures.get(), 0);
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
 use crate::call::prompt::{PromptNo, Text};
 pub use crate::channel::BadEndpoint;
 use crate::channel::pool::{self, Failed, Plan, Pool};
-use crate::channel::{Client, Manner, in_words};
+use crate::channel::{self, Client, Manner, in_words};
 use crate::codec::coding::Band;
 use crate::proto::speech::v1::{CapabilitiesRequest, CapabilitiesResponse};
 use likely::Likely;
@@ -250,6 +250,8 @@ struct Trouble {
     reason: String,
     /// To try again changes nothing.
     for_good: bool,
+    /// The engine has not seen the stream.
+    unseen: bool,
 }
 
 /// One service, as all calls share it.
@@ -319,7 +321,7 @@ impl Engine {
                 tracing::debug!(target: "speech", "{what}");
                 Ok(())
             }
-            Err(Trouble { reason, for_good }) => Err(Failed { reason, at_once: for_good }),
+            Err(Trouble { reason, for_good, .. }) => Err(Failed { reason, at_once: for_good }),
         }
     }
 
@@ -348,7 +350,7 @@ impl Engine {
 
     fn trouble(&self, what: impl std::fmt::Display) -> Trouble {
         let reason = format!("speech service {:?} at {}: {what}", self.config.name, self.endpoint);
-        Trouble { reason, for_good: false }
+        Trouble { reason, for_good: false, unseen: false }
     }
 
     /// The engine cannot do what is wanted, and says so itself: to try again changes nothing.
@@ -359,7 +361,7 @@ impl Engine {
     fn failed(&self, status: &tonic::Status) -> Trouble {
         use tonic::Code::{InvalidArgument, PermissionDenied, Unauthenticated, Unimplemented};
         let for_good = matches!(status.code(), InvalidArgument | PermissionDenied | Unauthenticated | Unimplemented);
-        Trouble { for_good, ..self.trouble(in_words(status)) }
+        Trouble { for_good, unseen: channel::unseen(status), ..self.trouble(in_words(status)) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Status;
 
 use super::capabilities;
 use super::phrases::{self, Key, Phrases};
@@ -13,6 +14,7 @@ use super::sound::Decoder;
 use super::{Engine, Service, Trouble};
 use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
+use crate::channel::{self, Answers};
 use crate::codec::coding::Band;
 use crate::codec::resample::ResampleError;
 use crate::grid;
@@ -177,12 +179,17 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         };
         let mut quiet_until = Instant::now() + stall;
         // In a box, which is gone when the sound comes.
-        let opening = timeout_at(quiet_until, Box::pin(engine.speaking.hear(SYNTHESIZE, &request))).await;
-        let mut pieces = opening.map_err(|_| stalled(engine, stall))?.map_err(|status| engine.failed(&status))?;
-        drop(request);
+        let opening = timeout_at(quiet_until, Box::pin(first_piece(engine, request))).await;
+        let (mut pieces, mut first) = opening.map_err(|_| stalled(engine, stall))??;
         loop {
-            let next = timeout_at(quiet_until, pieces.next::<proto::SynthesizeResponse>()).await;
-            match next.map_err(|_| stalled(engine, stall))?.transpose().map_err(|status| engine.failed(&status))? {
+            let piece = match first.take() {
+                Some(first) => Some(first),
+                None => {
+                    let next = timeout_at(quiet_until, pieces.next()).await.map_err(|_| stalled(engine, stall))?;
+                    next.transpose().map_err(|status| engine.failed(&status))?
+                }
+            };
+            match piece {
                 // Only sound counts: an engine that sends empty pieces stalls too.
                 Some(piece) if piece.samples.is_empty() => continue,
                 Some(piece) => decoder.push(&piece.samples).map_err(broken)?,
@@ -237,6 +244,23 @@ impl<T: From<FromSpeech>> Speaker<'_, T> {
         // A call that is gone drops its handle as well, which ends this task.
         let _ = self.inbox.send(sound.into()).await;
         Ok(())
+    }
+}
+
+/// The answers to a request, and the first of them.
+async fn first_piece(
+    engine: &Engine,
+    request: proto::SynthesizeRequest,
+) -> Result<(Answers, Option<proto::SynthesizeResponse>), Trouble> {
+    let failed = |status: Status| engine.failed(&status);
+    let mut unseen = 0;
+    loop {
+        let mut pieces = engine.speaking.hear(SYNTHESIZE, &request).await.map_err(failed)?;
+        match pieces.next().await.transpose() {
+            // Its connection was about to go.
+            Err(status) if channel::unseen(&status) && unseen < channel::ANEW => unseen += 1,
+            first => return Ok((pieces, first.map_err(failed)?)),
+        }
     }
 }
 

@@ -124,7 +124,7 @@ pub struct Hold {
     /// Audio that recognition gets at a time, ms: 20, 40, 60, 80 or 100.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(20..=100))]
     batch_ms: u32,
-    /// Streams that the robot's services take on one connection, 1 to 100000; 100 or 200 is what many servers take.
+    /// Streams that the robot's services take on one connection, 1 to 100000; many servers take 100.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     streams: u32,
     /// Recognition takes A-law as it came instead of 16-bit PCM.

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
+use crate::channel::refusing::refusing;
 use crate::proto::speech::v1 as proto;
 use proto::capabilities_response::{Recognition, Synthesis as Voices, Voice};
 use proto::speech_server::SpeechServer;

@@ -150,6 +150,25 @@ async fn all_audio_comes_before_the_end_mark() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nobody_has_seen_is_no_trouble_and_loses_nothing() {
+    let served = Fake::new().hearing(|_, requests, out| count(requests, out)).serve().await;
+    for (times, refused) in [(3, false), (4, true)] {
+        let endpoint = refusing(&served.endpoint, "/Recognize", times).await;
+        let speech = Speech::new(vec![config(&endpoint)]).expect("a good endpoint");
+        let mut call = Call::on(&speech);
+        call.hear(20);
+        call.say(1, 50).await;
+        if refused {
+            let (reason, lost) = call.trouble().await;
+            assert!(reason.contains("refused") && !lost, "{reason}");
+        }
+        assert_eq!(call.text().await, (1, format!("{} bytes at 8000 from Some(0) to 69", 70 * 320)));
+        let of = speech.metrics().of("s");
+        assert_eq!((of.recognition_failures.get(), of.reconnects.get()), (refused.into(), refused.into()));
+    }
+}
+
+#[tokio::test]
 async fn the_engine_chooses_the_format() {
     let encoded = |encoding: proto::Encoding| proto::AudioFormat { encoding: encoding.into(), sample_rate_hz: 8_000 };
     for (format, bytes, rate) in [

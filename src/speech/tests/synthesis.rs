@@ -54,6 +54,21 @@ async fn sound_comes_in_pieces_of_20_to_200_ms_however_it_was_cut() {
 }
 
 #[tokio::test]
+async fn a_request_that_nobody_has_seen_is_made_again() {
+    let served = Fake::new()
+        .speaking(|_, request, out| async move {
+            assert_eq!(request.text, "hello");
+            out.send(piece(vec![1; 1_600])).await.expect("Trunkline reads");
+        })
+        .serve()
+        .await;
+    let speech = Speech::new(vec![config(&refusing(&served.endpoint, "/Synthesize", 3).await)]).expect("good");
+    let (sound, end) = listen(&speech, words("hello")).await;
+    assert_eq!((sound.concat().len(), end), (800, Ok(())));
+    assert_eq!(speech.metrics().of("s").synthesis_failures.get(), 0);
+}
+
+#[tokio::test]
 async fn wishes_are_passed_on_and_the_rate_is_the_line_s() {
     let mut fake = Fake::new();
     fake.can.synthesis.as_mut().expect("speaks").formats = vec![pcm(22_050), pcm(24_000)];
