@@ -22,7 +22,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::codegen::http::Uri;
 
-pub use client::{ANEW, Answers, Client, Refused, Sending, unseen};
+pub use client::{Anew, Answers, Client, Refused, Sending, unseen};
 
 /// Of all streams of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
@@ -61,7 +61,8 @@ impl Manner {
 
 /// A client that connects when it is first used. Must be called within a tokio runtime.
 ///
-/// `connect_timeout` is for TCP's connection; what comes after it is bounded by those who ask.
+/// `connect_timeout` is for TCP's connection, for the far end's first word after it, and for room where the far end takes no more streams; what
+/// comes after it is bounded by those who ask.
 ///
 /// # Errors
 /// An endpoint that is not `http://host:port`.

@@ -20,7 +20,7 @@ use h2::{Reason, RecvStream};
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::codegen::http::uri::Authority;
 use tonic::codegen::http::{HeaderMap, StatusCode};
 use tonic::{Code, Status};
@@ -28,8 +28,8 @@ use tonic::{Code, Status};
 use super::connections::{Connections, Held};
 use super::{MAX_MESSAGE, Manner};
 
-/// So many times in a row a stream that was not seen is opened anew at once.
-pub const ANEW: u32 = 3;
+/// So many times in a row a stream that was not seen is opened anew.
+const ANEW: u32 = 3;
 /// Before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
@@ -58,12 +58,12 @@ impl Client {
     /// Asks one question of the method `path`, as [`open`](Self::open) takes it, which has one answer.
     ///
     /// # Errors
-    /// What the far end says; `UNAVAILABLE` with the reason where there is no connection.
+    /// What the far end says; as [`open`](Self::open) where there is no stream.
     pub async fn ask<M: Message + Default>(&self, path: &'static str, question: &impl Message) -> Result<M, Status> {
-        let mut unseen = 0;
+        let mut anew = Anew::default();
         loop {
             match self.ask_once(path, question).await {
-                Err(status) if self::unseen(&status) && unseen < ANEW => unseen += 1,
+                Err(status) if anew.is_due(unseen(&status)) => {}
                 told => return told,
             }
         }
@@ -108,7 +108,17 @@ impl Client {
 
 /// Opens streams for all who ask, one after the other.
 async fn serve(mut connections: Connections, mut asked: mpsc::Receiver<Opening>) {
-    while let Some(Opening { path, at, mut reply }) = asked.recv().await {
+    loop {
+        let next = match connections.rest() {
+            Some(rest) => timeout(rest, asked.recv()).await,
+            None => Ok(asked.recv().await),
+        };
+        let Ok(next) = next else {
+            // Nobody has asked, so there is nobody who would have to know.
+            let _ = connections.take_stock(Instant::now());
+            continue;
+        };
+        let Some(Opening { path, at, mut reply }) = next else { return };
         let opened = tokio::select! {
             biased;
             () = reply.closed() => continue,
@@ -297,6 +307,18 @@ pub fn unseen(status: &Status) -> bool {
     })
 }
 
+/// How often in a row a stream has been opened anew.
+#[derive(Debug, Default)]
+pub struct Anew(u32);
+
+impl Anew {
+    /// A stream has ended, seen or [`unseen`]: whether it is to be opened anew.
+    pub fn is_due(&mut self, unseen: bool) -> bool {
+        self.0 = if unseen { self.0 + 1 } else { 0 };
+        (1..=ANEW).contains(&self.0)
+    }
+}
+
 /// The length of the message that the bytes begin with, if it is there as a whole.
 fn whole(bytes: &[u8]) -> Result<Option<usize>, Status> {
     let Some(([compressed, length @ ..], rest)) = bytes.split_first_chunk::<PREFIX>() else { return Ok(None) };
@@ -344,7 +366,6 @@ mod tests {
     use h2::server::{SendResponse, handshake};
     use proptest::prelude::*;
     use tokio::net::TcpListener;
-    use tokio::time::timeout;
     use tonic::codegen::http::Response;
 
     use super::*;

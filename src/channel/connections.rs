@@ -2,14 +2,14 @@
 //!
 //! HTTP/2 has the far end say how many streams it takes on one connection, and many say few: Kestrel 100, nginx 128, Go's net/http 250. A call
 //! has a stream for as long as it lasts, so a thousand calls may need more than one connection. A stream goes to the first that has room to
-//! spare; where none has, one more is made, and what room is left serves until it is there. One that has
-//! not been needed for a minute is let go.
+//! spare; where none has, one more is made, and what room is left serves until it is there. One that has had no stream for a minute is let go
+//! when another has room to spare.
 //!
-//! No stream is opened that would only wait at our end: those that are given up meanwhile would all be opened and cancelled in the moment in
-//! which there is room, and servers take a burst of that for an attack. Who asks waits instead, and is told when it was in vain.
+//! No stream is opened for which there is no room as we count: it would wait at our end, and those that are given up meanwhile would all be
+//! opened and cancelled in the moment in which there is room; servers take a burst of that for an attack. Who asks waits instead, and is told
+//! when it was in vain.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -36,19 +36,25 @@ const SPARE: usize = 32;
 const MOST: usize = 64;
 /// After one more connection could not be made none is tried for so long.
 const AGAIN: Duration = Duration::from_secs(10);
-/// A connection beside the first one is kept for so long after its last stream began, if it has none any more.
+/// A connection that has no stream is kept for so long, where another has room to spare.
 const UNUSED: Duration = Duration::from_secs(60);
 
 /// All connections of an endpoint.
 pub(super) struct Connections {
     way: Way,
     lines: Vec<Line>,
-    /// One more that is being made.
-    coming: Option<oneshot::Receiver<Result<SendRequest<Bytes>, Status>>>,
+    coming: Option<Coming>,
     /// Until then there will be no more than there are.
     no_more: Option<Instant>,
     /// A stream has ended, or what was coming has come.
     news: Arc<Notify>,
+}
+
+/// One more connection that is being made.
+struct Coming {
+    made: oneshot::Receiver<Result<SendRequest<Bytes>, Status>>,
+    /// There was none when it was begun.
+    first: bool,
 }
 
 impl Connections {
@@ -66,8 +72,9 @@ impl Connections {
     /// Opens a stream of the method `path`, which was asked for at `asked`. May be dropped at any time: then none is opened.
     ///
     /// # Errors
-    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED` where there was no room in time.
+    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED`, because of [`NoRoom`], where there was no room in time.
     pub(super) async fn open(&mut self, path: &'static str, asked: Instant) -> Result<(Sending, Answers), Status> {
+        let deadline = asked + self.way.patience;
         loop {
             self.take_stock(Instant::now())?;
             if let Some(line) = self.lines.iter_mut().find(|line| line.room > line.spare) {
@@ -81,40 +88,48 @@ impl Connections {
                 return line.open(&self.way, path);
             }
             if self.is_empty() {
-                self.something_changes().await;
-            } else if timeout_at(asked + self.way.patience, self.something_changes()).await.is_err() {
+                // It comes, or it is said why it does not.
+                self.news.notified().await;
+            } else if Instant::now() >= deadline {
                 return Err(self.full());
+            } else {
+                let until = self.no_more.map_or(deadline, |until| until.min(deadline));
+                // Whether anything is new, or it is time for another connection, or to give up, is seen above.
+                let _ = timeout_at(until, self.news.notified()).await;
             }
         }
     }
 
-    /// Which connections there are, and how much room they have.
+    /// Looks which connections there are, and how much room they have; lets those go that are not needed any more.
     ///
     /// # Errors
     /// There is none, and none could be made.
-    fn take_stock(&mut self, now: Instant) -> Result<(), Status> {
+    pub(super) fn take_stock(&mut self, now: Instant) -> Result<(), Status> {
         self.no_more.take_if(|until| *until <= now);
-        let mut first = true;
-        self.lines.retain_mut(|line| {
-            let stays = line.look() && (first || line.is_used(now));
-            first &= !stays;
+        self.lines.retain_mut(|line| line.look(now));
+        let mut room_elsewhere = false;
+        self.lines.retain(|line| {
+            let stays = !room_elsewhere || now.duration_since(line.used) < UNUSED;
+            room_elsewhere |= line.room > line.spare;
             stays
         });
-        let made = match self.coming.as_mut().map(oneshot::Receiver::try_recv) {
-            None | Some(Err(TryRecvError::Empty)) => return Ok(()),
-            Some(Ok(made)) => made,
-            Some(Err(TryRecvError::Closed)) => Err(Status::unavailable("the connection was not made")),
+        let Some(Coming { made, first }) = &mut self.coming else { return Ok(()) };
+        let (made, first) = match made.try_recv() {
+            Ok(made) => (made, *first),
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Closed) => (Err(Status::unavailable("the runtime is ending")), *first),
         };
         self.coming = None;
-        match made {
-            Ok(connection) => {
-                let mut line = Line::new(connection, self.news.clone(), now);
-                if line.look() {
-                    self.lines.push(line);
-                }
+        let usable = made.and_then(|connection| {
+            let mut line = Line::new(connection, self.news.clone(), now);
+            if line.look(now) { Ok(line) } else { Err(Status::unavailable("connect: it went away at once")) }
+        });
+        match usable {
+            Ok(line) => {
+                self.lines.push(line);
                 tracing::debug!(target: "services", "{} connections to {}", self.lines.len(), self.way.authority);
             }
-            Err(status) if self.is_empty() => return Err(status),
+            Err(status) if first => return Err(status),
             Err(status) => {
                 let (there, endpoint, why) = (self.lines.len(), &self.way.authority, status.message());
                 tracing::warn!(target: "services", "{endpoint}: {there} connections are nearly full, and there is no other: {why}");
@@ -124,44 +139,44 @@ impl Connections {
         Ok(())
     }
 
+    /// After so long there may be some that are not needed any more, if nobody asks meanwhile.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        (self.lines.len() > 1).then_some(UNUSED)
+    }
+
     fn make_one_more(&mut self) {
-        let (made, coming) = oneshot::channel();
+        let (told, made) = oneshot::channel();
         let (way, news) = (self.way.clone(), self.news.clone());
         tokio::spawn(async move {
             // If it is not waited for any more, it is closed again.
-            let _ = made.send(way.connect().await);
+            let _ = told.send(way.connect().await);
             news.notify_one();
         });
-        self.coming = Some(coming);
-    }
-
-    /// Waits for what may make room; there may be none for all that.
-    async fn something_changes(&mut self) {
-        let mut news = pin!(self.news.notified());
-        poll_fn(|cx| {
-            let opened = |line: &mut Line| line.waits && line.connection.poll_ready(cx).is_ready();
-            if self.lines.iter_mut().any(opened) { Poll::Ready(()) } else { news.as_mut().poll(cx) }
-        })
-        .await;
+        self.coming = Some(Coming { made, first: self.is_empty() });
     }
 
     fn full(&self) -> Status {
         let taken: usize = self.lines.iter().map(|line| line.streams.held.load(Ordering::Relaxed)).sum();
         let (there, patience) = (self.lines.len(), self.way.patience);
-        Status::resource_exhausted(format!(
+        let mut status = Status::resource_exhausted(format!(
             "takes no more than the {taken} streams that it has on {there} connections; {patience:?} were waited for one to end"
-        ))
+        ));
+        status.set_source(Arc::new(NoRoom));
+        status
     }
 }
+
+/// The far end takes no more streams: it is we who say so, without having asked it.
+#[derive(Debug, thiserror::Error)]
+#[error("no room")]
+pub(super) struct NoRoom;
 
 /// One connection.
 struct Line {
     connection: SendRequest<Bytes>,
     streams: Arc<Streams>,
-    /// When its last stream began.
+    /// When it was last seen to have a stream.
     used: Instant,
-    /// A stream is not open yet: of others HTTP/2 knows that they are not quite over.
-    waits: bool,
     /// How many more it takes.
     room: usize,
     /// Of these, how many only if there is no other connection.
@@ -171,28 +186,31 @@ struct Line {
 impl Line {
     fn new(connection: SendRequest<Bytes>, news: Arc<Notify>, now: Instant) -> Line {
         let streams = Arc::new(Streams { held: AtomicUsize::new(0), news });
-        Line { connection, streams, used: now, waits: false, room: 0, spare: 0 }
+        Line { connection, streams, used: now, room: 0, spare: 0 }
     }
 
     /// Looks how much room it has; false if it is broken, or takes no more streams.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, now: Instant) -> bool {
+        // No stream is opened by this handle itself, so there is none for which it could wait.
         let ready = self.connection.poll_ready(&mut Context::from_waker(Waker::noop()));
-        self.waits = ready.is_pending();
-        let most = if self.waits { 0 } else { self.connection.current_max_send_streams() };
+        let (most, held) = (self.connection.current_max_send_streams(), self.streams.held.load(Ordering::Acquire));
         self.spare = SPARE.min(most / 4);
-        self.room = most.saturating_sub(self.streams.held.load(Ordering::Acquire));
+        self.room = most.saturating_sub(held);
+        if held > 0 {
+            self.used = now;
+        }
         !matches!(ready, Poll::Ready(Err(_)))
-    }
-
-    fn is_used(&self, now: Instant) -> bool {
-        self.streams.held.load(Ordering::Acquire) > 0 || now.duration_since(self.used) < UNUSED
     }
 
     fn open(&mut self, way: &Way, path: &'static str) -> Result<(Sending, Answers), Status> {
         let request = way.request(path).map_err(|error| Status::internal(error.to_string()))?;
-        let opened = self.connection.send_request(request, false);
-        let (response, stream) = opened.map_err(|error| Status::unavailable(error.to_string()))?;
-        self.used = Instant::now();
+        // By a handle of its own, which would keep the stream from being cancelled if it were kept.
+        let opened = self.connection.clone().send_request(request, false);
+        let (response, stream) = opened.map_err(|error| {
+            let mut status = Status::unavailable(error.to_string());
+            status.set_source(Arc::new(error));
+            status
+        })?;
         Ok((Sending::new(stream), Answers::new(response, Held::new(&self.streams))))
     }
 }
@@ -251,7 +269,10 @@ impl Way {
         match timeout(patience, first_word).await {
             Ok(Ok(())) => Ok(sender),
             Ok(Err(_)) => Err(Status::unavailable("connect: it broke before its first word")),
-            Err(_) => Err(Status::unavailable(format!("did not say within {patience:?} that it speaks HTTP/2"))),
+            Err(_) => {
+                let what = format!("did not say within {patience:?} that it speaks HTTP/2 and takes streams");
+                Err(Status::unavailable(what))
+            }
         }
     }
 
@@ -381,7 +402,7 @@ mod tests {
             }
         }
         while all.coming.is_some() {
-            all.something_changes().await;
+            all.news.notified().await;
             all.take_stock(Instant::now()).expect("it is there");
         }
         all.take_stock(Instant::now() + UNUSED).expect("it is there");
@@ -417,9 +438,63 @@ mod tests {
         let status = client.open(PATH).await.expect_err("there is no room");
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.message().contains("the 2 streams that it has on 1 connections"), "{status}");
+        let health = crate::channel::pool::health(&client, "", "far", 2 * PATIENCE).await;
+        assert!(health.is_err_and(|failed| !failed.at_once), "it has said nothing of its health");
         let (third, ()) = tokio::join!(client.open(PATH), ends_well(one));
         ends_well(other).await;
         ends_well(third.expect("one has ended")).await;
+    }
+
+    /// One stream on each connection, and nothing is said on it before it has been told something: who waits for room has to be woken by it.
+    #[tokio::test]
+    async fn all_who_ask_at_once_get_their_turn_where_room_is_scarce() {
+        let (listener, far) = listen().await;
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = shake_hands(connection, 1).await;
+                    while let Some(Ok((mut request, respond))) = connection.accept().await {
+                        tokio::spawn(async move {
+                            assert!(request.body_mut().data().await.is_some());
+                            echo(request, respond);
+                        });
+                    }
+                });
+            }
+        });
+        let client = client(far, Duration::from_secs(20));
+        let calls = (0..300).map(|_| async {
+            let (mut sending, answers) = client.open(PATH).await.expect("its turn comes");
+            sending.room().await;
+            sending.send(&Flush {}).expect("it is up");
+            ends_well((sending, answers)).await;
+        });
+        timeout(Duration::from_secs(20), join_all(calls)).await.expect("nobody waits for ever");
+    }
+
+    #[tokio::test]
+    async fn one_that_goes_away_after_its_first_word_is_an_error_for_each_who_asks() {
+        let (listener, far) = listen().await;
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = accepted.clone();
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                shake_hands(connection, 100).await.abrupt_shutdown(h2::Reason::NO_ERROR);
+            }
+        });
+        let client = client(far, PATIENCE);
+        for n in 1..=3 {
+            let opened = client.hear(PATH, &Flush {}).await;
+            let told = match opened {
+                Ok(mut answers) => {
+                    answers.next::<Flush>().await.expect("no end is a good one").expect_err("it is gone")
+                }
+                Err(status) => status,
+            };
+            assert!(matches!(told.code(), Code::Unavailable | Code::Unknown), "{told}");
+            assert_eq!(accepted.load(Ordering::Relaxed), n);
+        }
     }
 
     #[tokio::test]

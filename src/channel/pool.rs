@@ -27,6 +27,7 @@ use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::connections::NoRoom;
 use super::{BadEndpoint, Client, in_words};
 
 /// From an answer or a failure to the next question, while the one after it may change what is thought of the endpoint.
@@ -294,7 +295,8 @@ pub async fn health(link: &Client, service: &str, whom: &str, patience: Duration
 
 /// Whether a status tells that nobody is there, or is of our own making.
 fn nobody(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
+    let no_room = std::error::Error::source(status).is_some_and(|source| source.is::<NoRoom>());
+    no_room || matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown)
 }
 
 /// What is counted of the endpoints of one kind of service. Cheap to clone; the clones count together.

@@ -45,7 +45,7 @@ async fn refuse(mut body: RecvStream, mut respond: SendResponse<Bytes>) {
     respond.send_reset(Reason::REFUSED_STREAM);
 }
 
-/// What one side has broken off, the other one is.
+/// What one side breaks off ends for the other one.
 async fn hand_on(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, far: SendRequest<Bytes>) {
     let (head, body) = request.into_parts();
     let mut far = far.ready().await.expect("it is up");

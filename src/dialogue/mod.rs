@@ -1,7 +1,8 @@
 //! Floor 3: the client of `dialogue.v1`, through which a call speaks with the robot's brain.
 //!
 //! One stream a call: what happened on the line goes out, what to do next comes in. All calls share an endpoint's connections, one
-//! where it takes all their streams on one; it is made when the first call needs it and made anew when it broke. A stream that broke is not mended: what the robot knew of
+//! where it takes all their streams on one; it is made when the first call needs it and made anew when it broke. A stream that broke is not mended (one that nobody has seen is opened
+//! anew): what the robot knew of
 //! the call is gone with it, so the call is told once, by [`FromDialogue::Closed`], and decides what to do: as a rule it opens another one
 //! and tells it what has been said so far.
 //!

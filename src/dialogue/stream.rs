@@ -10,7 +10,7 @@ use super::metrics::{Metrics, OfService};
 use super::{Service, Told, convert};
 use crate::call::io::FromDialogue;
 use crate::call::line::LineEvent;
-use crate::channel::{self, Client, Sending, in_words};
+use crate::channel::{Anew, Client, Sending, in_words, unseen};
 use crate::proto::dialogue::v1::{self as proto, Action};
 
 /// The method.
@@ -19,7 +19,8 @@ const CONVERSE: &str = "/trunkline.dialogue.v1.Dialogue/Converse";
 /// Events that may wait for a dialogue that does not read. A call makes a few a second at most: this many is a dialogue that hangs.
 const WAITING: usize = 256;
 
-/// So many of the first events can be told to another stream, should nobody have seen this one. A dialogue's first answer is to the first event.
+/// Of a stream that the dialogue has not answered so many events are kept, less one, to be told to another one if nobody has seen this one: it is
+/// refused within the time of a round trip, in which there are one or two.
 const KEPT: usize = 16;
 
 /// How long the dialogue may take to close its side once we have closed ours.
@@ -155,14 +156,13 @@ async fn converse<T: From<Told>>(
     heard: &mut bool,
 ) -> Option<String> {
     let mut told = Vec::new();
-    let mut unseen = 0;
+    let mut anew = Anew::default();
     loop {
         match converse_once(link, &mut events, &mut told, inbox, counted, heard).await {
             Ok(()) => return None,
-            // Its connection was about to go: another one is told the same.
-            Err(status) if channel::unseen(&status) && !*heard && told.len() < KEPT && unseen < channel::ANEW => {
+            // Another stream is told the same.
+            Err(status) if !*heard && told.len() < KEPT && anew.is_due(unseen(&status)) => {
                 tracing::debug!(target: "dialogue", "is opened anew: {}", in_words(&status));
-                unseen += 1;
             }
             Err(status) => return Some(in_words(&status)),
         }

@@ -17,7 +17,7 @@ use super::told;
 use super::watchdog::Watchdog;
 use super::{Engine, Service, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
-use crate::channel::{self, Refused, Sending};
+use crate::channel::{Anew, Refused, Sending};
 use crate::codec::resample::ResampleError;
 use crate::proto::speech::v1 as proto;
 use crate::proto::speech::v1::recognize_request::Request;
@@ -73,7 +73,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         let service = self.service.clone();
         let mut down_since: Option<Instant> = None;
         let mut pause = FIRST_PAUSE;
-        let mut unseen = 0;
+        let mut anew = Anew::default();
         // Endpoints that have failed since one worked; and those of them that will not do better.
         let (mut failed, mut hopeless): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         loop {
@@ -85,15 +85,12 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             let (stream, endpoint) = (place.enter(), place.endpoint.clone());
             let (trouble, was_up) = match self.stream(engine).await {
                 End::Call => return,
-                End::Broken { trouble, was_up: false } if trouble.unseen && unseen < channel::ANEW => {
-                    // Its connection was about to go.
+                End::Broken { trouble, was_up } if anew.is_due(trouble.unseen && !was_up) => {
                     tracing::debug!(target: "speech", call = %self.call_id, "is opened anew: {}", trouble.reason);
-                    unseen += 1;
                     continue;
                 }
                 End::Broken { trouble, was_up } => (trouble, was_up),
             };
-            unseen = 0;
             drop(stream);
             engine.counted.recognition_failures.inc();
             engine.forget();
@@ -184,7 +181,6 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
     }
 
     async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
-        let opened = Instant::now();
         let mut encoder = Encoder::new(hearing.format);
         let (partials, takes) = (hearing.partials, hearing.takes);
         let proto::Hints { phrases, grammar } = self.ear.likely.first(takes);
@@ -201,6 +197,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             Some(Err(status)) => return End::Broken { trouble: engine.failed(&status), was_up: false },
             None => return End::Call,
         };
+        let opened = Instant::now();
         // What does not get so far is missed by the answers.
         let _ = told::request(&mut sending, Request::Config(config));
         let mut out = Some(sending);

@@ -14,7 +14,7 @@ use super::sound::Decoder;
 use super::{Engine, Service, Trouble};
 use crate::call::io::FromSpeech;
 use crate::call::prompt::{PromptNo, Text};
-use crate::channel::{self, Answers};
+use crate::channel::{Anew, Answers, unseen};
 use crate::codec::coding::Band;
 use crate::codec::resample::ResampleError;
 use crate::grid;
@@ -252,14 +252,17 @@ async fn first_piece(
     engine: &Engine,
     request: proto::SynthesizeRequest,
 ) -> Result<(Answers, Option<proto::SynthesizeResponse>), Trouble> {
-    let failed = |status: Status| engine.failed(&status);
-    let mut unseen = 0;
+    let mut anew = Anew::default();
     loop {
-        let mut pieces = engine.speaking.hear(SYNTHESIZE, &request).await.map_err(failed)?;
-        match pieces.next().await.transpose() {
-            // Its connection was about to go.
-            Err(status) if channel::unseen(&status) && unseen < channel::ANEW => unseen += 1,
-            first => return Ok((pieces, first.map_err(failed)?)),
+        let first = async {
+            let mut pieces = engine.speaking.hear(SYNTHESIZE, &request).await?;
+            let first = pieces.next().await.transpose()?;
+            Ok::<_, Status>((pieces, first))
+        };
+        match first.await {
+            Err(status) if anew.is_due(unseen(&status)) => {}
+            Err(status) => return Err(engine.failed(&status)),
+            Ok(first) => return Ok(first),
         }
     }
 }
