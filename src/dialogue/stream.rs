@@ -10,6 +10,7 @@ use super::metrics::{Metrics, OfService};
 use super::{Service, Told, convert};
 use crate::call::io::FromDialogue;
 use crate::call::line::LineEvent;
+use crate::channel::pool::Place;
 use crate::channel::{Anew, Client, Sending, in_words, unseen};
 use crate::proto::dialogue::v1::{self as proto, Action};
 
@@ -97,15 +98,12 @@ where
         let fault = {
             let patience = pin!(patience(closing));
             tokio::select! {
-                fault = converse(&place.link, events, &inbox, &counted, &mut heard) => fault,
+                fault = converse(&place, events, &inbox, &counted, &mut heard) => fault,
                 fault = patience => Some(fault.to_owned()),
             }
         };
         counted.streams.dec();
         drop(up);
-        if heard {
-            place.answered();
-        }
         let fault = fault.map(|fault| format!("{whom}: {fault}"));
         if let Some(fault) = &fault {
             counted.failures.inc();
@@ -149,7 +147,7 @@ impl<T: From<Told>> Inbox<T> {
 
 /// Carries both directions until the dialogue ends it; says what went wrong, if something did.
 async fn converse<T: From<Told>>(
-    link: &Client,
+    place: &Place<Client>,
     mut events: mpsc::Receiver<Box<LineEvent>>,
     inbox: &Inbox<T>,
     counted: &OfService,
@@ -158,7 +156,7 @@ async fn converse<T: From<Told>>(
     let mut told = Vec::new();
     let mut anew = Anew::default();
     loop {
-        match converse_once(link, &mut events, &mut told, inbox, counted, heard).await {
+        match converse_once(place, &mut events, &mut told, inbox, counted, heard).await {
             Ok(()) => return None,
             // Another stream is told the same.
             Err(status) if !*heard && told.len() < KEPT && anew.is_due(unseen(&status)) => {
@@ -171,14 +169,14 @@ async fn converse<T: From<Told>>(
 
 /// The same on one stream. `told`: the first events that it was told, until it has answered.
 async fn converse_once<T: From<Told>>(
-    link: &Client,
+    place: &Place<Client>,
     events: &mut mpsc::Receiver<Box<LineEvent>>,
     told: &mut Vec<proto::LineEvent>,
     inbox: &Inbox<T>,
     counted: &OfService,
     heard: &mut bool,
 ) -> Result<(), Status> {
-    let (mut sending, mut actions) = link.open(CONVERSE).await?;
+    let (mut sending, mut actions) = place.link.open(CONVERSE).await?;
     // What does not get there any more is missed by the actions, which say why.
     for event in &*told {
         let _ = sending.send(event);
@@ -189,6 +187,7 @@ async fn converse_once<T: From<Told>>(
             action = actions.next::<Action>() => {
                 let Some(action) = action.transpose()? else { return Ok(()) };
                 if !std::mem::replace(heard, true) {
+                    place.answered();
                     *told = Vec::new();
                 }
                 let asked = convert::asked(action);

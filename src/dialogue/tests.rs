@@ -137,6 +137,27 @@ async fn a_stream_that_nobody_has_seen_is_told_again_all_that_it_was_told() {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_is_no_sign_that_its_endpoint_is_up() {
+    let endpoint = serve(|event| match event.event_id {
+        1 => repeat_it(event),
+        _ => Some(Err(Status::aborted("that was all"))),
+    })
+    .await;
+    let dialogues = dialogues(&endpoint);
+    let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
+    let mut handle = dialogues.open("brain", 1, &[], inbox);
+    handle.tell(event(1));
+    assert!(matches!(outbox.recv().await, Some(FromDialogue::Asked(_))));
+    let pool = &dialogues.services["brain"].pool;
+    let place = pool.pick(&[]).expect("there is one");
+    (0..2).for_each(|_| place.broke("is gone", false));
+    assert!(!pool.has_other(&[]), "it is down");
+    handle.tell(event(2));
+    assert!(closed(&mut outbox).await.expect("a fault").contains("that was all"));
+    assert!(!pool.has_other(&[]), "it is down still");
+}
+
+#[tokio::test]
 async fn one_connection_serves_many_calls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let endpoint = format!("http://{}", listener.local_addr().expect("is bound"));

@@ -17,6 +17,7 @@ use super::told;
 use super::watchdog::Watchdog;
 use super::{Engine, Service, Trouble};
 use crate::call::io::{FromSpeech, HeardFrame, Label, ToRecogniser};
+use crate::channel::pool::Place;
 use crate::channel::{Anew, Refused, Sending};
 use crate::codec::resample::ResampleError;
 use crate::proto::speech::v1 as proto;
@@ -83,7 +84,7 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             };
             let engine = &place.link;
             let (stream, endpoint) = (place.enter(), place.endpoint.clone());
-            let (trouble, was_up) = match self.stream(engine).await {
+            let (trouble, was_up) = match self.stream(place).await {
                 End::Call => return,
                 End::Broken { trouble, was_up } if anew.is_due(trouble.unseen && !was_up) => {
                     tracing::debug!(target: "speech", call = %self.call_id, "is opened anew: {}", trouble.reason);
@@ -97,7 +98,6 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
             place.broke(&trouble.reason, was_up || trouble.for_good);
             tracing::warn!(target: "speech", call = %self.call_id, "{}", trouble.reason);
             if was_up {
-                place.answered();
                 down_since = None;
                 pause = FIRST_PAUSE;
                 self.teller.told = false;
@@ -166,7 +166,8 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
     }
 
     /// One stream, from its opening to its end.
-    async fn stream(&mut self, engine: &Engine) -> End {
+    async fn stream(&mut self, place: &Place<Engine>) -> End {
+        let engine = &place.link;
         let asking = engine.can().and_then(async |can| {
             capabilities::hearing(&can, &engine.config.language).map_err(|what| engine.mismatch(what))
         });
@@ -177,10 +178,11 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
         };
         self.ear.tape.rewind();
         self.watchdog.begin();
-        self.converse(engine, hearing).await
+        self.converse(place, hearing).await
     }
 
-    async fn converse(&mut self, engine: &Engine, hearing: Hearing) -> End {
+    async fn converse(&mut self, place: &Place<Engine>, hearing: Hearing) -> End {
+        let engine = &place.link;
         let mut encoder = Encoder::new(hearing.format);
         let (partials, takes) = (hearing.partials, hearing.takes);
         let proto::Hints { phrases, grammar } = self.ear.likely.first(takes);
@@ -222,7 +224,9 @@ impl<T: From<FromSpeech> + Send + 'static> Session<T> {
                 answer = answers.next::<proto::RecognizeResponse>() => {
                     let broken = match answer {
                         Some(Ok(answer)) => {
-                            heard_from = true;
+                            if !std::mem::replace(&mut heard_from, true) {
+                                place.answered();
+                            }
                             self.watchdog.answered();
                             if let Some(told) = self.understand(engine, answer, &mut no_retry)
                                 && !self.teller.tell(&mut self.ear, told).await
