@@ -83,8 +83,7 @@ impl Client {
     /// Asks one question of the method `path`, as [`open`](Self::open) takes it, which has any number of answers.
     ///
     /// # Errors
-    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED` where the far end takes no more streams, and none ended within the
-    /// time of connecting. What the far end says comes by the answers.
+    /// As [`open`](Self::open).
     pub async fn hear(&self, path: &'static str, question: &impl Message) -> Result<Answers, Status> {
         let (mut sending, answers) = self.open(path).await?;
         // If it is not taken, the answers say why.
@@ -96,8 +95,8 @@ impl Client {
     /// Opens a stream of the method `path`, of the form `/package.Service/Method`.
     ///
     /// # Errors
-    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED` where the far end takes no more streams, and none ended within the
-    /// time of connecting. What the far end says comes by the answers.
+    /// `UNAVAILABLE` with the reason where there is no connection; `RESOURCE_EXHAUSTED` where the far end takes no more streams, and none ended
+    /// within the time of connecting. What the far end says comes by the answers.
     pub async fn open(&self, path: &'static str) -> Result<(Sending, Answers), Status> {
         let gone = || Status::unavailable("the runtime is ending");
         let (reply, answer) = oneshot::channel();

@@ -77,14 +77,14 @@ impl Connections {
         let deadline = asked + self.way.patience;
         loop {
             self.take_stock(Instant::now())?;
-            if let Some(line) = self.lines.iter_mut().find(|line| line.room > line.spare) {
+            if let Some(line) = self.lines.iter().find(|line| line.room > line.spare) {
                 return line.open(&self.way, path);
             }
             if self.coming.is_none() && (self.is_empty() || self.lines.len() < MOST && self.no_more.is_none()) {
                 self.make_one_more();
             }
-            let roomy = self.lines.iter_mut().filter(|line| line.room > 0);
-            if let Some(line) = roomy.max_by_key(|line| line.room) {
+            let widest = self.lines.iter().max_by_key(|line| line.room);
+            if let Some(line) = widest.filter(|line| line.room > 0) {
                 return line.open(&self.way, path);
             }
             if self.is_empty() {
@@ -114,10 +114,11 @@ impl Connections {
             stays
         });
         let Some(Coming { made, first }) = &mut self.coming else { return Ok(()) };
-        let (made, first) = match made.try_recv() {
-            Ok(made) => (made, *first),
+        let first = *first;
+        let made = match made.try_recv() {
+            Ok(made) => made,
             Err(TryRecvError::Empty) => return Ok(()),
-            Err(TryRecvError::Closed) => (Err(Status::unavailable("the runtime is ending")), *first),
+            Err(TryRecvError::Closed) => Err(Status::unavailable("the runtime is ending")),
         };
         self.coming = None;
         let usable = made.and_then(|connection| {
@@ -202,7 +203,7 @@ impl Line {
         !matches!(ready, Poll::Ready(Err(_)))
     }
 
-    fn open(&mut self, way: &Way, path: &'static str) -> Result<(Sending, Answers), Status> {
+    fn open(&self, way: &Way, path: &'static str) -> Result<(Sending, Answers), Status> {
         let request = way.request(path).map_err(|error| Status::internal(error.to_string()))?;
         // By a handle of its own, which would keep the stream from being cancelled if it were kept.
         let opened = self.connection.clone().send_request(request, false);
@@ -361,23 +362,24 @@ mod tests {
         assert!(answers.next::<Flush>().await.is_none());
     }
 
-    /// A far end that takes so many streams on each connection; how many connections it has, and has had.
-    async fn far_end(most: u32) -> (SocketAddr, Arc<Mutex<(usize, usize)>>) {
+    /// A far end that takes so many streams on each connection, and does so with it; how many connections it has, and has had.
+    async fn far_end<F: Future<Output = ()> + Send + 'static>(
+        most: u32,
+        does: impl Fn(Connection<TcpStream, Bytes>) -> F + Clone + Send + 'static,
+    ) -> (SocketAddr, Arc<Mutex<(usize, usize)>>) {
         let (listener, far) = listen().await;
         let counted = Arc::new(Mutex::new((0, 0)));
         let counts = counted.clone();
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let counts = counts.clone();
+                let (counts, does) = (counts.clone(), does.clone());
                 tokio::spawn(async move {
-                    let mut connection = shake_hands(connection, most).await;
+                    let connection = shake_hands(connection, most).await;
                     {
                         let (now, ever) = &mut *counts.lock().expect("no panic");
                         (*now, *ever) = (*now + 1, *ever + 1);
                     }
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        echo(request, respond);
-                    }
+                    does(connection).await;
                     counts.lock().expect("no panic").0 -= 1;
                 });
             }
@@ -385,9 +387,16 @@ mod tests {
         (far, counted)
     }
 
+    /// … serves each stream.
+    async fn echoes(mut connection: Connection<TcpStream, Bytes>) {
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            echo(request, respond);
+        }
+    }
+
     #[tokio::test]
     async fn a_far_end_that_takes_few_streams_on_a_connection_has_more_of_them_while_they_are_needed() {
-        let (far, connections) = far_end(4).await;
+        let (far, connections) = far_end(4, echoes).await;
         let authority = far.to_string().parse().expect("an authority");
         let mut all = Connections::new(authority, Manner::PROMPT, Duration::from_secs(5));
         for _ in 0..2 {
@@ -414,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_far_end_that_takes_any_number_has_one_connection() {
-        let (far, connections) = far_end(u32::MAX).await;
+        let (far, connections) = far_end(u32::MAX, echoes).await;
         let client = client(far, Duration::from_secs(5));
         for stream in join_all((0..1_000).map(|_| client.open(PATH))).await {
             ends_well(stream.expect("there is room for all")).await;
@@ -428,10 +437,7 @@ mod tests {
         tokio::spawn(async move {
             let (connection, _) = listener.accept().await.expect("it comes");
             drop(listener);
-            let mut connection = shake_hands(connection, 2).await;
-            while let Some(Ok((request, respond))) = connection.accept().await {
-                echo(request, respond);
-            }
+            echoes(shake_hands(connection, 2).await).await;
         });
         let client = client(far, PATIENCE);
         let [one, other] = [client.open(PATH).await.expect("it is there"), client.open(PATH).await.expect("so far")];
@@ -448,20 +454,15 @@ mod tests {
     /// One stream on each connection, and nothing is said on it before it has been told something: who waits for room has to be woken by it.
     #[tokio::test]
     async fn all_who_ask_at_once_get_their_turn_where_room_is_scarce() {
-        let (listener, far) = listen().await;
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
+        let (far, _) = far_end(1, async |mut connection| {
+            while let Some(Ok((mut request, respond))) = connection.accept().await {
                 tokio::spawn(async move {
-                    let mut connection = shake_hands(connection, 1).await;
-                    while let Some(Ok((mut request, respond))) = connection.accept().await {
-                        tokio::spawn(async move {
-                            assert!(request.body_mut().data().await.is_some());
-                            echo(request, respond);
-                        });
-                    }
+                    assert!(request.body_mut().data().await.is_some());
+                    echo(request, respond);
                 });
             }
-        });
+        })
+        .await;
         let client = client(far, Duration::from_secs(20));
         let calls = (0..300).map(|_| async {
             let (mut sending, answers) = client.open(PATH).await.expect("its turn comes");
@@ -474,15 +475,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_goes_away_after_its_first_word_is_an_error_for_each_who_asks() {
-        let (listener, far) = listen().await;
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let counted = accepted.clone();
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::Relaxed);
-                shake_hands(connection, 100).await.abrupt_shutdown(h2::Reason::NO_ERROR);
-            }
-        });
+        let goes = async |mut connection: Connection<_, _>| connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+        let (far, connections) = far_end(100, goes).await;
         let client = client(far, PATIENCE);
         for n in 1..=3 {
             let opened = client.hear(PATH, &Flush {}).await;
@@ -493,25 +487,20 @@ mod tests {
                 Err(status) => status,
             };
             assert!(matches!(told.code(), Code::Unavailable | Code::Unknown), "{told}");
-            assert_eq!(accepted.load(Ordering::Relaxed), n);
+            assert_eq!(connections.lock().expect("no panic").1, n);
         }
     }
 
     #[tokio::test]
     async fn who_is_asked_to_go_ends_his_streams_and_gets_no_more() {
-        let (listener, far) = listen().await;
         // Each connection takes one stream, and says then that it is going.
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut connection = shake_hands(connection, 100).await;
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        echo(request, respond);
-                        connection.graceful_shutdown();
-                    }
-                });
+        let (far, _) = far_end(100, async |mut connection| {
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                echo(request, respond);
+                connection.graceful_shutdown();
             }
-        });
+        })
+        .await;
         let client = client(far, Duration::from_secs(5));
         let mut streams = Vec::new();
         while streams.len() < 5 {

@@ -63,6 +63,13 @@ fn repeat_it(event: proto::LineEvent) -> Option<Result<proto::Action, Status>> {
     Some(Ok(proto::Action { action_id: "a".into(), answers: event.event_id, if_stale: 0, action }))
 }
 
+fn dies_after_one(event: proto::LineEvent) -> Option<Result<proto::Action, Status>> {
+    match event.event_id {
+        1 => repeat_it(event),
+        _ => Some(Err(Status::internal("out of\nmemory"))),
+    }
+}
+
 async fn serve(answer: Answer) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let endpoint = format!("http://{}", listener.local_addr().expect("is bound"));
@@ -138,11 +145,7 @@ async fn a_stream_that_nobody_has_seen_is_told_again_all_that_it_was_told() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_is_no_sign_that_its_endpoint_is_up() {
-    let endpoint = serve(|event| match event.event_id {
-        1 => repeat_it(event),
-        _ => Some(Err(Status::aborted("that was all"))),
-    })
-    .await;
+    let endpoint = serve(dies_after_one).await;
     let dialogues = dialogues(&endpoint);
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
     let mut handle = dialogues.open("brain", 1, &[], inbox);
@@ -153,7 +156,7 @@ async fn a_stream_that_breaks_is_no_sign_that_its_endpoint_is_up() {
     (0..2).for_each(|_| place.broke("is gone", false));
     assert!(!pool.has_other(&[]), "it is down");
     handle.tell(event(2));
-    assert!(closed(&mut outbox).await.expect("a fault").contains("that was all"));
+    assert!(closed(&mut outbox).await.expect("a fault").contains("out of memory"));
     assert!(!pool.has_other(&[]), "it is down still");
 }
 
@@ -204,11 +207,7 @@ async fn a_name_that_is_not_configured() {
 
 #[tokio::test]
 async fn it_dies_in_mid_stream() {
-    let endpoint = serve(|event| match event.event_id {
-        1 => repeat_it(event),
-        _ => Some(Err(Status::internal("out of\nmemory"))),
-    })
-    .await;
+    let endpoint = serve(dies_after_one).await;
     let (inbox, mut outbox) = mpsc::channel::<FromDialogue>(16);
     let mut handle = dialogues(&endpoint).open("brain", 1, &[], inbox);
     handle.tell(event(1));

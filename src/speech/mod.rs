@@ -295,12 +295,8 @@ impl Engine {
     async fn ask(&self) -> Result<Arc<CapabilitiesResponse>, Trouble> {
         // Twice: the first one is TCP's, and its own message is the better one.
         let patience = self.config.connect_timeout * 2;
-        match tokio::time::timeout(
-            patience,
-            self.speaking.ask::<CapabilitiesResponse>(CAPABILITIES, &CapabilitiesRequest {}),
-        )
-        .await
-        {
+        let asked = self.speaking.ask::<CapabilitiesResponse>(CAPABILITIES, &CapabilitiesRequest {});
+        match tokio::time::timeout(patience, asked).await {
             Ok(Ok(can)) => {
                 let can = Arc::new(can);
                 self.known.send_replace(Some(can.clone()));

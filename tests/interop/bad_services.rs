@@ -9,10 +9,10 @@ use trunkline::proto::dialogue::v1::action::Action as Act;
 use trunkline::proto::dialogue::v1::line_event::Event as Line;
 use trunkline::proto::dialogue::v1::{Action, Hangup, TextQuality};
 
-use crate::rig::{Brain, Engine, Happened, Hearing, NOBODY, PATIENCE, Phone, Rig, Setup, Sipp, Speaking, say, soon};
+use crate::rig::{
+    Brain, Engine, Happened, Hearing, NOBODY, PATIENCE, Phone, QUICK, Rig, Setup, Sipp, Speaking, say, soon,
+};
 
-/// SIPp's speech is one utterance after the other, with short pauses.
-const QUICK: &str = "barge_in = \"never\"\nendpoint_ms = 300\nno_input_ms = 0";
 const LIMITS: &str = "drain_s = 0\ndialogue_resumes = 0\nanswer_timeout_ms = 8000\nfinal_timeout_ms = 500";
 const IMPATIENT: &str = "drain_s = 0\ndialogue_resumes = 0\nanswer_timeout_ms = 1000\nfinal_timeout_ms = 500";
 const SPEECH: &str = "connect_timeout_ms = 300\nstall_timeout_ms = 600\ngive_up_ms = 1500";

@@ -1,19 +1,15 @@
 //! A robot whose services stand on gRPC's own library (PyPI's `grpcio`): HTTP/2 and gRPC as C, C++, Python, Ruby, PHP and Objective-C speak
 //! them. `rig/grpcio.py` is both services.
 
-use serde_json::{Value, json};
-use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use trunkline::proto::control::v1::{DialRequest, Outcome};
 
-use crate::rig::{PATIENCE, Phone, Rig, Setup, of_pypi, soon};
-
-/// SIPp's speech is one utterance after the other, with short pauses.
-const KNOBS: &str = "barge_in = \"never\"\nendpoint_ms = 300\nno_input_ms = 0";
+use crate::rig::{Folder, PATIENCE, Phone, QUICK, Rig, Setup, in_python, soon};
 
 /// The services, and a server that has them. They are killed when it is dropped.
 struct Stage {
@@ -25,19 +21,9 @@ impl Stage {
     /// `limits`: as `grpcio.py` takes them.
     async fn set(limits: Value) -> Stage {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut options = json!({ "protos": root.join("proto") });
-        options.as_object_mut().expect("it is one").append(&mut limits.as_object().expect("an object").clone());
-        let folder = crate::rig::Folder::new();
-        let errors = folder.0.join("grpcio.stderr");
-        let mut services = Command::new(of_pypi("python3"))
-            .arg(root.join("tests/interop/rig/grpcio.py"))
-            .arg(options.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&errors).expect("a file for its errors"))
-            .kill_on_drop(true)
-            .spawn()
-            .expect("python3 is there");
+        let folder = Folder::new();
+        let (protos, errors) = (json!({ "protos": root.join("proto") }), folder.0.join("grpcio.stderr"));
+        let mut services = in_python("grpcio.py", protos, &limits, &errors).spawn().expect("python3 is there");
         let mut lines = BufReader::new(services.stdout.take().expect("it is piped")).lines();
         let port = tokio::time::timeout(PATIENCE, lines.next_line()).await.ok().and_then(|line| line.ok().flatten());
         let port = port.unwrap_or_else(|| {
@@ -45,7 +31,7 @@ impl Stage {
             panic!("grpcio.py did not start: {errors}\n(scripts/setup test installs what it needs)")
         });
         let endpoint = format!("http://127.0.0.1:{port}");
-        let setup = Setup { knobs: KNOBS, speech: endpoint.clone(), dialogue: endpoint, ..Setup::default() };
+        let setup = Setup { knobs: QUICK, speech: endpoint.clone(), dialogue: endpoint, ..Setup::default() };
         let rig = Rig::start(setup).await;
         soon("ready", Duration::from_secs(15), async || rig.http("/readyz").await.contains(" 200 OK")).await;
         Stage { rig, _services: services }

@@ -14,6 +14,9 @@ use crate::proto::dialogue::v1::dialogue_server::{Dialogue, DialogueServer};
 use crate::proto::dialogue::v1::{Begin, Direction};
 use crate::proto::speech::v1::speech_server::{Speech, SpeechServer};
 
+/// Streams on one connection, for who does not ask how many: as good as any number.
+pub(in crate::command) const STREAMS: u32 = 100_000;
+
 /// Serves both on a free port, and says on which; until the process ends. `streams`: how many it takes on one connection.
 pub(in crate::command) fn start(services: impl Speech + Dialogue + Clone, streams: u32) -> Result<u16, Trouble> {
     let routes = Routes::new(SpeechServer::new(services.clone())).add_service(DialogueServer::new(services));

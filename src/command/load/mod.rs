@@ -38,6 +38,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Done;
+use super::harness::serving::STREAMS;
 use super::harness::{self, Trouble, program, until_ended, verdict};
 use hold::House;
 use report::Held;
@@ -125,7 +126,7 @@ pub struct Hold {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(20..=100))]
     batch_ms: u32,
     /// Streams that the robot's services take on one connection, 1 to 100000; many servers take 100.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = STREAMS, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     streams: u32,
     /// Recognition takes A-law as it came instead of 16-bit PCM.
     #[arg(long)]

@@ -32,8 +32,6 @@ use crate::proto::speech::v1::{
 const WORD_MS: u32 = 400;
 /// Bytes of 200 ms.
 const PIECE: usize = 3_200;
-/// On one connection.
-const STREAMS: u32 = 100_000;
 
 /// What a director is told of its call.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl Services {
         let words = Mutex::new(vec![String::new(); directors.len()]);
         let shared = Arc::new(Shared { voice: voice.into(), directors, phones: Phones::default(), words });
         let services = Services { shared };
-        let port = serving::start(services.clone(), STREAMS)?;
+        let port = serving::start(services.clone(), serving::STREAMS)?;
         Ok((services, port))
     }
 

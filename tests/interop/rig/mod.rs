@@ -24,6 +24,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
@@ -51,6 +52,8 @@ pub use speech::{Engine, Hearing, Speaking, speech_routes};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// An endpoint at which nobody listens: port 1 is nobody's.
 pub const NOBODY: &str = "http://127.0.0.1:1";
+/// Knobs for a dialogue with SIPp, whose speech is one utterance after the other, with short pauses.
+pub const QUICK: &str = "barge_in = \"never\"\nendpoint_ms = 300\nno_input_ms = 0";
 
 /// Whoever calls is answered, and nobody talks to him: lines of a profile.
 pub const ANSWERED: &str = "[[inbound]]\ndialogue = \"none\"\nspeech = \"none\"\n";
@@ -507,10 +510,25 @@ pub async fn received(socket: &UdpSocket) -> String {
 }
 
 /// A program where `scripts/setup test` has put it; else the system may have it.
-pub fn of_pypi(program: &str) -> PathBuf {
+fn of_pypi(program: &str) -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let ours = home.join(".cache/trunkline/peers/bin").join(program);
     if ours.is_file() { ours } else { program.into() }
+}
+
+/// A script of this folder's, as a process that is killed when it is dropped: what it writes can be read, and its errors go into a file. It is
+/// told `options`, and `more` of them.
+pub fn in_python(script: &str, mut options: Value, more: &Value, errors: &Path) -> Command {
+    options.as_object_mut().expect("it is one").append(&mut more.as_object().expect("an object").clone());
+    let mut command = Command::new(of_pypi("python3"));
+    command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/rig").join(script))
+        .arg(options.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(errors).expect("a file for its errors"))
+        .kill_on_drop(true);
+    command
 }
 
 /// Runs the binary to its end.

@@ -1,16 +1,16 @@
 //! pjsip (PyPI's `pjsua2-python`) as a phone without a sound card, driven by `pjsip.py` beside this file.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use super::audio::Wav;
 use super::log::Log;
-use super::{PATIENCE, Rig, of_pypi};
+use super::{PATIENCE, Rig, in_python};
 
 /// A pjsip that runs. It is killed when it is dropped.
 #[derive(Debug)]
@@ -29,18 +29,9 @@ impl Pjsip {
         let folder = rig.folder().join("pjsip");
         fs::create_dir_all(&folder).expect("a folder");
         let speech = Path::new(env!("CARGO_MANIFEST_DIR")).join("test-audio/greeting.wav");
-        let mut all = json!({ "sip": rig.ports.phone(), "media": media, "folder": folder, "speech": speech });
-        all.as_object_mut().expect("it is one").append(&mut options.as_object().expect("an object").clone());
-        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/rig/pjsip.py");
-        let mut child = Command::new(of_pypi("python3"))
-            .arg(driver)
-            .arg(all.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(File::create(folder.join("stderr")).expect("a file for its errors"))
-            .kill_on_drop(true)
-            .spawn()
-            .expect("python3 is there");
+        let places = json!({ "sip": rig.ports.phone(), "media": media, "folder": folder, "speech": speech });
+        let mut command = in_python("pjsip.py", places, &options, &folder.join("stderr"));
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("python3 is there");
         let orders = child.stdin.take().expect("it is piped");
         let told = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let log = Log { whose: "pjsip", file: folder.join("log") };
