@@ -5,6 +5,7 @@ pub mod demo;
 mod files;
 mod harness;
 pub mod load;
+mod ports;
 mod screen;
 mod serve;
 pub mod turns;

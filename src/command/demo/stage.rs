@@ -1,6 +1,5 @@
 //! The demo's stage: free ports, configuration files, and the processes that a user would start by hand.
 
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use tokio::process::{Child, Command};
 
 use super::Trouble;
 use super::phone::Place;
+use crate::command::ports::free;
 
 const SCRIPT: &str = include_str!("../../../examples/dialogues/demo.toml");
 const FALLBACK: &[u8] = include_bytes!("../../../test-audio/fallback.wav");
@@ -31,40 +31,19 @@ pub(super) struct Ports {
     phone_rtp: u16,
 }
 
+/// Ports of RTP, of Trunkline and of the phone each.
+const MEDIA: u16 = 20;
+
 impl Ports {
     /// Ports that nobody holds now.
     fn find() -> Result<Ports, Trouble> {
-        Ok(Ports {
-            sip: udp(1)?,
-            control: tcp()?,
-            web: tcp()?,
-            speech: tcp()?,
-            dialogue: tcp()?,
-            rtp: udp(20)?,
-            phone_sip: udp(2)?,
-            phone_control: tcp()?,
-            phone_rtp: udp(20)?,
-        })
+        let rtp = free(2 * MEDIA + 10).map_err(|error| Trouble::Ports(error.to_string()))?;
+        let phone_rtp = rtp + MEDIA;
+        // The phone has the one above its own for SIP, too.
+        let phone_sip = phone_rtp + MEDIA;
+        let [sip, control, web, speech, dialogue, phone_control] = std::array::from_fn(|n| phone_sip + 2 + n as u16);
+        Ok(Ports { sip, control, web, speech, dialogue, rtp, phone_sip, phone_control, phone_rtp })
     }
-}
-
-fn tcp() -> Result<u16, Trouble> {
-    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    Ok(bound.map_err(|error| Trouble::Ports(error.to_string()))?.port())
-}
-
-/// The first of so many free ports in a row, even.
-fn udp(count: u16) -> Result<u16, Trouble> {
-    let ports = |error: std::io::Error| Trouble::Ports(error.to_string());
-    for _ in 0..200 {
-        let first = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(ports)?.port() & !1;
-        let free =
-            |port: u16| UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if first < u16::MAX - count && (first..first + count).all(free) {
-            return Ok(first);
-        }
-    }
-    Err(Trouble::Ports(format!("no {count} free UDP ports in a row on 127.0.0.1")))
 }
 
 /// The folder, the files in it, and the processes.
@@ -101,7 +80,7 @@ impl Stage {
 
     fn configuration(&self) -> String {
         let Ports { sip, control, web, speech, dialogue, rtp, .. } = self.ports;
-        let last = rtp + 19;
+        let last = rtp + MEDIA - 1;
         format!(
             r#"[sip]
 listen = "127.0.0.1:{sip}"

@@ -1,6 +1,6 @@
 //! The server that is measured: its ports, its configuration, its process.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::Trouble;
+use crate::command::ports::free;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The trunk of the phones that behave.
@@ -52,11 +53,12 @@ impl Stage {
     /// Starts it, and waits until it is ready.
     pub(in crate::command) async fn start(plan: &Plan) -> Result<Stage, Trouble> {
         let folder = folder()?;
-        let (control, web) = (free_tcp()?, free_tcp()?);
-        let sip = free_udp()?;
-        // Below the ports that the system gives to clients, and above the phones'; not always the same ones, for there may be two of us.
-        let room = 2 * (plan.calls as u16 + 50).min(22_000);
-        let first = 20_000 + 2 * rand::random_range(0..=12_000u16.saturating_sub(room) / 2);
+        let sip = free(3).map_err(|error| Trouble::Socket(error.to_string()))?;
+        let (control, web) = (sip + 1, sip + 2);
+        // Below the ports that the system gives to clients, and above those of tests that may run beside us (tests/interop/rig/ports.rs);
+        // not always the same ones, for there may be two of us.
+        let room = 2 * (plan.calls as u16 + 50);
+        let first = 22_000 + 2 * rand::random_range(0..=10_700u16.saturating_sub(room) / 2);
         let last = first + room - 1;
         let services = plan.services.unwrap_or(1);
         let Plan { calls, record, peer, batch_ms, .. } = plan;
@@ -254,16 +256,6 @@ fn folder() -> Result<PathBuf, Trouble> {
     let folder = place.join(format!("trunkline-load-{}-{:08x}", std::process::id(), rand::random::<u32>()));
     std::fs::create_dir_all(&folder).map_err(|error| Trouble::File(folder.clone(), error.to_string()))?;
     Ok(folder)
-}
-
-fn free_tcp() -> Result<u16, Trouble> {
-    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    Ok(bound.map_err(|error| Trouble::Socket(error.to_string()))?.port())
-}
-
-fn free_udp() -> Result<u16, Trouble> {
-    let bound = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    Ok(bound.map_err(|error| Trouble::Socket(error.to_string()))?.port())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Calls that are only set up and ended, by SIPp: INVITE, 200, ACK, BYE, and a share of them in ways that go wrong; and what they leave behind.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -17,6 +18,7 @@ use super::sipp::{AT_A_TIME, How, Sipp};
 use super::unruly::{self, Expected, SPEECH, Unruly};
 use super::{Direction, Setup, Trouble, program, verdict, write_json};
 use crate::command::harness::stage::{self, MAIN, Plan, Stage};
+use crate::command::ports::free_at;
 use crate::proto::control::v1::DialRequest;
 use crate::proto::control::v1::control_client::ControlClient;
 
@@ -74,15 +76,16 @@ struct Part {
 
 impl House {
     async fn open(options: &Setup) -> Result<House, Trouble> {
-        let phone = std::net::UdpSocket::bind("127.0.0.2:0").and_then(|socket| socket.local_addr());
-        let peer = phone.map_err(|error| Trouble::Socket(error.to_string()))?;
-        let unruly = if options.unruly > 0 { unruly::all()? } else { Vec::new() };
+        let phone = Ipv4Addr::new(127, 0, 0, 2);
+        let first = free_at(phone, 1 + unruly::COUNT as u16);
+        let peer = first.map_err(|error| Trouble::Socket(error.to_string()))?;
+        let unruly = if options.unruly > 0 { unruly::all(peer + 1) } else { Vec::new() };
         let plan = Plan {
             program: program(options.server.server.as_deref())?,
             cpus: options.server.server_cpus.clone(),
             calls: AT_A_TIME.min(options.calls as usize),
             record: None,
-            peer,
+            peer: (phone, peer).into(),
             more: unruly.iter().map(Unruly::profile).collect(),
             services: None,
             batch_ms: 100,
@@ -97,7 +100,7 @@ impl House {
         sleep(Duration::from_secs(2)).await;
         let idle_tasks = stage.metric("trunkline_tasks").await;
         let idle = Usage::of(stage.pid());
-        Ok(House { stage, control, peer: peer.port(), unruly, idle, idle_tasks, ordered: 0 })
+        Ok(House { stage, control, peer, unruly, idle, idle_tasks, ordered: 0 })
     }
 
     /// The well-behaved calls one way, and the others.

@@ -111,16 +111,20 @@ impl Sipp {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("sipp: {error}; Debian has it in the package sip-tester"));
-        let sipp = Sipp { scenario: phone.scenario, child, folder };
+        let mut sipp = Sipp { scenario: phone.scenario, child, folder };
         let udp = phone.transport.starts_with('u');
         // A caller over TCP listens nowhere.
         if udp || phone.scenario.starts_with("uas_") {
             let table = if udp { "udp" } else { "tcp" };
-            super::soon("SIPp listens", Duration::from_secs(10), async || match phone.ip.parse::<Ipv4Addr>() {
+            let listens = || match phone.ip.parse::<Ipv4Addr>() {
                 // There may be one at another address with the same port, or of the other family.
                 Ok(ip) if udp => is_bound_at(table, &format!("{:08X}", u32::from_le_bytes(ip.octets())), port),
                 Ok(_) => is_bound(table, port) || is_bound(&format!("{table}6"), port),
                 Err(_) => is_bound(&format!("{table}6"), port),
+            };
+            // One that is refused at once may have been here and gone between two looks; how it ended is for [`Sipp::done`].
+            super::soon("SIPp listens", Duration::from_secs(10), async || {
+                listens() || matches!(sipp.child.try_wait(), Ok(Some(_)))
             })
             .await;
         }
