@@ -49,7 +49,7 @@ pub use sipp::{Phone, Sipp, Trace};
 pub use speech::{Engine, Hearing, Speaking, speech_routes};
 
 /// Longer than any single step of any test should take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// An endpoint at which nobody listens: port 1 is nobody's.
 pub const NOBODY: &str = "http://127.0.0.1:1";
 /// Knobs for a dialogue with SIPp, whose speech is one utterance after the other, with short pauses.
