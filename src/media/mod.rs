@@ -38,7 +38,7 @@ pub use lateness::Watch;
 use lateness::{Counts, Lateness};
 pub use listen::Listener;
 pub use metrics::Metrics;
-pub(crate) use priority::exact_sleep;
+pub(crate) use priority::{exact_sleep, realtime};
 use thread::{NoPlace, Order, Thread};
 pub(crate) use wheel::{SLOTS, Wheel};
 
@@ -152,7 +152,7 @@ impl Engine {
             let own = lateness.own.clone();
             let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
                 exact_sleep();
-                if realtime && !priority::realtime() && number == 0 {
+                if realtime && !priority::realtime(priority::PRIORITY) && number == 0 {
                     tracing::info!(
                         "media threads run without real-time priority, which this process may not have: under full load packets go out \
                          less evenly; grant CAP_SYS_NICE or RLIMIT_RTPRIO (LimitRTPRIO=10, --cap-add SYS_NICE), or set [media] realtime = false"

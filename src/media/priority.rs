@@ -11,8 +11,8 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// Above every ordinary thread, below the kernel's own (50) and what an operator may want to place above us.
-const PRIORITY: u8 = 10;
+/// Of media threads: above every ordinary one, below the kernel's own (50) and what an operator may want to place above us.
+pub(super) const PRIORITY: u8 = 10;
 /// Of an ordinary thread's sleep, the system may add this much, in nanoseconds; 50 µs if nobody says so.
 const SLACK: NonZeroU64 = NonZeroU64::MIN;
 
@@ -23,8 +23,8 @@ pub(crate) fn exact_sleep() {
 }
 
 /// Asks for real time for this thread, and says whether it was given.
-pub(super) fn realtime() -> bool {
+pub(crate) fn realtime(priority: u8) -> bool {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let value = ThreadPriorityValue::try_from(PRIORITY).map(ThreadPriority::Crossplatform);
+    let value = ThreadPriorityValue::try_from(priority).map(ThreadPriority::Crossplatform);
     value.is_ok_and(|value| set_thread_priority_and_policy(thread_native_id(), value, policy).is_ok())
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, ReceiveTimestampns};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt};
 
 /// Packets read at a time.
@@ -16,11 +16,17 @@ pub(in crate::command) const HEADER: usize = 12;
 /// Samples of a frame of 20 ms, and bytes: G.711 A-law.
 pub(in crate::command) const FRAME: usize = 160;
 
+/// What a socket may hold: a second of two hundred phones.
+const ROOM: usize = 8 << 20;
+
 /// A socket that never waits, has room for many packets, and knows when each has come.
 pub(in crate::command) fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
     let socket = UdpSocket::bind((address, port))?;
     socket.set_nonblocking(true)?;
-    socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20)?;
+    // The system's limit (`net.core.rmem_max`) is some 60 ms of them; only root may go beyond it.
+    if setsockopt(&socket, RcvBufForce, &ROOM).is_err() {
+        setsockopt(&socket, RcvBuf, &ROOM)?;
+    }
     setsockopt(&socket, ReceiveTimestampns, &true)?;
     Ok(socket)
 }

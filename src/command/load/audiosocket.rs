@@ -80,7 +80,7 @@ impl Robot {
 fn run(listener: &TcpListener, told: &Weak<Mutex<Seen>>) {
     let frame = voice();
     let mut lines: Vec<Option<Line>> = Vec::new();
-    let mut ticks = Ticks::new();
+    let mut ticks = Ticks::begin();
     loop {
         ticks.wait();
         let Some(seen) = told.upgrade() else { return };

@@ -173,7 +173,7 @@ struct Wheel {
 impl Wheel {
     fn run(mut self) {
         let mut reader = Reader::new();
-        let mut ticks = Ticks::new();
+        let mut ticks = Ticks::begin();
         loop {
             ticks.wait();
             if !self.obey() {
