@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two keys: baresip presses one for 180 ms.
 const KEY: Duration = Duration::from_millis(300);
 
+/// Ports of RTP: it has so many, and the demo gives Trunkline as many.
+pub(super) const MEDIA: u16 = 20;
+
 /// Where a phone stands.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -245,7 +248,7 @@ fn filled(text: &str, place: &Place, idle: &Path) -> String {
         ("@SIP@", place.sip.to_string()),
         ("@CONTROL@", place.control.to_string()),
         ("@RTP_LO@", place.rtp.to_string()),
-        ("@RTP_HI@", (place.rtp + 19).to_string()),
+        ("@RTP_HI@", (place.rtp + MEDIA - 1).to_string()),
         ("@IDLE@", idle.display().to_string()),
         ("@DUMP@", place.folder.join("audio").display().to_string()),
         ("@MODULES@", MODULES.to_owned()),

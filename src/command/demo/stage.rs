@@ -1,5 +1,6 @@
 //! The demo's stage: free ports, configuration files, and the processes that a user would start by hand.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use super::Trouble;
-use super::phone::Place;
+use super::phone::{MEDIA, Place};
 use crate::command::ports::free;
 
 const SCRIPT: &str = include_str!("../../../examples/dialogues/demo.toml");
@@ -31,13 +32,10 @@ pub(super) struct Ports {
     phone_rtp: u16,
 }
 
-/// Ports of RTP, of Trunkline and of the phone each.
-const MEDIA: u16 = 20;
-
 impl Ports {
     /// Ports that nobody holds now.
     fn find() -> Result<Ports, Trouble> {
-        let rtp = free(2 * MEDIA + 10).map_err(|error| Trouble::Ports(error.to_string()))?;
+        let rtp = free(&[Ipv4Addr::LOCALHOST], 2 * MEDIA + 10).map_err(|error| Trouble::Ports(error.to_string()))?;
         let phone_rtp = rtp + MEDIA;
         // The phone has the one above its own for SIP, too.
         let phone_sip = phone_rtp + MEDIA;

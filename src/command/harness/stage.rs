@@ -1,6 +1,6 @@
 //! The server that is measured: its ports, its configuration, its process.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Stage {
     /// Starts it, and waits until it is ready.
     pub(in crate::command) async fn start(plan: &Plan) -> Result<Stage, Trouble> {
         let folder = folder()?;
-        let sip = free(3).map_err(|error| Trouble::Socket(error.to_string()))?;
+        let sip = free(&[Ipv4Addr::LOCALHOST], 3).map_err(|error| Trouble::Socket(error.to_string()))?;
         let (control, web) = (sip + 1, sip + 2);
         // Below the ports that the system gives to clients, and above those of tests that may run beside us (tests/interop/rig/ports.rs);
         // not always the same ones, for there may be two of us.

@@ -18,7 +18,7 @@ use super::sipp::{AT_A_TIME, How, Sipp};
 use super::unruly::{self, Expected, SPEECH, Unruly};
 use super::{Direction, Setup, Trouble, program, verdict, write_json};
 use crate::command::harness::stage::{self, MAIN, Plan, Stage};
-use crate::command::ports::free_at;
+use crate::command::ports::free;
 use crate::proto::control::v1::DialRequest;
 use crate::proto::control::v1::control_client::ControlClient;
 
@@ -77,8 +77,8 @@ struct Part {
 impl House {
     async fn open(options: &Setup) -> Result<House, Trouble> {
         let phone = Ipv4Addr::new(127, 0, 0, 2);
-        let first = free_at(phone, 1 + unruly::COUNT as u16);
-        let peer = first.map_err(|error| Trouble::Socket(error.to_string()))?;
+        let all: Vec<_> = std::iter::once(phone).chain(unruly::addresses()).collect();
+        let peer = free(&all, all.len() as u16).map_err(|error| Trouble::Socket(error.to_string()))?;
         let unruly = if options.unruly > 0 { unruly::all(peer + 1) } else { Vec::new() };
         let plan = Plan {
             program: program(options.server.server.as_deref())?,

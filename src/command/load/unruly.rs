@@ -4,7 +4,7 @@
 //! come to, and that is held against what they must come to.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::command::harness::stage::metric_lines;
 
@@ -93,13 +93,14 @@ pub(super) struct Unruly {
     pub(super) at: SocketAddr,
 }
 
-/// How many kinds there are.
-pub(super) const COUNT: usize = KINDS.len();
+/// One for each kind.
+pub(super) fn addresses() -> impl Iterator<Item = Ipv4Addr> {
+    (1..).map(|last| Ipv4Addr::new(127, 0, 1, last)).take(KINDS.len())
+}
 
 /// All of them, each at an address and a port of its own, from this port on.
 pub(super) fn all(first: u16) -> Vec<Unruly> {
-    let at = |n: u16| SocketAddr::from(([127, 0, 1, 1 + n as u8], first + n));
-    KINDS.iter().zip(0..).map(|(kind, n)| Unruly { kind, at: at(n) }).collect()
+    KINDS.iter().zip(addresses().zip(first..)).map(|(kind, at)| Unruly { kind, at: at.into() }).collect()
 }
 
 impl Unruly {

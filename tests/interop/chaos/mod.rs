@@ -35,8 +35,8 @@ fn from_environment(name: &str, default: usize) -> usize {
 }
 
 /// A Trunkline with two endpoints for each service.
-async fn rig(victims: &[Victim]) -> Rig {
-    let (ports, folder) = (Ports::take(), Folder::new());
+async fn rig(ports: Ports, victims: &[Victim]) -> Rig {
+    let folder = Folder::new();
     let setup = Setup {
         record: true,
         fallback: true,
@@ -119,8 +119,10 @@ fn report(records: &[CallRecord], heard: &HashMap<String, Heard>, torments: &[u6
 async fn services_that_are_killed_frozen_and_slowed_silence_no_call() {
     let (calls, seed) = (from_environment("CHAOS_CALLS", 60), from_environment("CHAOS_SEED", 1) as u64);
     let at_a_time = from_environment("CHAOS_AT_A_TIME", if calls > 100 { 60 } else { 20 });
-    let victims: Vec<Victim> = ["speech", "speech", "dialogue", "dialogue"].map(Victim::start).into();
-    let rig = rig(&victims).await;
+    let ports = Ports::take();
+    let victims: Vec<Victim> =
+        ["speech", "speech", "dialogue", "dialogue"].map(|kind| Victim::start(kind, ports.caller().0)).into();
+    let rig = rig(ports, &victims).await;
     soon("ready", PATIENCE, async || rig.http("/readyz").await.contains(" 200 OK")).await;
     let mut phones = Phones::answer(rig.ports.phone()).await;
     let mut ended = records(&rig).await;

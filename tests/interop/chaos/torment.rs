@@ -1,6 +1,5 @@
 //! What becomes of the services: each process has a fate of its own, by the seed.
 
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,12 +22,8 @@ pub struct Victim {
 }
 
 impl Victim {
-    /// Of "speech" or "dialogue".
-    pub fn start(kind: &'static str) -> Victim {
-        // Free now, and nobody else's for as long as it takes; it is the same after each death.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("it is bound").port();
-        drop(free);
+    /// Of "speech" or "dialogue". Its port is the same after each death: nobody else may get it by chance meanwhile.
+    pub fn start(kind: &'static str, port: u16) -> Victim {
         Victim { kind, port, child: Victim::child(kind, port) }
     }
 
