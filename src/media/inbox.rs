@@ -16,6 +16,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::thread::Order;
 
+/// How long who is woken for nothing is out of the way. Such wakes come from an ordinary thread that is about to wake us and was pushed
+/// aside in the middle of that, by us, on the same core: until it has gone on, tokio's receiver wakes whoever would sleep. In real time that
+/// was one second of turning round (twelve million times), until the kernel gave the others their twentieth.
+const GIVE_WAY: Duration = Duration::from_millis(1);
+
 /// Where orders are given.
 #[derive(Debug, Clone)]
 pub(super) struct Orders {
@@ -74,7 +79,11 @@ impl Inbox {
                 return next;
             }
             thread::park();
-            return self.next();
+            let next = self.next();
+            if next.is_pending() {
+                thread::sleep(GIVE_WAY);
+            }
+            return next;
         };
         thread::park_timeout(time);
         self.next()
@@ -85,6 +94,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use std::sync::mpsc as plain;
+    use std::time::Instant;
 
     use tokio::sync::mpsc;
 
@@ -120,6 +130,17 @@ mod tests {
         }
         assert_eq!(given, 2);
         giver.join().expect("no panic");
+    }
+
+    #[test]
+    fn who_is_woken_and_finds_nothing_is_out_of_the_way_for_a_moment() {
+        let (_orders, mut inbox) = orders();
+        for _ in 0..5 {
+            thread::current().unpark();
+            let begun = Instant::now();
+            assert!(inbox.sleep(None).is_pending());
+            assert!(begun.elapsed() >= GIVE_WAY, "whoever woke it may be on this core");
+        }
     }
 
     #[test]
