@@ -50,6 +50,11 @@ pub(super) struct Inbox {
     waker: Waker,
 }
 
+/// The next order that is there as a whole, for a thread that may wait for nobody; `Ready(None)` when there can be no more.
+pub(crate) fn next_order<T>(orders: &mut UnboundedReceiver<T>) -> Poll<Option<T>> {
+    orders.poll_recv(&mut Context::from_waker(Waker::noop()))
+}
+
 /// Wakes the thread from [`Inbox::sleep`].
 struct Unpark(Thread);
 
@@ -67,7 +72,7 @@ impl Inbox {
 
     /// The next order that is there as a whole; `Ready(None)` when there can be no more.
     pub(super) fn next(&mut self) -> Poll<Option<Order>> {
-        self.orders.poll_recv(&mut Context::from_waker(Waker::noop()))
+        next_order(&mut self.orders)
     }
 
     /// The same, after having slept until the time is over or there is an order that cannot wait until then; without a time until there is any, or

@@ -34,6 +34,7 @@ use crate::call::record::LineQuality;
 use crate::ms::Ms;
 pub use bridge::{Bridge, bridge};
 use inbox::Orders;
+pub(crate) use inbox::next_order;
 pub use lateness::Watch;
 use lateness::{Counts, Lateness};
 pub use listen::Listener;

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A harness with its server, ready for calls.
 pub(super) struct House {
     called: Called,
-    phones: plain::Sender<ToPhones>,
+    phones: mpsc::UnboundedSender<ToPhones>,
     signalling: mpsc::UnboundedSender<ToSignalling>,
     /// The server before its first call.
     idle: Usage,

@@ -6,8 +6,11 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, mpsc as plain};
+use std::task::Poll;
 use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
 
 use super::Trouble;
 use super::histogram::Histogram;
@@ -16,6 +19,7 @@ use crate::command::harness::signalling::Media;
 use crate::command::harness::sockets::Bound;
 use crate::command::harness::ticks::{Ticks, due};
 use crate::command::harness::wire::{FRAME, HEADER, Reader, header, unix_ns};
+use crate::media::next_order;
 
 /// A turn of the conversation, in frames: the caller interrupts, is answered, and asks.
 const TURN: u64 = 500;
@@ -36,7 +40,7 @@ pub(super) enum ToPhones {
     /// What was measured so far is forgotten, or is given back.
     Begin,
     Take {
-        reply: mpsc::Sender<Measured>,
+        reply: plain::Sender<Measured>,
     },
 }
 
@@ -126,8 +130,8 @@ pub(super) fn start(
     phrases: Phrases,
     spoken: Arc<Spoken>,
     pauses: bool,
-) -> Result<mpsc::Sender<ToPhones>, Trouble> {
-    let (orders, inbox) = mpsc::channel();
+) -> Result<mpsc::UnboundedSender<ToPhones>, Trouble> {
+    let (orders, inbox) = mpsc::unbounded_channel();
     let wheel = Wheel {
         bound,
         phones: (0..phones).map(|_| Phone::idle()).collect(),
@@ -167,7 +171,7 @@ struct Wheel {
     spoken: Arc<Spoken>,
     pauses: bool,
     measured: Measured,
-    inbox: mpsc::Receiver<ToPhones>,
+    inbox: mpsc::UnboundedReceiver<ToPhones>,
 }
 
 impl Wheel {
@@ -193,24 +197,24 @@ impl Wheel {
 
     fn obey(&mut self) -> bool {
         loop {
-            match self.inbox.try_recv() {
-                Ok(ToPhones::Media(Media::Start { phone, remote })) => {
+            match next_order(&mut self.inbox) {
+                Poll::Ready(Some(ToPhones::Media(Media::Start { phone, remote }))) => {
                     self.bound.begin(phone, remote);
                     self.phones[phone] = Phone { remote: Some(remote), ..Phone::idle() };
                 }
-                Ok(ToPhones::Media(Media::Stop { phone })) => {
+                Poll::Ready(Some(ToPhones::Media(Media::Stop { phone }))) => {
                     if let Some(remote) = self.phones[phone].remote.take() {
                         self.bound.end(phone, remote);
                     }
                 }
-                Ok(ToPhones::Begin) => {
+                Poll::Ready(Some(ToPhones::Begin)) => {
                     self.measured = Measured::new();
                     self.phones.iter_mut().for_each(|phone| phone.onset = None);
                 }
                 // Whoever asked has gone.
-                Ok(ToPhones::Take { reply }) => drop(reply.send(self.measured.clone())),
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Disconnected) => return false,
+                Poll::Ready(Some(ToPhones::Take { reply })) => drop(reply.send(self.measured.clone())),
+                Poll::Pending => return true,
+                Poll::Ready(None) => return false,
             }
         }
     }

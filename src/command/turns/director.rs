@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::mpsc as plain;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +39,7 @@ pub(super) struct Work {
     pub(super) rows: Vec<Row>,
     pub(super) trials: Mutex<VecDeque<Trial>>,
     pub(super) services: Services,
-    pub(super) phones: plain::Sender<Order>,
+    pub(super) phones: mpsc::UnboundedSender<Order>,
     /// Where both sides' audio is kept.
     pub(super) keep: Option<PathBuf>,
 }

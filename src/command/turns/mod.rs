@@ -26,7 +26,7 @@ mod report;
 mod services;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc as plain};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
@@ -229,7 +229,7 @@ fn wav(samples: &[i16]) -> Result<Vec<u8>, Trouble> {
     Ok(file.into_inner())
 }
 
-async fn lateness(phones: &plain::Sender<Order>) -> Result<Vec<f64>, Trouble> {
+async fn lateness(phones: &mpsc::UnboundedSender<Order>) -> Result<Vec<f64>, Trouble> {
     let gone = || Trouble::Socket("the phones have ended".to_owned());
     let (reply, answer) = oneshot::channel();
     phones.send(Order::Lateness { reply }).map_err(|_| gone())?;

@@ -4,10 +4,10 @@
 //! clock. On a line with an echo it sends back what it hears, later and softer.
 
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::codec::g711::Law;
 use crate::command::harness::Trouble;
@@ -15,6 +15,7 @@ use crate::command::harness::signalling::Media;
 use crate::command::harness::sockets::Bound;
 use crate::command::harness::ticks::{Ticks, due};
 use crate::command::harness::wire::{FRAME, HEADER, Reader, header, unix_ns};
+use crate::media::next_order;
 
 /// What is kept of the robot's voice from one look to the next: for the echo.
 const REACH: usize = 8_000;
@@ -76,8 +77,8 @@ struct Phone {
 }
 
 /// Starts the thread; it ends when nobody can tell it anything any more.
-pub(super) fn start(bound: Bound, phones: usize) -> Result<mpsc::Sender<Order>, Trouble> {
-    let (orders, inbox) = mpsc::channel();
+pub(super) fn start(bound: Bound, phones: usize) -> Result<mpsc::UnboundedSender<Order>, Trouble> {
+    let (orders, inbox) = mpsc::unbounded_channel();
     let phones = (0..phones).map(|_| Phone::default()).collect();
     let wheel = Wheel { bound, phones, inbox, lateness: Vec::new() };
     let thread = std::thread::Builder::new().name("turns-phones".to_owned());
@@ -88,7 +89,7 @@ pub(super) fn start(bound: Bound, phones: usize) -> Result<mpsc::Sender<Order>, 
 struct Wheel {
     bound: Bound,
     phones: Vec<Phone>,
-    inbox: mpsc::Receiver<Order>,
+    inbox: mpsc::UnboundedReceiver<Order>,
     lateness: Vec<u32>,
 }
 
@@ -112,26 +113,26 @@ impl Wheel {
 
     fn obey(&mut self) -> bool {
         loop {
-            match self.inbox.try_recv() {
-                Ok(Order::Media(Media::Start { phone, remote })) => {
+            match next_order(&mut self.inbox) {
+                Poll::Ready(Some(Order::Media(Media::Start { phone, remote }))) => {
                     self.bound.begin(phone, remote);
                     self.phones[phone] = Phone { remote: Some(remote), ..Phone::default() };
                 }
-                Ok(Order::Media(Media::Stop { phone })) => {
+                Poll::Ready(Some(Order::Media(Media::Stop { phone }))) => {
                     if let Some(remote) = self.phones[phone].remote.take() {
                         self.bound.end(phone, remote);
                     }
                 }
-                Ok(Order::Say { phone, say }) => {
+                Poll::Ready(Some(Order::Say { phone, say })) => {
                     let phone = &mut self.phones[phone];
                     (phone.say, phone.out, phone.echo_at) = (say, 0, None);
                     phone.seen.sent.clear();
                 }
                 // Whoever asked has gone.
-                Ok(Order::Look { phone, reply }) => drop(reply.send(self.phones[phone].look())),
-                Ok(Order::Lateness { reply }) => drop(reply.send(self.lateness.clone())),
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Disconnected) => return false,
+                Poll::Ready(Some(Order::Look { phone, reply })) => drop(reply.send(self.phones[phone].look())),
+                Poll::Ready(Some(Order::Lateness { reply })) => drop(reply.send(self.lateness.clone())),
+                Poll::Pending => return true,
+                Poll::Ready(None) => return false,
             }
         }
     }
