@@ -18,7 +18,8 @@ use super::thread::Order;
 
 /// How long who is woken for nothing is out of the way. Such wakes come from an ordinary thread that is about to wake us and was pushed
 /// aside in the middle of that, by us, on the same core: until it has gone on, tokio's receiver wakes whoever would sleep. In real time that
-/// was one second of turning round (twelve million times), until the kernel gave the others their twentieth.
+/// was one second of turning round (twelve million times), until the kernel gave the others their twentieth. An order that comes meanwhile is
+/// taken after it: so may be the second of two that come at once to who has no leg, since the first one wakes twice.
 const GIVE_WAY: Duration = Duration::from_millis(1);
 
 /// Where orders are given.

@@ -1,12 +1,12 @@
 //! Calls that are held: ramped up, measured while they talk, ramped down.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc as plain};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::called::{Called, Told};
 use super::phones::{self, Measured, Spoken, ToPhones};
@@ -109,7 +109,7 @@ impl House {
         if used.rss_kib == 0 {
             return Err(Trouble::Server(format!("process {pid} has ended")));
         }
-        let phones = self.measured()?;
+        let phones = self.measured().await?;
         let Told { heard_ms, inside, robot } = self.called.told(&before, &phones).await;
         let state = self.state().await?;
         let missing = (self.up as u64).saturating_sub(state.up as u64 + state.failures());
@@ -190,10 +190,10 @@ impl House {
         answer.await.map_err(|_| gone())
     }
 
-    fn measured(&self) -> Result<Measured, Trouble> {
+    async fn measured(&self) -> Result<Measured, Trouble> {
         let gone = || Trouble::Socket("the phones have ended".to_owned());
-        let (reply, answer) = plain::channel();
+        let (reply, answer) = oneshot::channel();
         self.phones.send(ToPhones::Take { reply }).map_err(|_| gone())?;
-        answer.recv_timeout(PATIENCE).map_err(|_| gone())
+        timeout(PATIENCE, answer).await.map_err(|_| gone())?.map_err(|_| gone())
     }
 }

@@ -5,12 +5,12 @@
 //! what is measured is when the server sent it, not when this thread came to read it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc as plain};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Trouble;
 use super::histogram::Histogram;
@@ -40,7 +40,7 @@ pub(super) enum ToPhones {
     /// What was measured so far is forgotten, or is given back.
     Begin,
     Take {
-        reply: plain::Sender<Measured>,
+        reply: oneshot::Sender<Measured>,
     },
 }
 
