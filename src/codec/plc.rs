@@ -50,8 +50,8 @@ pub struct ConcealerOf<const K: usize, const SOURCE: usize> {
     /// What was heard, real or made up, in a ring: the oldest sample is at `end`.
     heard: [i16; SOURCE],
     end: usize,
-    /// The history at the moment of the loss.
-    source: [i16; SOURCE],
+    /// The history at the moment of the loss. In a box: most packets come.
+    source: Box<[i16; SOURCE]>,
     pitch: usize,
     periods: usize,
     /// Place within the repeated periods.
@@ -71,7 +71,7 @@ impl<const K: usize, const SOURCE: usize> Default for ConcealerOf<K, SOURCE> {
         ConcealerOf {
             heard: [0; SOURCE],
             end: 0,
-            source: [0; SOURCE],
+            source: Box::new([0; SOURCE]),
             pitch: K * PITCH_MAX,
             periods: 1,
             place: 0,
@@ -188,7 +188,7 @@ impl<const K: usize, const SOURCE: usize> ConcealerOf<K, SOURCE> {
     }
 
     fn begin(&mut self) {
-        self.source = self.history();
+        *self.source = self.history();
         self.pitch = find_pitch::<K, SOURCE>(&self.source);
         self.periods = 1;
         self.place = 0;

@@ -1,6 +1,6 @@
 //! Whether somebody is speaking, in two stages; and a second opinion where that matters most ([`Opinion`]).
 //!
-//! The gate is `webrtc-vad` at 8 kHz in its strictest mode: cheap, and it misses hardly any speech, but noise opens it. While it
+//! The gate is the detector of WebRTC at 8 kHz in its strictest mode: cheap, and it misses hardly any speech, but noise opens it. While it
 //! is open, and 300 ms beyond, the judge listens: the small recurrent network of `earshot`, in blocks of 16 ms. Only
 //! the judge's word makes a frame voiced. Measured on one core of the development machine, and on 452 human prompts of Debian's
 //! `asterisk-core-sounds-en-wav` (16 minutes of speech frames: those within 25 dB of the loudest of their clip), by `cargo bench --bench vad_accuracy`:
@@ -34,6 +34,7 @@
 //! context suffice, and with none it comes half a block later. The hang-over lets it hear the end of each word and bridges the
 //! stops between words, so that it seldom starts again within an utterance.
 
+mod gate;
 mod judge;
 mod network;
 mod opinion;
@@ -41,10 +42,9 @@ mod silero;
 mod transform;
 mod weights;
 
-use webrtc_vad::{SampleRate, Vad as Gate, VadMode};
-
 use super::level::energy;
 use crate::cache::touch;
+use gate::Gate;
 use judge::Judge;
 pub use opinion::Opinion;
 
@@ -73,7 +73,7 @@ pub struct Verdict {
     pub score: f32,
 }
 
-/// The detector of one stream. It is not `Send`, as its gate is not: it is made and used on the call's media thread.
+/// The detector of one stream.
 pub struct Vad {
     gate: Gate,
     second: Second,
@@ -98,7 +98,7 @@ impl Default for Vad {
         // Otherwise the first call that is spoken in would have them made, in the packet path.
         Judge::prepare();
         Vad {
-            gate: Gate::new_with_rate_and_mode(SampleRate::Rate8kHz, VadMode::VeryAggressive),
+            gate: Gate::default(),
             second: Second::Asleep { context: [[0; FRAME]; CONTEXT], next: 0 },
             open_for: 0,
             loudest: 0.0,
@@ -129,9 +129,6 @@ impl Vad {
         }
     }
 
-    /// Bytes that a detector holds, the heap included (the gate's 700 or so as its C source has them).
-    pub const BYTES: usize = size_of::<Vad>() + 736;
-
     /// Reads what the next frame meets.
     pub fn warm(&self) -> usize {
         let second = match &self.second {
@@ -146,9 +143,8 @@ impl Vad {
         let was_open = self.open_for > 0;
         // A codec's silence is one value throughout: that the gate need not be asked, once it is closed.
         let silent = !was_open && frame.iter().all(|sample| *sample == frame[0]);
-        // An error means a wrong length, which the type rules out. Asked also while the judge hears a voice: a ringing tone, which the gate
-        // soon takes for noise, is one to the judge for longer.
-        let speech = !silent && self.gate.is_voice_segment(frame).unwrap_or(false);
+        // Asked also while the judge hears a voice: a ringing tone, which the gate soon takes for noise, is one to the judge for longer.
+        let speech = !silent && self.gate.is_voice(frame);
         self.open_for = if speech { HANG_OVER + 1 } else { self.open_for.saturating_sub(1) };
         let gate = self.open_for > 0;
         let score = if gate { self.listen(frame) } else { self.sleep(frame) };
