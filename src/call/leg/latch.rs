@@ -23,8 +23,8 @@ impl Latch {
     }
 
     /// Where our packets go.
-    pub(super) fn remote(&self) -> SocketAddr {
-        self.source
+    pub(super) fn remote(&self) -> &SocketAddr {
+        &self.source
     }
 
     /// Signalling gave an address: everything begins anew, unless nothing has changed.
@@ -65,7 +65,7 @@ mod tests {
     fn a_nat_is_followed_and_the_second_stranger_is_not() {
         let mut latch = Latch::new(address(10));
         assert!(latch.admit(address(20)));
-        assert_eq!(latch.remote(), address(20));
+        assert_eq!(*latch.remote(), address(20));
         assert!(!latch.admit(address(30)));
         assert!(latch.admit(address(20)));
     }
@@ -75,13 +75,13 @@ mod tests {
         let mut latch = Latch::new(address(10));
         latch.admit(address(20));
         assert!(latch.admit(address(10)));
-        assert_eq!(latch.remote(), address(10));
+        assert_eq!(*latch.remote(), address(10));
         assert!(!latch.admit(address(20)), "it has spoken: nobody else is followed");
 
         let mut latch = Latch::new(address(10));
         (0..LOCK).for_each(|_| assert!(latch.admit(address(20))));
         assert!(!latch.admit(address(10)), "locked");
         latch.signal(address(30));
-        assert_eq!(latch.remote(), address(30), "signalling moves us");
+        assert_eq!(*latch.remote(), address(30), "signalling moves us");
     }
 }

@@ -175,7 +175,7 @@ impl Leg {
 
     fn seal_and_send(&mut self, datagram: &mut [u8], length: usize, outlet: &mut impl Outlet) {
         if let Some(length) = self.secure.seal(datagram, length) {
-            outlet.send(self.latch.remote(), &datagram[..length]);
+            outlet.send(*self.latch.remote(), &datagram[..length]);
         }
     }
 }

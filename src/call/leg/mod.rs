@@ -392,15 +392,15 @@ impl Leg {
     }
 
     /// Where RTP goes, and should come from.
-    pub fn far_end(&self) -> SocketAddr {
+    pub fn far_end(&self) -> &SocketAddr {
         self.latch.remote()
     }
 
     fn rtcp(&self) -> SocketAddr {
         if self.media.rtcp_mux {
-            return self.latch.remote();
+            return *self.latch.remote();
         }
-        reports::destination(self.media.rtcp, self.media.remote, self.latch.remote())
+        reports::destination(self.media.rtcp, self.media.remote, *self.latch.remote())
     }
 
     /// Reports go out by the RTP port.

@@ -144,7 +144,8 @@ impl Ear {
             *image = *bin;
         }
 
-        let mut sums = [0.0f32; BANDS + 2];
+        let mut bands: Bands = [0.0; BANDS];
+        let (mut risen, mut band) = (0.0, bands.iter_mut());
         for (n, slope) in self.slopes.iter().enumerate() {
             let (bins, _) = power[slope.from..].as_chunks::<4>();
             let (mut rising, mut falling) = (f32x4::ZERO, f32x4::ZERO);
@@ -153,10 +154,14 @@ impl Ear {
                 rising += bins * *rise;
                 falling += bins * *fall;
             }
-            sums[n] += falling.reduce_add();
-            sums[n + 1] += rising.reduce_add();
+            // Of the band that has risen, not of an array of sums: two of them at once would wait for a store of half of it each time.
+            if n > 0
+                && let Some(band) = band.next()
+            {
+                *band = risen + falling.reduce_add();
+            }
+            risen = rising.reduce_add();
         }
-        let mut bands: Bands = std::array::from_fn(|n| sums[n + 1]);
         for eight in bands.as_chunks_mut::<8>().0 {
             *eight = (f32x8::new(*eight) + 1e-20).ln().to_array();
         }
