@@ -18,7 +18,7 @@
 //! The same continuation serves two more joints: [`Concealer::splice`], where the jitter buffer has left out a packet, and
 //! [`Concealer::rest`], where the stream stops because its sender is silent.
 
-use crate::cache::touch;
+use crate::cache::bring;
 
 /// Pitch is sought between 66 and 200 Hz (section I.2.2). This and all that follows is in samples of 8 kHz.
 pub(super) const PITCH_MIN: usize = 40;
@@ -85,9 +85,15 @@ impl<const K: usize, const SOURCE: usize> Default for ConcealerOf<K, SOURCE> {
 }
 
 impl<const K: usize, const SOURCE: usize> ConcealerOf<K, SOURCE> {
-    /// Reads where the next audio goes.
-    pub fn warm(&self) -> usize {
-        self.made ^ touch(&self.heard[self.end..(self.end + K * WINDOW).min(SOURCE)], |sample| sample as usize)
+    /// Asks for what the next audio meets.
+    pub fn warm(&self) {
+        bring(&self.made);
+        bring(&self.resting);
+    }
+
+    /// Asks for where it goes.
+    pub fn warm_behind(&self) {
+        bring(&self.heard[self.end..(self.end + K * WINDOW).min(SOURCE)]);
     }
 
     /// Takes audio that has come; `spliced`: it does not continue what was heard.

@@ -119,11 +119,6 @@ impl Endpointer {
         self.knobs
     }
 
-    /// Reads what the next frame meets.
-    pub fn warm(&self) -> usize {
-        (self.told.0 ^ self.knobs.endpoint.0) as usize
-    }
-
     /// Takes the frame that begins at media time `at`. A boundary is told in the very frame that makes it certain. Of a voice that is no longer
     /// `heard` a detector may go on for a while: it counts as before, but it is not what the utterance ends with.
     pub fn push(&mut self, voiced: bool, heard: bool, at: Ms) -> Option<Boundary> {

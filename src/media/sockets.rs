@@ -157,11 +157,6 @@ impl Pace {
     pub(super) fn brought(&mut self, packets: usize) {
         self.steady = if packets == 1 { self.steady.saturating_add(1) } else { 0 };
     }
-
-    /// Reads it, for who will need it soon.
-    pub(super) fn warm(&self) -> usize {
-        usize::from(self.steady)
-    }
 }
 
 /// Reads sockets into one buffer.

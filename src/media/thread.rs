@@ -23,6 +23,7 @@ use super::opinions::Opinions;
 use super::sockets::{Other, Others, Pace, Pair, READ, Reader};
 use super::wheel::{SLOTS, Wheel};
 use super::{Bridge, EventSink, LegId, MediaEvent, Wiring};
+use crate::cache::bring;
 use crate::call::io::{HeardFrame, RecordedFrame};
 use crate::call::leg::{Command, FRAME, LARGEST_PACKET, Leg, LegEvent, Outlet, Refused, Setup};
 use crate::dsp::vad::Opinion;
@@ -85,12 +86,32 @@ struct Live {
 /// The allocator's next size is 10 KiB: what one more byte would cost each call.
 const _: () = assert!(size_of::<Live>() <= 8 * 1024);
 
+/// What a leg's slot meets is asked for while the legs before it are served, since a thousand legs are in no cache: first the leg, then what it
+/// points to, then what that does.
 impl Live {
-    /// Touches what the leg's slot meets: a thousand legs are in no cache, and what is asked for together comes in the time of one.
-    fn warm(&self) -> usize {
-        // Not how full the recogniser's ring is: that stands where its reader writes.
-        let wires = usize::from(self.wiring.heard.is_some() ^ self.bridge.is_some());
-        self.leg.warm() ^ wires ^ self.refused.malformed as usize
+    fn warm_to_receive(&self) {
+        bring(&self.pace);
+        self.leg.warm_to_receive();
+    }
+
+    fn warm(&self) {
+        bring(&self.wiring);
+        bring(&self.bridge);
+        bring(&self.ears);
+        bring(&self.refused);
+        self.leg.warm();
+    }
+
+    fn warm_behind(&self) {
+        self.wiring.heard.iter().for_each(|ring| bring(ring.buffer()));
+        self.leg.warm_behind();
+    }
+
+    fn warm_far_behind(&mut self) {
+        if let Some(Ok(mut room)) = self.wiring.heard.as_mut().map(|ring| ring.write_chunk_uninit(1)) {
+            bring(room.as_mut_slices().0);
+        }
+        self.leg.warm_samples();
     }
 }
 
@@ -357,8 +378,12 @@ impl Thread {
         }
         let legs = wheel.legs(tick);
         for (n, number) in legs.iter().enumerate() {
-            if let Some((_, next)) = legs.get(n + 1).and_then(|next| live(places, *next)) {
-                std::hint::black_box(next.leg.warm_to_receive() ^ next.pace.warm());
+            legs.get(n + 3).and_then(|later| places.get(*later)).into_iter().for_each(bring);
+            if let Some(later) = later(places, legs, n + 2) {
+                later.warm_to_receive();
+            }
+            if let Some(next) = later(places, legs, n + 1) {
+                next.leg.warm_behind_receive();
             }
             let Some((pair, live)) = live(places, *number) else { continue };
             let most = live.pace.most(tick / SLOTS as u64);
@@ -366,8 +391,14 @@ impl Thread {
             pace.brought(pair.read(reader, most, sums, |from, datagram| leg.receive(nominal, from, datagram)));
         }
         for (n, number) in legs.iter().enumerate() {
-            if let Some((_, next)) = legs.get(n + 1).and_then(|next| live(places, *next)) {
-                std::hint::black_box(next.warm());
+            if let Some(later) = later(places, legs, n + 3) {
+                later.warm();
+            }
+            if let Some(later) = later(places, legs, n + 2) {
+                later.warm_behind();
+            }
+            if let Some(next) = later(places, legs, n + 1) {
+                next.warm_far_behind();
             }
             let Some((pair, live)) = live(places, *number) else { continue };
             let Live { leg, wiring, bridge, ears, refused: before, .. } = live;
@@ -401,6 +432,11 @@ fn find(places: &mut [Option<Place>], id: LegId) -> Option<&mut Place> {
 fn live(places: &mut [Option<Place>], number: usize) -> Option<(&mut Pair, &mut Live)> {
     let Place { pair, live, .. } = places.get_mut(number)?.as_mut()?;
     Some((pair, live.as_deref_mut()?))
+}
+
+/// The nth leg of a tick, whose turn comes later.
+fn later<'a>(places: &'a mut [Option<Place>], legs: &[usize], n: usize) -> Option<&'a mut Live> {
+    live(places, *legs.get(n)?).map(|(_, live)| live)
 }
 
 /// A packet that waits for the last sweep.

@@ -141,11 +141,6 @@ pub struct Bursts {
 }
 
 impl Bursts {
-    /// Reads what the next packet meets.
-    pub fn warm(&self) -> usize {
-        self.tally.packets as usize
-    }
-
     /// The next packet.
     pub fn push(&mut self, fate: Fate) {
         match fate {

@@ -30,11 +30,6 @@ impl WireClock {
         WireClock { rate: i64::from(rate.max(1)), origin: None, least: [NONE; BUCKETS], current: 0, current_until: 0 }
     }
 
-    /// Reads what the next packet meets.
-    pub fn warm(&self) -> usize {
-        (self.rate ^ self.least[0] ^ self.current_until) as usize
-    }
-
     /// Units a second.
     pub fn rate(&self) -> u32 {
         self.rate as u32

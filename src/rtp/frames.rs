@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::jitter::{JitterBuffer, MAX_PAYLOAD, Playout, Scale};
 use super::packet::PayloadType;
+use crate::cache::bring;
 use crate::codec::g711::Law;
 use crate::codec::plc::{self, ConcealerOf};
 use crate::codec::stretch;
@@ -118,9 +119,16 @@ impl<const K: usize, const QUEUED: usize, const BYTES: usize, const SOURCE: usiz
     /// Samples that may be added to what is left of a frame.
     const LONGEST: usize = QUEUED - Self::FRAME;
 
-    /// Reads what the next frame begins with.
-    pub fn warm(&self) -> usize {
-        self.length ^ self.concealer.warm()
+    /// Asks for what the next frame begins with.
+    pub fn warm(&self) {
+        bring(&self.length);
+        bring(&self.said);
+        self.concealer.warm();
+    }
+
+    /// Asks for where it goes.
+    pub fn warm_behind(&self) {
+        self.concealer.warm_behind();
     }
 
     /// Reads the frame that is to be heard at `now`.

@@ -35,6 +35,7 @@ use super::clock::WireClock;
 use super::packet::{Packet, PayloadType, Ssrc, extend_timestamp};
 use super::reception::{Arrival, Reception, ReceptionReport};
 use super::redundancy::Block;
+use crate::cache::bring;
 use crate::ms::Ms;
 use delay::TargetDelay;
 use slots::{Held, SLOTS};
@@ -313,18 +314,31 @@ impl JitterBuffer {
         self.noise.take()
     }
 
-    /// Reads what the next [`pop`](Self::pop) begins with.
-    pub fn warm(&self) -> usize {
-        self.slots.warm(self.next_number) ^ usize::from(self.spliced)
+    /// Asks for what the next [`pop`](Self::pop) begins with.
+    pub fn warm(&self) {
+        self.slots.warm(self.next_number);
+        bring(&self.delay_us);
     }
 
-    /// Reads what the next [`insert`](Self::insert) meets.
-    pub fn warm_to_insert(&self) -> usize {
-        let own = self.near_timestamp as usize ^ self.stats.received as usize ^ usize::from(self.started);
-        own ^ self.reception.warm()
-            ^ self.clock.warm()
-            ^ self.delay.warm()
-            ^ self.slots.warm_to_put(self.reception.highest() + 1)
+    /// … and for what that points to, once it is here.
+    pub fn warm_behind(&self) {
+        self.slots.warm_behind(self.next_number);
+    }
+
+    /// Asks for what the next [`insert`](Self::insert) meets.
+    pub fn warm_to_insert(&self) {
+        bring(&self.near_timestamp);
+        bring(&self.stats);
+        bring(&self.started);
+        bring(&self.reception);
+        bring(&self.clock);
+        self.delay.warm();
+    }
+
+    /// … and for what that points to, once it is here.
+    pub fn warm_behind_insert(&self) {
+        self.slots.warm_to_put(self.reception.highest() + 1);
+        self.slots.warm_behind_put();
     }
 
     /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole

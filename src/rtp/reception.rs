@@ -79,12 +79,6 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Reads what the next packet meets.
-    pub fn warm(&self) -> usize {
-        let of = |source: &Source| (source.highest ^ source.reported_expected) as usize ^ source.fates.warm();
-        usize::from(self.probation.is_some()) ^ self.source.as_ref().map_or(0, of)
-    }
-
     /// Judges a packet. With `idle` (the line has fallen silent) a strange one is taken for a new start at once.
     pub fn arrive(&mut self, packet: &Packet<'_>, idle: bool) -> Arrival {
         let Some(source) = &mut self.source else {

@@ -26,6 +26,7 @@ use rand::{Rng, RngExt};
 use super::packet::Ssrc;
 use super::reception::ReceptionReport;
 use super::xr::{self, Answer, VoipMetrics};
+use crate::cache::bring;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 const NTP_OF_UNIX: u64 = 2_208_988_800;
@@ -337,9 +338,9 @@ impl Session {
         }
     }
 
-    /// Reads what [`due`](Self::due) does.
-    pub fn warm(&self) -> bool {
-        self.due > self.last
+    /// Asks for what [`due`](Self::due) reads.
+    pub fn warm(&self) {
+        bring(&self.due);
     }
 
     /// Whether a report is to be written now: its time has come, and another throw of the dice does not put it off (section 6.3.6).

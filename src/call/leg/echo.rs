@@ -40,11 +40,6 @@ impl Default for Echo {
 }
 
 impl Echo {
-    /// Reads what the next slot meets.
-    pub(super) fn warm(&self) -> usize {
-        usize::from(self.next)
-    }
-
     /// What goes out in this slot.
     pub(super) fn said(&mut self, frame: Option<&[i16; FRAME]>) {
         self.said[usize::from(self.next)] = frame.map_or(SILENT, below_full);

@@ -26,11 +26,6 @@ pub(super) struct KeyQueue {
 }
 
 impl KeyQueue {
-    /// Reads what the next slot meets.
-    pub(super) fn warm(&self) -> usize {
-        self.pause as usize ^ self.waiting.len()
-    }
-
     /// Adds keys to send; other characters are left out.
     pub(super) fn press(&mut self, keys: &str) {
         self.waiting.extend(keys.chars().filter_map(Key::from_char));

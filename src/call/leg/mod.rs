@@ -34,6 +34,7 @@ use super::io::{Label, RecordedFrame};
 use super::knobs::LegKnobs;
 use super::prompt::PromptNo;
 use super::record::{LineQuality, Look};
+use crate::cache::bring;
 use crate::codec::coding::Coding;
 use crate::dsp::answerer::Answerer;
 use crate::dsp::endpoint::{Boundary, EndpointKnobs, Endpointer};
@@ -445,19 +446,54 @@ impl Leg {
         }
     }
 
-    /// Reads a little of everything that the next [`tick`](Self::tick) meets, for who has other legs to serve meanwhile: it is in the cache then.
-    pub fn warm(&self) -> usize {
-        let ears = usize::from(self.voiced) ^ self.endpointer.warm() ^ self.levels.warm() ^ self.utterance as usize;
-        let mouth = self.mouth.warm() ^ usize::from(self.bed.plays()) ^ self.keys.warm() ^ self.echo.warm();
-        let time = self.last.is_some() as usize ^ self.reports.warm() ^ self.sender.sent().packets as usize;
-        ears ^ mouth ^ time ^ self.jitter.warm() ^ self.frames.warm() ^ self.vad.warm()
+    /// Asks for what the next packet meets, for who has other legs to serve meanwhile: it is in the cache then.
+    pub fn warm_to_receive(&self) {
+        bring(&self.media);
+        bring(&self.latch);
+        bring(&self.secure);
+        bring(&self.heard_at);
+        self.jitter.warm_to_insert();
     }
 
-    /// The same of what the next packet meets.
-    pub fn warm_to_receive(&self) -> usize {
-        let own =
-            self.media.ptime.0 as usize ^ usize::from(self.latch.remote().port()) ^ usize::from(self.secure.is_on());
-        own ^ usize::from(self.heard_at.is_some()) ^ self.jitter.warm_to_insert()
+    /// … and for what that points to, once it is here.
+    pub fn warm_behind_receive(&self) {
+        self.jitter.warm_behind_insert();
+    }
+
+    /// Asks for what the next [`tick`](Self::tick) meets.
+    pub fn warm(&self) {
+        self.jitter.warm();
+        self.frames.warm();
+        self.vad.warm();
+        bring(&self.endpointer);
+        bring(&self.voiced);
+        bring(&self.utterance);
+        bring(&self.onset);
+        bring(&self.echo);
+        bring(&self.doubt);
+        bring(&self.refused);
+        bring(&self.levels);
+        bring(&self.mouth);
+        bring(&self.bed);
+        bring(&self.voice);
+        bring(&self.sender);
+        bring(&self.keys);
+        self.reports.warm();
+        bring(&self.origin);
+        bring(&self.last);
+    }
+
+    /// … and for what that points to, once it is here.
+    pub fn warm_behind(&self) {
+        self.jitter.warm_behind();
+        self.frames.warm_behind();
+        self.vad.warm_behind();
+        self.mouth.warm_behind();
+    }
+
+    /// … and for the samples that are said, which is the last step.
+    pub fn warm_samples(&self) {
+        self.mouth.warm_samples();
     }
 
     /// Packets that were refused.

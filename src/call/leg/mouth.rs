@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::throat::{self, Throat, Whole};
 use super::{LegEvent, Stopped};
+use crate::cache::bring;
 use crate::call::knobs::BargeIn;
 use crate::call::prompt::PromptNo;
 use crate::codec::coding::Band;
@@ -208,17 +209,20 @@ impl Mouth {
         self.throat.iter_mut().for_each(|throat| throat.fade());
     }
 
-    /// Reads what is said next.
-    pub(super) fn warm(&self) -> usize {
-        match self.items.front() {
-            Some(Item::Sound { sound: Sound::Own(samples) | Sound::Wide(samples), .. }) => {
-                samples.get(self.offset).map_or(0, |s| *s as usize)
-            }
-            Some(Item::Sound { sound: Sound::Shared(samples) | Sound::SharedWide(samples), .. }) => {
-                samples.get(self.offset).map_or(0, |s| *s as usize)
-            }
-            _ => 0,
-        }
+    /// Asks for what is said next, once the queue is here.
+    pub(super) fn warm_behind(&self) {
+        self.items.front().into_iter().for_each(bring);
+    }
+
+    /// … and for its samples, once that is.
+    pub(super) fn warm_samples(&self) {
+        let samples: &[i16] = match self.items.front() {
+            Some(Item::Sound { sound: Sound::Own(samples), .. }) => samples,
+            Some(Item::Sound { sound: Sound::Shared(samples), .. }) => samples,
+            _ => return,
+        };
+        let next = samples.get(self.offset..).unwrap_or_default();
+        bring(&next[..next.len().min(FRAME)]);
     }
 
     pub(super) fn push(&mut self, item: Item, events: &mut impl FnMut(LegEvent)) {

@@ -29,11 +29,6 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Reads what the next frame meets.
-    pub(super) fn warm(&self) -> usize {
-        usize::from(self.frames)
-    }
-
     /// Takes a frame; `quiet`: it may not be speech at all.
     pub(super) fn take(&mut self, samples: &[i16; FRAME], voiced: bool, quiet: bool) {
         self.frames = (self.frames + 1) % ONE_IN;

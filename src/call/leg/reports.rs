@@ -37,9 +37,9 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// Reads what the next slot meets.
-    pub(super) fn warm(&self) -> usize {
-        usize::from(self.session.warm())
+    /// Asks for what the next slot meets.
+    pub(super) fn warm(&self) {
+        self.session.warm();
     }
 
     pub(super) fn new(clock: WallClock, sender: &Sender, rng: &mut StdRng) -> Reports {

@@ -15,7 +15,6 @@ use rustfft::num_complex::Complex32;
 
 use super::network::{BLOCKS, Memory, Network};
 use super::transform::{Transform, hann};
-use crate::cache::touch;
 
 /// Samples of a block: 16 ms.
 const BLOCK: usize = 128;
@@ -92,12 +91,6 @@ impl Judge {
     /// The last samples that it has heard: 32 to 48 ms.
     pub(super) fn heard(&self) -> &[i16] {
         &self.heard[..WINDOW - BLOCK + self.fresh]
-    }
-
-    /// Reads what the next samples meet.
-    pub(super) fn warm(&self) -> usize {
-        let heard = self.fresh ^ touch(&self.heard, |sample| sample as usize);
-        heard ^ self.memory.warm() ^ touch(self.blocks.as_flattened(), |band| band.to_bits() as usize)
     }
 
     fn block(&mut self) -> f32 {

@@ -16,7 +16,6 @@ use wide::{i16x8, i32x4};
 
 use super::judge::{BANDS, Bands};
 use super::weights::Weights;
-use crate::cache::touch;
 
 /// Blocks that the first convolution looks at.
 pub(super) const BLOCKS: usize = 3;
@@ -123,13 +122,6 @@ impl Sums for V3 {
 /// What the recurrent layers remember of a stream.
 #[derive(Clone, Default)]
 pub(super) struct Memory([Cells; 2]);
-
-impl Memory {
-    /// Reads all of it.
-    pub(super) fn warm(&self) -> usize {
-        self.0.iter().fold(0, |sum, cells| sum ^ touch(&cells.0, |cell| cell as usize))
-    }
-}
 
 #[derive(Clone)]
 struct Cells([i16; CELLS]);

@@ -4,6 +4,8 @@
 //! the bin below which 98 % of the mass lies. The histogram forgets over some 500 packets (10 s of 20 ms), faster while young. The
 //! target rises with it at once and falls by 0.2 ms a packet, 10 ms a second: a burst of jitter is remembered longer than it lasts.
 
+use crate::cache::bring;
+
 const BINS: usize = 64;
 const BIN_US: i64 = 5_000;
 const QUANTILE: f32 = 0.98;
@@ -75,9 +77,12 @@ impl TargetDelay {
         }
     }
 
-    /// Reads what the next packet meets.
-    pub fn warm(&self) -> usize {
-        self.bins[0].to_bits() as usize ^ self.target as usize
+    /// Asks for what the next packet meets.
+    pub fn warm(&self) {
+        bring(&self.bins[0]);
+        bring(&self.mass);
+        bring(&self.target);
+        bring(&self.max);
     }
 
     /// The target in microseconds.

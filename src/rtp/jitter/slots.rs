@@ -3,7 +3,7 @@
 //! Slots as wide as the longest payload would need 40 KB a call, of which a call with 20 ms packets of G.711 would use an eighth. Blocks of
 //! 10 ms of G.711 hold 480 ms in 4 KB, whatever the packet time; who sends samples as they are gets more of them.
 
-use crate::cache::touch;
+use crate::cache::bring;
 
 /// The longest payload that is kept, in bytes: 40 ms of L16 at 16 kHz, and every packet of Opus.
 pub const MAX_PAYLOAD: usize = 1_280;
@@ -54,19 +54,31 @@ impl Slots {
         Slots { held: [None; SLOTS as usize], free_count: blocks.len() as u8, blocks, next, free: 0 }
     }
 
-    /// Reads what [`take`](Self::take) will.
-    pub fn warm(&self, number: i64) -> usize {
-        let Some(held) = self.held[index(number)] else { return 0 };
-        let first = usize::from(held.first_block);
-        self.blocks.get(first).map_or(0, |block| usize::from(block[0])) ^ usize::from(self.free)
+    /// Asks for what [`take`](Self::take) will read of the packet of this number; and for what it holds.
+    pub fn warm(&self, number: i64) {
+        bring(&self.held[index(number)]);
+        bring(&self.free_count);
     }
 
-    /// Reads what [`put`](Self::put) will, if the packet of this number comes next.
-    pub fn warm_to_put(&self, number: i64) -> usize {
+    /// … once that is here.
+    pub fn warm_behind(&self, number: i64) {
+        let Some(held) = &self.held[index(number)] else { return };
+        let first = usize::from(held.first_block);
+        // Blocks that are freed together are taken together: mostly they follow each other.
+        self.blocks.get(first..).and_then(|blocks| blocks.first_chunk::<2>()).into_iter().for_each(bring);
+    }
+
+    /// Asks for what [`put`](Self::put) will meet, if the packet of this number comes next.
+    pub fn warm_to_put(&self, number: i64) {
+        bring(&self.held[index(number)]);
+        bring(&self.free);
+    }
+
+    /// … once that is here.
+    pub fn warm_behind_put(&self) {
         let free = usize::from(self.free);
-        let held = self.held[index(number)].map_or(0, |held| usize::from(held.length));
-        let next = self.next.get(free).map_or(0, |next| usize::from(*next));
-        held ^ next ^ self.blocks.get(free).map_or(0, |block| touch(block, usize::from))
+        self.next.get(free).into_iter().for_each(bring);
+        self.blocks.get(free..).and_then(|blocks| blocks.first_chunk::<2>()).into_iter().for_each(bring);
     }
 
     /// The packet with this number.
