@@ -7,6 +7,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::likely::Likely;
 use super::tape::Tape;
+use crate::cache::bring;
 use crate::call::io::{HeardFrame, Label, ToRecogniser};
 use crate::grid;
 
@@ -60,7 +61,11 @@ impl Ear {
     }
 
     fn drain(&mut self) {
-        while let Ok(frame) = self.frames.pop() {
+        let Ok(frames) = self.frames.read_chunk(self.frames.slots()) else { return };
+        let (first, rest) = frames.as_slices();
+        bring(first);
+        bring(rest);
+        for frame in frames {
             self.tape.hear(&HeardFrame { label: self.label.unwrap_or(frame.label), ..frame });
         }
     }

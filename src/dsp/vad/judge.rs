@@ -137,23 +137,27 @@ impl Ear {
             *image = *bin;
         }
 
-        let mut bands: Bands = [0.0; BANDS];
-        let (mut risen, mut band) = (0.0, bands.iter_mut());
+        // By band, four parts of each sum.
+        let (mut rising, mut falling) = ([f32x4::ZERO; BANDS], [f32x4::ZERO; BANDS]);
         for (n, slope) in self.slopes.iter().enumerate() {
             let (bins, _) = power[slope.from..].as_chunks::<4>();
-            let (mut rising, mut falling) = (f32x4::ZERO, f32x4::ZERO);
+            let (mut up, mut down) = (f32x4::ZERO, f32x4::ZERO);
             for (bins, [rise, fall]) in bins.iter().zip(&slope.gains) {
                 let bins = f32x4::new(*bins);
-                rising += bins * *rise;
-                falling += bins * *fall;
+                up += bins * *rise;
+                down += bins * *fall;
             }
-            // Of the band that has risen, not of an array of sums: two of them at once would wait for a store of half of it each time.
-            if n > 0
-                && let Some(band) = band.next()
-            {
-                *band = risen + falling.reduce_add();
+            if let Some(rising) = rising.get_mut(n) {
+                *rising = up;
             }
-            risen = rising.reduce_add();
+            if let Some(falling) = n.checked_sub(1).and_then(|before| falling.get_mut(before)) {
+                *falling = down;
+            }
+        }
+        let mut bands: Bands = [0.0; BANDS];
+        let parts = rising.as_chunks().0.iter().zip(falling.as_chunks().0);
+        for (four, (rising, falling)) in bands.as_chunks_mut::<4>().0.iter_mut().zip(parts) {
+            *four = (sums(*rising) + sums(*falling)).to_array();
         }
         for eight in bands.as_chunks_mut::<8>().0 {
             *eight = (f32x8::new(*eight) + 1e-20).ln().to_array();
@@ -164,6 +168,12 @@ impl Ear {
         }
         bands
     }
+}
+
+/// The sum of each.
+fn sums(parts: [f32x4; 4]) -> f32x4 {
+    let [a, b, c, d] = f32x4::transpose(parts);
+    a + b + c + d
 }
 
 impl Slope {

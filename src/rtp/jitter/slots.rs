@@ -63,9 +63,9 @@ impl Slots {
     /// … once that is here.
     pub fn warm_behind(&self, number: i64) {
         let Some(held) = &self.held[index(number)] else { return };
+        // The end of a payload was put first, and blocks that are freed together are taken together: the second one is mostly that before.
         let first = usize::from(held.first_block);
-        // Blocks that are freed together are taken together: mostly they follow each other.
-        self.blocks.get(first..).and_then(|blocks| blocks.first_chunk::<2>()).into_iter().for_each(bring);
+        self.blocks.get(first.saturating_sub(1)..=first).into_iter().for_each(bring);
     }
 
     /// Asks for what [`put`](Self::put) will meet, if the packet of this number comes next.
