@@ -338,7 +338,6 @@ impl JitterBuffer {
     /// … and for what that points to, once it is here.
     pub fn warm_behind_insert(&self) {
         self.slots.warm_to_put(self.reception.highest() + 1);
-        self.slots.warm_behind_put();
     }
 
     /// What to play at `now`; a payload is copied to `room`. With `quiet` (nobody is speaking in what was played last) the delay may be corrected by a whole

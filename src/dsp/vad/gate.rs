@@ -3,7 +3,7 @@
 //! Six bands from 80 Hz to 4 kHz are split off by pairs of all-pass filters. Of each band's level two models are kept, of noise and of speech, two
 //! Gaussians each; what a frame is likelier to be moves them along. It is the algorithm of `webrtc-vad` 0.4 (libfvad, of the WebRTC project; BSD-3),
 //! and says the very same: a test holds the two against each other frame by frame. It is written anew because it is asked 50 times a
-//! second for every line: all that it remembers is in one place beside the rest of the leg, in six lines of the cache instead of twelve behind a
+//! second for every line: all that it remembers is in one place beside the rest of the leg, in seven lines of the cache instead of twelve behind a
 //! pointer, and the filters of a level, each of whose samples waits for the one before, take turns.
 //!
 //! Numbers are fixed-point, as there; `Q7` is seven bits after the point. Where C would overflow, this wraps, as compiled C does.
@@ -63,7 +63,7 @@ pub(super) struct Gate {
     noise: Model,
     speech: Model,
     lowest: [Lowest; BANDS],
-    /// Frames that were looked at, up to three.
+    /// Frames that were looked at, up to [`SETTLED`].
     looked_at: u8,
     hang_over: u8,
     /// Frames of speech in a row, up to [`MANY`].
@@ -331,19 +331,20 @@ impl Lowest {
             self.ages.copy_within(place..LOWEST - 1, place + 1);
             (self.levels[place], self.ages[place]) = (level, 1);
         }
-        let (low, stays) = match looked_at {
-            0 => (1_600, 0),
-            1 | 2 => (self.levels[0], Self::stays(self.levels[0], self.smooth)),
-            _ => (self.levels[2], Self::stays(self.levels[2], self.smooth)),
+        let low = match looked_at {
+            0 => 1_600,
+            SETTLED.. => self.levels[2],
+            _ => self.levels[0],
+        };
+        // Q15.
+        let stays = match looked_at {
+            0 => 0,
+            _ if low < self.smooth => 6_553,
+            _ => 32_439,
         };
         let smooth = (stays + 1) * i32::from(self.smooth) + (32_767 - stays) * i32::from(low) + 16_384;
         self.smooth = (smooth >> 15) as i16;
         self.smooth
-    }
-
-    /// What of the smoothed level stays, Q15.
-    fn stays(low: i16, smooth: i16) -> i32 {
-        if low < smooth { 6_553 } else { 32_439 }
     }
 
     /// Each level is a frame older; one that is too old goes, and the one that comes to its place stays as old as it is.
@@ -368,16 +369,16 @@ const ALL_PASS: [i32; 2] = [20_972, 5_571];
 /// Splits so many bands in two, each at half of its sample rate. A sample waits for the one before it through a multiplication, a difference and
 /// a shift, so all filters go on together.
 #[inline]
-fn split<const IN: usize, const OUT: usize, const BANDS: usize>(
-    bands: [&[i16; IN]; BANDS],
-    states: [&mut [i16; 2]; BANDS],
-) -> [[[i16; OUT]; 2]; BANDS] {
+fn split<const IN: usize, const OUT: usize, const N: usize>(
+    bands: [&[i16; IN]; N],
+    states: [&mut [i16; 2]; N],
+) -> [[[i16; OUT]; 2]; N] {
     const { assert!(IN == 2 * OUT) };
-    let mut out = [[[0; OUT]; 2]; BANDS];
-    let mut before: [[i32; 2]; BANDS] = from_fn(|band| states[band].map(|state| i32::from(state) << 16));
-    let mut last = [[0i32; 2]; BANDS];
+    let mut out = [[[0; OUT]; 2]; N];
+    let mut before: [[i32; 2]; N] = from_fn(|band| states[band].map(|state| i32::from(state) << 16));
+    let mut last = [[0i32; 2]; N];
     for n in 0..OUT {
-        for band in 0..BANDS {
+        for band in 0..N {
             for side in 0..2 {
                 let sample = i32::from(bands[band][2 * n + side]);
                 let driven = before[band][side].wrapping_add(ALL_PASS[side] * sample);
@@ -389,7 +390,7 @@ fn split<const IN: usize, const OUT: usize, const BANDS: usize>(
             out[band][1][n] = (even + odd) as i16;
         }
     }
-    for band in 0..BANDS {
+    for band in 0..N {
         for side in 0..2 {
             let state = before[band][side].wrapping_sub(2 * ALL_PASS[side] * last[band][side]);
             states[band][side] = (state >> 16) as i16;

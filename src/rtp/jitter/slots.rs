@@ -71,11 +71,6 @@ impl Slots {
     /// Asks for what [`put`](Self::put) will meet, if the packet of this number comes next.
     pub fn warm_to_put(&self, number: i64) {
         bring(&self.held[index(number)]);
-        bring(&self.free);
-    }
-
-    /// … once that is here.
-    pub fn warm_behind_put(&self) {
         let free = usize::from(self.free);
         self.next.get(free).into_iter().for_each(bring);
         self.blocks.get(free..).and_then(|blocks| blocks.first_chunk::<2>()).into_iter().for_each(bring);
